@@ -1,0 +1,39 @@
+# Every command works on a machine with Go, git and make; tests that need Docker,
+# kubectl or gcloud say so and are skipped where it is missing.
+export PATH := $(CURDIR)/bin:$(PATH)
+
+.PHONY: build controlplane test demo cloud bench lint tools fuzz
+
+build: ## the shipped binary, as the Dockerfile builds it
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o bin/deploy-model-action .
+
+controlplane: ## the real control plane that the tests use; minutes the first time, and it says so
+	go -C e2e run ./cmd/localcloud --build
+
+test: controlplane ## every test of both modules
+	go test ./...
+	go -C e2e test -timeout 40m ./...
+
+demo: ## three deploys of the seed's model into a local cloud, as a user sees them
+	go -C e2e run ./cmd/demo
+
+cloud: ## a local cloud that stays until it is interrupted
+	go -C e2e run ./cmd/localcloud --dir $(or $(DIR),.cache/cloud)
+
+bench: ## comparisons with kubectl and gcloud, as ratios of one run
+	go -C e2e run ./cmd/bench
+
+tools: ## the linters, at the versions that CI uses
+	GOBIN=$(CURDIR)/bin go install mvdan.cc/gofumpt@v0.12.0
+	GOBIN=$(CURDIR)/bin go install honnef.co/go/tools/cmd/staticcheck@v0.8.2
+	GOBIN=$(CURDIR)/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+lint: ## formatting, vet and the linters, in both modules
+	test -z "$$(gofumpt -l main.go pkg e2e *_test.go)" || { gofumpt -d main.go pkg e2e *_test.go; exit 1; }
+	go vet ./...
+	go -C e2e vet ./...
+	staticcheck ./...
+	golangci-lint run ./...
+	cd e2e && golangci-lint run --config ../.golangci.yml ./...
+	actionlint
