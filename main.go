@@ -1,0 +1,50 @@
+// Command deploy-model-action deploys a model to Google Kubernetes Engine as
+// one step of a GitHub Actions workflow: it applies the repository's manifests
+// with the image of this commit and waits until that serves.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/org/deploy-model-action/pkg/actions"
+	"github.com/org/deploy-model-action/pkg/deploy"
+	"github.com/org/deploy-model-action/pkg/report"
+)
+
+func main() {
+	// The runner sends SIGINT, SIGTERM 7.5 s later, and kills 2.5 s after that.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, os.Getenv, os.Stdout)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, getenv func(string) string, stdout io.Writer) int {
+	workflow := actions.New(getenv, stdout)
+	folder := workflow.Run().Workspace
+	workspace, err := os.OpenRoot(folder)
+	if err != nil {
+		workflow.Annotate(actions.Annotation{Level: "error", Title: "Workspace", Message: fmt.Sprintf("open workspace %q: %v; run actions/checkout first", folder, err)})
+		return deploy.ExitInput
+	}
+	defer workspace.Close()
+
+	options := deploy.Defaults()
+	options.Mistakes = workflow.Bind(&options)
+	result := deploy.Run(ctx, options, deploy.Runner{
+		Getenv:    getenv,
+		Workspace: workspace,
+		IDToken:   workflow.IDToken,
+	}, workflow)
+	if err := report.Write(workflow, result); err != nil {
+		// The deploy stands; a step that reads its outputs must not go on without them.
+		workflow.Annotate(actions.Annotation{Level: "error", Title: "Report", Message: err.Error()})
+		return max(result.ExitCode, deploy.ExitRefused)
+	}
+	return result.ExitCode
+}
