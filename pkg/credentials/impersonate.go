@@ -1,0 +1,141 @@
+package credentials
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	iamcredentials "cloud.google.com/go/iam/credentials/apiv1"
+	"cloud.google.com/go/iam/credentials/apiv1/credentialspb"
+	"github.com/googleapis/gax-go/v2"
+	"google.golang.org/api/googleapi"
+	"google.golang.org/api/option"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+const (
+	hostIAM = "iamcredentials.googleapis.com"
+	// impersonatedLifetime is the most that is given out without an organisation's exception.
+	impersonatedLifetime = time.Hour
+)
+
+// impersonate turns the tokens of one identity into those of an account. The
+// identity's own are not kept: they are needed once for each of the account's.
+func (f *finder) impersonate(from *identity, account string, delegates []string) *identity {
+	return &identity{
+		kind: from.kind + ", impersonating a service account", principal: account, project: projectOf(account), file: from.file,
+		fetch: func(ctx context.Context) (grant, error) {
+			own, err := from.fetch(ctx)
+			if err != nil {
+				return grant{}, err
+			}
+			f.Mask(own.token)
+			return f.generate(ctx, from, own.token, account, delegates)
+		},
+	}
+}
+
+// generate asks for an access token of the account.
+func (f *finder) generate(ctx context.Context, from *identity, token, account string, delegates []string) (grant, error) {
+	act := "impersonate " + account
+	witness := &witness{base: f.google.Transport, token: token}
+	client, err := iamcredentials.NewIamCredentialsRESTClient(ctx,
+		option.WithHTTPClient(&http.Client{Transport: witness, CheckRedirect: f.google.CheckRedirect}),
+		option.WithEndpoint("https://"+hostIAM),
+		option.WithUniverseDomain(googleUniverse),
+		// With GOOGLE_SDK_GO_LOGGING_LEVEL=debug the client would log the token that it gets.
+		option.WithLogger(slog.New(slog.DiscardHandler)),
+	)
+	if err != nil {
+		return grant{}, err
+	}
+	defer client.Close()
+	request := &credentialspb.GenerateAccessTokenRequest{
+		Name:     accountName(account),
+		Scope:    []string{scopeCloud, scopeEmail},
+		Lifetime: durationpb.New(impersonatedLifetime),
+	}
+	for _, d := range delegates {
+		request.Delegates = append(request.Delegates, accountName(d))
+	}
+	return retry(ctx, func(ctx context.Context) (grant, error) {
+		// The client's own retries know two of the codes and no lost connection.
+		sent := time.Now()
+		answer, err := client.GenerateAccessToken(ctx, request, gax.WithRetry(nil))
+		if err != nil {
+			return grant{}, f.refusedGenerate(act, from, account, token, err)
+		}
+		if !isToken(answer.GetAccessToken()) {
+			return grant{}, noToken(act)
+		}
+		// The end is given by Google's clock; so is the answer's date.
+		lifetime := answer.GetExpireTime().AsTime().Sub(witness.date)
+		if witness.date.IsZero() {
+			lifetime = time.Until(answer.GetExpireTime().AsTime())
+		}
+		return grant{token: answer.GetAccessToken(), lifetime: min(max(lifetime, time.Second), impersonatedLifetime), sent: sent}, nil
+	})
+}
+
+func accountName(email string) string { return "projects/-/serviceAccounts/" + email }
+
+// witness adds the token and notes the date of the last answer.
+type witness struct {
+	base  http.RoundTripper
+	token string
+	date  time.Time
+}
+
+func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Set("Authorization", "Bearer "+w.token)
+	w.date = time.Time{}
+	resp, err := w.base.RoundTrip(req)
+	if err == nil {
+		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+			w.date = date
+		}
+	}
+	return resp, err
+}
+
+// refusedGenerate sorts the client's errors: tried again, or explained.
+func (f *finder) refusedGenerate(act string, from *identity, account, token string, err error) error {
+	var api *googleapi.Error
+	switch {
+	case errors.Is(err, proto.Error):
+		return noToken(act)
+	case !errors.As(err, &api):
+		return unreachable(act, hostIAM, err)
+	case api.Code >= 300 && api.Code < 400:
+		return redirected(act, hostIAM, api.Code)
+	}
+	if api.Code == http.StatusTooManyRequests || api.Code >= 500 {
+		return &transientError{err: &RefusedError{
+			Act: act, Cause: phrase(api.Message, token), Fix: "run the job again later", Err: err,
+		}}
+	}
+	said := refusal{status: api.Code, text: phrase(api.Message, token)}
+	reason, service, consumer := errorInfo(api)
+	return explainGenerate(act, from, account, said, reason, service, strings.TrimPrefix(consumer, "projects/"), err)
+}
+
+// errorInfo reads google.rpc.ErrorInfo from an error's details.
+func errorInfo(api *googleapi.Error) (reason, service, consumer string) {
+	for _, d := range api.Details {
+		detail, ok := d.(map[string]any)
+		if !ok || detail["@type"] != "type.googleapis.com/google.rpc.ErrorInfo" {
+			continue
+		}
+		reason, _ = detail["reason"].(string)
+		if metadata, ok := detail["metadata"].(map[string]any); ok {
+			service, _ = metadata["service"].(string)
+			consumer, _ = metadata["consumer"].(string)
+		}
+	}
+	return reason, service, consumer
+}

@@ -1,0 +1,104 @@
+package credentials
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+)
+
+func metadataServerFor(t *testing.T, status int, flavor string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Metadata-Flavor") != "Google" {
+			http.Error(w, "missing header", http.StatusForbidden)
+			return
+		}
+		w.Header().Set("Metadata-Flavor", flavor)
+		w.WriteHeader(status)
+		switch r.URL.Path {
+		case "/computeMetadata/v1/instance/service-accounts/default/email":
+			fmt.Fprint(w, "runner@my-project.iam.gserviceaccount.com")
+		case "/computeMetadata/v1/project/project-id":
+			fmt.Fprint(w, "my-project")
+		case "/computeMetadata/v1/instance/service-accounts/default/token":
+			fmt.Fprint(w, `{"access_token":"ya29.c.machine","expires_in":1799,"token_type":"Bearer"}`)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+func TestMetadata(t *testing.T) {
+	t.Parallel()
+	o := jobOptions(t)
+	o.Transport = http.DefaultTransport
+	o.Getenv = environment("GCE_METADATA_HOST", metadataServerFor(t, http.StatusOK, "Google"))
+	found, err := Find(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.Principal != "runner@my-project.iam.gserviceaccount.com" || found.ProjectID != "my-project" {
+		t.Errorf("found = %+v", found)
+	}
+	token, err := found.Tokens.Token()
+	if err != nil || token.AccessToken != "ya29.c.machine" {
+		t.Errorf("Token = %v, %v", token, err)
+	}
+}
+
+// TestMetadataElsewhere finds nothing, and says so soon, where the server is not Google's.
+func TestMetadataElsewhere(t *testing.T) {
+	t.Parallel()
+	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-time.After(20 * time.Second):
+		}
+	}))
+	t.Cleanup(hanging.Close)
+	for name, host := range map[string]string{
+		"another server": metadataServerFor(t, http.StatusOK, "Other"),
+		"no account":     metadataServerFor(t, http.StatusNotFound, "Google"),
+		"nobody":         "127.0.0.1:1",
+		"hanging":        strings.TrimPrefix(hanging.URL, "http://"),
+		"not a host":     "169.254.169.254/x?y",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := jobOptions(t)
+			o.Transport = http.DefaultTransport
+			o.Getenv = environment("GCE_METADATA_HOST", host)
+			if _, err := Find(t.Context(), o); err == nil || !strings.Contains(err.Error(), "none were found") {
+				t.Errorf("error = %v", err)
+			}
+		})
+	}
+}
+
+// TestMachine asks a metadata server only on a machine of Google's.
+func TestMachine(t *testing.T) {
+	t.Parallel()
+	for name, asked := range map[string]bool{"Google Compute Engine\n": true, "Virtual Machine\n": false} {
+		o := jobOptions(t)
+		o.Files = fstest.MapFS{product: {Data: []byte(name)}}
+		var hosts []string
+		o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			hosts = append(hosts, r.URL.Host)
+			return nil, fmt.Errorf("no route to host")
+		})
+		if _, err := Find(t.Context(), o); err == nil {
+			t.Error("something was found")
+		}
+		if got := len(hosts) > 0; got != asked {
+			t.Errorf("%q: asked %q", name, hosts)
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
