@@ -1,0 +1,243 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"sort"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// document is one document of a file.
+type document struct {
+	text []byte
+	base int        // lines of the file before it
+	node *yaml.Node // set if it is JSON: already parsed
+}
+
+// documents splits a file into its documents. JSON objects that follow one
+// another without a separator are documents of their own, as for kubectl.
+func documents(data []byte) []document {
+	var all []document
+	for _, d := range separate(data) {
+		objects := jsonStream(d)
+		if objects == nil {
+			objects = []document{d}
+		}
+		all = append(all, objects...)
+	}
+	return all
+}
+
+// separate splits at the lines that begin with ---. Such a line is a separator
+// wherever it stands: YAML forbids it inside every kind of scalar, and in a
+// block scalar of a mapping it is indented.
+func separate(data []byte) []document {
+	var all []document
+	d := document{}
+	start, line := 0, 0
+	for at := 0; at < len(data); line++ {
+		end := len(data)
+		if i := bytes.IndexByte(data[at:], '\n'); i >= 0 {
+			end = at + i + 1
+		}
+		if after, ok := bytes.CutPrefix(data[at:end], []byte("---")); ok && (len(after) == 0 || isSpace(after[0])) {
+			d.text = data[start:at]
+			all = append(all, d)
+			// What stands behind the dashes belongs to the document that they begin.
+			d, start = document{base: line}, at
+			if blank(after) {
+				d.base, start = line+1, end
+			}
+		}
+		at = end
+	}
+	d.text = data[start:]
+	return append(all, d)
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// blank tells whether the rest of a line is empty or a comment.
+func blank(rest []byte) bool {
+	rest = bytes.TrimSpace(rest)
+	return len(rest) == 0 || rest[0] == '#'
+}
+
+// jsonStream returns the JSON objects that a document consists of, or nil if it
+// is anything else: YAML's own {…} then gets its chance.
+func jsonStream(d document) []document {
+	rest := bytes.TrimLeftFunc(d.text, unicode.IsSpace)
+	if len(rest) == 0 || rest[0] != '{' {
+		return nil
+	}
+	var all []document
+	stream := json.NewDecoder(bytes.NewReader(d.text))
+	at, line := 0, d.base
+	for {
+		var raw json.RawMessage
+		if err := stream.Decode(&raw); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			return nil
+		}
+		start := int(stream.InputOffset()) - len(raw)
+		line += bytes.Count(d.text[at:start], []byte("\n"))
+		at = start
+		p := jsonParser{text: raw, decoder: json.NewDecoder(bytes.NewReader(raw))}
+		all = append(all, document{text: raw, base: line, node: p.value()})
+	}
+}
+
+// jsonParser builds the nodes of JSON that is known to be valid. The YAML parser
+// cannot do it: JSON writes what is beyond 16 bits as two escapes, for one.
+type jsonParser struct {
+	text    []byte
+	decoder *json.Decoder
+	at      int // how far lines are counted
+	lines   int
+}
+
+func (p *jsonParser) token() (json.Token, int) {
+	token, _ := p.decoder.Token()
+	end := int(p.decoder.InputOffset())
+	p.lines += bytes.Count(p.text[p.at:end], []byte("\n"))
+	p.at = end
+	return token, p.lines + 1
+}
+
+func (p *jsonParser) value() *yaml.Node {
+	token, line := p.token()
+	n := &yaml.Node{Kind: yaml.ScalarNode, Line: line}
+	switch t := token.(type) {
+	case json.Delim:
+		n.Kind = yaml.SequenceNode
+		if t == '{' {
+			n.Kind = yaml.MappingNode
+		}
+		for p.decoder.More() {
+			n.Content = append(n.Content, p.value())
+		}
+		p.token()
+	case string:
+		n.Value, n.Tag = t, "!!str"
+	case nil:
+		n.Tag = "!!null"
+	}
+	return n
+}
+
+// syntaxError is text that is no YAML.
+type syntaxError struct {
+	line    int // within the document, from 1
+	problem string
+}
+
+// parse returns the node of a document, or nil if it is empty.
+func parse(d document) (*yaml.Node, *syntaxError) {
+	if d.node != nil {
+		return d.node, nil
+	}
+	if len(bytes.TrimSpace(d.text)) == 0 {
+		return nil, nil
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(d.text))
+	var n, more yaml.Node
+	if err := decoder.Decode(&n); errors.Is(err, io.EOF) {
+		return nil, nil
+	} else if err != nil {
+		return nil, explain(d.text, err)
+	}
+	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
+		// kubectl drops what follows without a word.
+		return nil, &syntaxError{line: behind(d.text), problem: "text follows the end of a document: begin every document with a line ---"}
+	}
+	root := n.Content[0]
+	if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
+		return nil, nil
+	}
+	return root, nil
+}
+
+// behind is the line of what follows the end of a document.
+func behind(text []byte) int {
+	before, _, ok := bytes.Cut(text, []byte("\n..."))
+	if !ok {
+		return 1
+	}
+	return bytes.Count(before, []byte("\n")) + 3
+}
+
+// explain says where and why text does not parse.
+func explain(text []byte, err error) *syntaxError {
+	line, bad := brokenLine(text, err)
+	problem := strings.TrimPrefix(err.Error(), "yaml: ")
+	if after, ok := strings.CutPrefix(problem, "line "); ok {
+		_, problem, _ = strings.Cut(after, ": ")
+	}
+	indent := bad[:len(bad)-len(bytes.TrimLeft(bad, " \t"))]
+	switch {
+	case bytes.ContainsRune(indent, '\t'):
+		problem = "the line is indented with a tab, which YAML does not allow: use spaces"
+	case strings.HasPrefix(problem, "unknown anchor"): // goes on with what the file holds
+		problem = "does not parse as YAML: an alias names an anchor that the document does not define above it"
+	default:
+		problem = "does not parse as YAML: " + problem
+	}
+	return &syntaxError{line: line, problem: problem}
+}
+
+// brokenLine finds the line at which text stops to parse. The parser's own line
+// is often that of the mapping around the mistake, or one less; but it reads no
+// further than the mistake, so that whatever ends behind it fails alike.
+func brokenLine(text []byte, err error) (int, []byte) {
+	var ends []int
+	for i, c := range text {
+		if c == '\n' {
+			ends = append(ends, i+1)
+		}
+	}
+	ends = append(ends, len(text))
+	n := sort.Search(len(ends)-1, func(n int) bool {
+		var node yaml.Node
+		shorter := yaml.Unmarshal(text[:ends[n]], &node)
+		return shorter != nil && shorter.Error() == err.Error()
+	})
+	start := 0
+	if n > 0 {
+		start = ends[n-1]
+	}
+	return n + 1, text[start:ends[n]]
+}
+
+// templateHint is said behind a mistake that a template explains.
+func templateHint(text []byte) string {
+	if !bytes.Contains(text, []byte("{{")) {
+		return ""
+	}
+	return "; the {{ looks like a Helm or Go template: render it in an earlier step (`helm template`), and name the result"
+}
+
+// utf8Text returns what a file holds as UTF-8 without a byte order mark.
+func utf8Text(data []byte) ([]byte, *syntaxError) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if utf8.Valid(data) {
+		return data, nil
+	}
+	line := 1
+	for rest := data; ; {
+		r, size := utf8.DecodeRune(rest)
+		if r == utf8.RuneError && size <= 1 {
+			return nil, &syntaxError{line: line, problem: "is not UTF-8: save the file as UTF-8"}
+		}
+		if r == '\n' {
+			line++
+		}
+		rest = rest[size:]
+	}
+}

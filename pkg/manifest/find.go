@@ -1,0 +1,195 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+)
+
+// finder turns paths into files, inside the workspace only.
+type finder struct {
+	root *os.Root
+	skip func(string) bool
+}
+
+// find returns the files that one item of the paths names, in a stable order.
+func (f *finder) find(item string) ([]string, []error) {
+	refuse := func(problem string) ([]string, []error) {
+		return nil, []error{&Error{Problem: quotedPath(item) + " " + problem}}
+	}
+	switch {
+	case strings.TrimSpace(item) == "":
+		return refuse("names nothing: name a file, folder or glob")
+	case strings.Contains(item, "://"):
+		return refuse("is a URL, and manifests are read from the workspace: download it in an earlier step")
+	case path.IsAbs(item):
+		return refuse("is an absolute path: name it relative to the workspace")
+	}
+	for part := range strings.SplitSeq(item, "/") {
+		if part == ".." {
+			return refuse("leaves the workspace by \"..\": name a path inside the workspace")
+		}
+	}
+	name := path.Clean(item)
+	info, err := f.root.Stat(name)
+	switch {
+	case err == nil && info.IsDir():
+		files, errs := f.walk(name, nil)
+		if len(files) == 0 && len(errs) == 0 {
+			return refuse("holds no file that ends in .yaml, .yml or .json: name the folder that holds the manifests")
+		}
+		return files, errs
+	case err == nil && !info.Mode().IsRegular():
+		return refuse("is neither a file nor a folder: name a file, folder or glob")
+	case err == nil && f.skipped(name):
+		return refuse("is the credentials file of the run, not a manifest: name the manifests only")
+	case err == nil && kustomization(name):
+		return nil, []error{refuseKustomization(name)}
+	case err == nil:
+		return []string{name}, nil
+	case strings.ContainsAny(name, "*?["):
+		return f.glob(item, name)
+	case missing(err):
+		if _, err := f.root.Lstat(name); err == nil {
+			return refuse("is a symbolic link to nothing: check where it points")
+		}
+		return refuse("does not exist" + f.nearby(name))
+	}
+	return refuse(cause(err))
+}
+
+// walk returns the manifests in a folder and all folders in it. A linked folder
+// is followed unless it leads back to one that it is in; above are those.
+func (f *finder) walk(dir string, above []fs.FileInfo) ([]string, []error) {
+	if err := f.buildable(dir); err != nil {
+		return nil, []error{err}
+	}
+	here, err := f.root.Stat(dir)
+	if err != nil {
+		return nil, []error{&Error{File: dir, Problem: cause(err)}}
+	}
+	for _, a := range above {
+		if os.SameFile(a, here) {
+			return nil, nil
+		}
+	}
+	above = append(above[:len(above):len(above)], here)
+	entries, err := fs.ReadDir(f.root.FS(), dir)
+	if err != nil {
+		return nil, []error{&Error{File: dir, Problem: cause(err)}}
+	}
+	var files []string
+	var errs []error
+	for _, entry := range entries {
+		name := path.Join(dir, entry.Name())
+		if hidden(entry.Name()) || f.skipped(name) {
+			continue
+		}
+		info, err := f.root.Stat(name)
+		switch {
+		case err != nil:
+			// Something that is no manifest may be as broken as it likes, but a link
+			// that leaves the workspace could be a whole folder of them.
+			if !missing(err) || isManifest(name) {
+				errs = append(errs, &Error{File: name, Problem: cause(err)})
+			}
+		case info.IsDir():
+			more, moreErrs := f.walk(name, above)
+			files, errs = append(files, more...), append(errs, moreErrs...)
+		case info.Mode().IsRegular() && isManifest(name):
+			files = append(files, name)
+		}
+	}
+	return files, errs
+}
+
+// buildable refuses a folder whose files are the source of manifests, rather
+// than manifests.
+func (f *finder) buildable(dir string) error {
+	for _, name := range []string{"kustomization.yaml", "kustomization.yml", "Kustomization"} {
+		name = path.Join(dir, name)
+		if _, err := f.root.Stat(name); err == nil {
+			return refuseKustomization(name)
+		}
+	}
+	chart := path.Join(dir, "Chart.yaml")
+	if _, err := f.root.Stat(chart); err == nil {
+		return &Error{File: chart, Line: 1, Problem: "the folder is a Helm chart: run `helm template` in an earlier step, and name the file or folder with its result"}
+	}
+	return nil
+}
+
+func refuseKustomization(name string) error {
+	return &Error{File: name, Line: 1, Problem: "the folder is a kustomization, which is not built here: run `kubectl kustomize` or `kustomize build` in an earlier step, and name the file or folder with its result"}
+}
+
+func kustomization(name string) bool {
+	switch path.Base(name) {
+	case "kustomization.yaml", "kustomization.yml", "Kustomization":
+		return true
+	}
+	return false
+}
+
+// skipped tells whether a file is the credentials of the run.
+func (f *finder) skipped(name string) bool {
+	// google-github-actions/auth leaves its file in the workspace, under this
+	// name, and it holds a token; JSON is YAML, so a glob would read it.
+	if ok, _ := path.Match("gha-creds-*.json", path.Base(name)); ok {
+		return true
+	}
+	return f.skip != nil && f.skip(name)
+}
+
+// read returns what a file holds.
+func (f *finder) read(name string) ([]byte, error) {
+	file, err := f.root.Open(name)
+	if err != nil {
+		return nil, &Error{File: name, Problem: cause(err)}
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return nil, &Error{File: name, Problem: cause(err)}
+	}
+	if len(data) > maxFile {
+		return nil, &Error{File: name, Problem: "is larger than 1 MiB: split it"}
+	}
+	return data, nil
+}
+
+// missing tells whether there is nothing under a path.
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// cause says in a sentence why a path cannot be read.
+func cause(err error) string {
+	var wrapped *fs.PathError
+	switch {
+	case missing(err):
+		return "is a symbolic link to nothing: check where it points"
+	case errors.Is(err, fs.ErrPermission):
+		return "may not be read: check its permissions"
+	case strings.Contains(err.Error(), "path escapes"): // os exports no value for it
+		return "leaves the workspace by a symbolic link: put the file itself into the workspace"
+	case errors.As(err, &wrapped):
+		return fmt.Sprintf("cannot be read: %v", wrapped.Err)
+	}
+	return fmt.Sprintf("cannot be read: %v", err)
+}
+
+func isManifest(name string) bool {
+	switch path.Ext(name) {
+	case ".yaml", ".yml", ".json":
+		return true
+	}
+	return false
+}
+
+func hidden(name string) bool { return strings.HasPrefix(name, ".") && name != "." }

@@ -1,0 +1,178 @@
+package manifest
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestLoadFinds(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{
+		"k8s/b.yaml":             config("b"),
+		"k8s/a.yml":              config("a"),
+		"k8s/c.json":             `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"}}`,
+		"k8s/README.md":          "no manifest",
+		"k8s/.hidden.yaml":       config("hidden"),
+		"k8s/.git/x.yaml":        config("git"),
+		"k8s/gha-creds-12.json":  `{"token": "x"}`,
+		"k8s/key.json":           `{"private_key": "x"}`,
+		"k8s/deep/er/d.yaml":     config("d"),
+		"k8s/deep/e.yaml":        config("e"),
+		"k8s/deep/loop":          "-> .",
+		"other/inside.yaml":      "-> ../k8s/a.yml",
+		"linked/folder":          "-> ../k8s/deep/er",
+		"manifest.txt":           config("text"),
+		"odd/[x].yaml":           config("brackets"),
+		"empty.yaml":             "# nothing\n---\n\n---\n# nothing either\n",
+		"mixed/only-comment.yml": "# nothing\n",
+		"mixed/f.yaml":           config("f"),
+		".github/x.yaml":         config("github"),
+	}
+	for name, test := range map[string]struct {
+		paths []string
+		want  []string
+	}{
+		"a file":                            {[]string{"k8s/b.yaml"}, []string{"b"}},
+		"a file of any name":                {[]string{"manifest.txt"}, []string{"text"}},
+		"a folder, in order":                {[]string{"k8s"}, []string{"a", "b", "c", "e", "d"}},
+		"a folder, oddly written":           {[]string{"./k8s//"}, []string{"a", "b", "c", "e", "d"}},
+		"paths in their order, files once":  {[]string{"k8s/deep", "k8s/b.yaml", "k8s"}, []string{"e", "d", "b", "a", "c"}},
+		"a glob":                            {[]string{"k8s/*.yaml"}, []string{"b"}},
+		"a glob over extensions":            {[]string{"k8s/*.y*ml"}, []string{"a", "b"}},
+		"a glob in the middle":              {[]string{"k8s/*/er/*.yaml"}, []string{"d"}},
+		"a glob that matches a folder":      {[]string{"k8s/de*"}, []string{"e", "d"}},
+		"two stars":                         {[]string{"k8s/**/*.yaml"}, []string{"b", "e", "d"}},
+		"two stars at the end":              {[]string{"k8s/deep/**"}, []string{"e", "d"}},
+		"two stars twice":                   {[]string{"**/deep/**/*.yaml"}, []string{"e", "d"}},
+		"two stars stand for nothing too":   {[]string{"k8s/deep/**/e.yaml"}, []string{"e"}},
+		"a hidden file by name":             {[]string{"k8s/.hidden.yaml"}, []string{"hidden"}},
+		"a hidden file by glob":             {[]string{"k8s/.h*.yaml"}, []string{"hidden"}},
+		"a link inside the workspace":       {[]string{"other"}, []string{"a"}},
+		"a linked folder":                   {[]string{"linked"}, []string{"d"}},
+		"a name with brackets is no glob":   {[]string{"odd/[x].yaml"}, []string{"brackets"}},
+		"a file without objects among them": {[]string{"mixed"}, []string{"f"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			set, err := Load(Options{Root: workspace(t, files), Paths: test.paths, Skip: func(p string) bool { return path.Base(p) == "key.json" }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, names(set)); diff != "" {
+				t.Errorf("objects (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLoadRefusesPaths(t *testing.T) {
+	t.Parallel()
+	outside := t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "x.yaml"), []byte(config("outside")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{
+		"kubernetes/deployment.yaml":      config("a"),
+		"kubernetes/service.yaml":         config("b"),
+		"src/main.go":                     "package main",
+		"k/kustomization.yaml":            "resources: [a.yaml]",
+		"k/a.yaml":                        config("a"),
+		"nested/deeper/kustomization.yml": "resources: []",
+		"chart/Chart.yaml":                "name: x",
+		"chart/templates/x.yaml":          "{{ if }}",
+		"empty/":                          "",
+		"comments/a.yaml":                 "# nothing\n",
+		"links/file.yaml":                 "-> " + filepath.Join(outside, "x.yaml"),
+		"links/folder":                    "-> " + outside,
+		"up.yaml":                         "-> ../../../../../../../../etc/passwd",
+		"dangling.yaml":                   "-> nowhere.yaml",
+		"loop.yaml":                       "-> loop.yaml",
+		"gha-creds-0123456789abcdef.json": `{"type":"external_account"}`,
+		"key.json":                        `{"private_key":"x"}`,
+		"many/a.yaml":                     config("a"),
+		"many/b.yaml":                     config("b"),
+		"many/c.yaml":                     config("c"),
+		"many/d.yaml":                     config("d"),
+		"many/e.yaml":                     config("e"),
+		"many/f.yaml":                     config("f"),
+	}
+	sections := map[string]string{}
+	root := workspace(t, files)
+	for title, paths := range map[string][]string{
+		"no paths":                  nil,
+		"empty path":                {" "},
+		"absent":                    {"kubernets"},
+		"absent file":               {"kubernetes/deploymnt.yaml"},
+		"absent below a file":       {"kubernetes/service.yaml/x.yaml"},
+		"absent among many":         {"many/ff.yaml"},
+		"absent in an empty folder": {"empty/x.yaml"},
+		"absolute":                  {"/github/workspace/kubernetes"},
+		"dot dot":                   {"../other/kubernetes"},
+		"dot dot that returns":      {"kubernetes/../../kubernetes"},
+		"dot dot in a glob":         {"kubernetes/../../*.yaml"},
+		"url":                       {"https://example.com/x.yaml"},
+		"glob without a match":      {"kubernetes/*.json"},
+		"glob unclosed":             {"kubernetes/[a.yaml"},
+		"empty folder":              {"empty"},
+		"folder without manifests":  {"src"},
+		"only comments":             {"comments"},
+		"linked out":                {"links"},
+		"linked out, file":          {"links/file.yaml"},
+		"linked out, folder":        {"links/folder"},
+		"linked out, glob":          {"links/*"},
+		"linked out, below":         {"links/folder/x.yaml"},
+		"linked up":                 {"up.yaml"},
+		"linked to nothing":         {"dangling.yaml"},
+		"linked to itself":          {"loop.yaml"},
+		"kustomization":             {"k"},
+		"kustomization below":       {"nested"},
+		"kustomization file":        {"k/kustomization.yaml"},
+		"kustomization by glob":     {"k/*.yaml"},
+		"chart":                     {"chart"},
+		"credentials of auth":       {"gha-creds-0123456789abcdef.json"},
+		"credentials":               {"key.json"},
+		"credentials by glob":       {"*.json"},
+		"several at once":           {"absent", "/etc", "kubernetes"},
+	} {
+		_, err := Load(Options{Root: root, Paths: paths, Skip: func(p string) bool { return path.Base(p) == "key.json" }})
+		if err == nil {
+			t.Errorf("%s: no error", title)
+			continue
+		}
+		mistakes(t, err)
+		sections[title] = err.Error()
+	}
+	_, err := Load(Options{Root: workspace(t, nil), Paths: []string{"kubernetes"}})
+	sections["empty workspace"] = fmt.Sprint(err)
+	golden(t, "paths.golden", sections)
+}
+
+func TestLoadBounds(t *testing.T) {
+	t.Parallel()
+	padded := config("padded") + strings.Repeat("# padding\n", maxFile/9)
+	files := map[string]string{"large/a.yaml": padded[:maxFile], "large/b.yaml": padded[:maxFile] + "\n"}
+	for i := range 17 {
+		files[fmt.Sprintf("total/%02d.yaml", i)] = strings.Replace(padded, "padded", fmt.Sprintf("pad%03d", i), 1)[:maxFile]
+	}
+	var many strings.Builder
+	for i := range 1001 {
+		many.WriteString("---\n" + config(fmt.Sprint("n", i)))
+	}
+	files["many.yaml"] = many.String()
+	root := workspace(t, files)
+	sections := map[string]string{}
+	for _, item := range []string{"large", "total", "many.yaml"} {
+		_, err := Load(Options{Root: root, Paths: []string{item}})
+		sections[item] = fmt.Sprint(err)
+	}
+	golden(t, "bounds.golden", sections)
+	if _, err := Load(Options{Root: root, Paths: []string{"large/a.yaml"}}); err != nil {
+		t.Errorf("a file of exactly 1 MiB: %v", err)
+	}
+}

@@ -1,0 +1,145 @@
+// Package manifest reads Kubernetes manifests from the workspace and gives the
+// objects in them, with the file and line of every object and every field.
+//
+// Everything is opened through an [os.Root], so that neither "..", an absolute
+// path nor a symbolic link leaves the workspace, and every size is bounded.
+// Values come out as kubectl reads them. Whether the cluster likes an object,
+// which resource it is and in what order objects go is left to others.
+package manifest
+
+import (
+	"errors"
+	"os"
+
+	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Bounds of what is read, so that a hostile file costs little.
+const (
+	maxFile    = 1 << 20  // bytes of one file, and of one document when its aliases are written out
+	maxTotal   = 16 << 20 // bytes of all files
+	maxObjects = 1000
+	maxAliases = 100 // in one file
+)
+
+// Options says what to read.
+type Options struct {
+	// Root is the workspace. Required.
+	Root *os.Root
+	// Paths are files, folders (with all folders in them) and globs, in which **
+	// stands for any number of folders, relative to Root. In folders and globs
+	// files that end in .yaml, .yml and .json count, and names that begin with a
+	// dot do not. Default: none, which is an error.
+	Paths []string
+	// Namespace is where an object goes that names no namespace; it serves to find
+	// an object that is there twice. Default: "default".
+	Namespace string
+	// Skip tells whether a path is the credentials file of the run: it is left out
+	// of folders and globs, and refused when it is named. Files named
+	// gha-creds-*.json are always treated so. Default: no other file.
+	Skip func(path string) bool
+}
+
+// Set is the objects of all manifests, in the order in which they were read.
+type Set struct {
+	Objects []*unstructured.Unstructured
+
+	sources []source // of Objects, by index
+}
+
+// source is where an object was read.
+type source struct {
+	file string
+	base int        // lines of the file before the document
+	node *yaml.Node // the object, as parsed; its lines count from base
+}
+
+// Position is a place in a file.
+type Position struct {
+	File string // relative to the workspace, slash-separated
+	Line int    // from 1
+}
+
+// Load reads all manifests. It reports every mistake at once: the error joins
+// one *Error for each.
+func Load(o Options) (*Set, error) {
+	if o.Namespace == "" {
+		o.Namespace = "default"
+	}
+	l := &loader{
+		finder: finder{root: o.Root, skip: o.Skip},
+		set:    &Set{},
+		files:  map[string]*loaded{},
+	}
+	for _, item := range o.Paths {
+		l.load(item)
+	}
+	if len(o.Paths) == 0 {
+		l.errs = append(l.errs, &Error{Problem: "no manifests are named: name files, folders or globs"})
+	}
+	l.errs = append(l.errs, l.set.twice(o.Namespace)...)
+	if len(l.errs) > 0 {
+		return nil, errors.Join(l.errs...)
+	}
+	return l.set, nil
+}
+
+// loader gathers the objects and the mistakes of all paths.
+type loader struct {
+	finder finder
+	set    *Set
+	files  map[string]*loaded // by path, so that none is read twice
+	total  int                // bytes read
+	full   bool               // a bound of the whole set is passed; said once
+	errs   []error
+}
+
+// loaded is what one file gave.
+type loaded struct{ objects, mistakes int }
+
+// load reads what one item of the paths names.
+func (l *loader) load(item string) {
+	files, err := l.finder.find(item)
+	mistakes := len(err)
+	l.errs = append(l.errs, err...)
+	objects := 0
+	for _, name := range files {
+		if l.full {
+			return
+		}
+		f, ok := l.files[name]
+		if !ok {
+			f = l.file(name)
+			l.files[name] = f
+		}
+		objects += f.objects
+		mistakes += f.mistakes
+	}
+	if objects == 0 && mistakes == 0 {
+		l.errs = append(l.errs, &Error{Problem: quotedPath(item) + " holds no manifests: name a file, folder or glob with at least one object"})
+	}
+}
+
+// file reads the objects of one file.
+func (l *loader) file(name string) *loaded {
+	before, mistakesBefore := len(l.set.Objects), len(l.errs)
+	data, err := l.finder.read(name)
+	if err != nil {
+		l.errs = append(l.errs, err)
+		return &loaded{mistakes: 1}
+	}
+	if l.total += len(data); l.total > maxTotal {
+		l.full = true
+		l.errs = append(l.errs, &Error{File: name, Problem: "the manifests are larger than 16 MiB in all: name fewer files"})
+		return &loaded{mistakes: 1}
+	}
+	decoder := decoder{file: name, set: l.set}
+	decoder.decode(data)
+	l.errs = append(l.errs, decoder.errs...)
+	if len(l.set.Objects) > maxObjects {
+		l.full = true
+		l.errs = append(l.errs, &Error{File: name, Problem: "the manifests hold more than 1,000 objects in all: split the deploy"})
+	}
+	return &loaded{objects: len(l.set.Objects) - before, mistakes: len(l.errs) - mistakesBefore}
+}

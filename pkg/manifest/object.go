@@ -1,0 +1,193 @@
+package manifest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// add adds the objects that a value is: itself, or the items of a list.
+func (d *decoder) add(value any, from source) {
+	object, ok := value.(map[string]any)
+	if !ok {
+		d.refuse(from.line(from.node), "", "the document is not an object with apiVersion, kind and metadata: name files that hold manifests only%s", d.hint)
+		return
+	}
+	kind, _ := object["kind"].(string)
+	if items, ok := object["items"]; ok && strings.HasSuffix(kind, "List") {
+		d.list(object, items, from)
+		return
+	}
+	if !d.complete(object, from) {
+		return
+	}
+	d.set.Objects = append(d.set.Objects, &unstructured.Unstructured{Object: object})
+	d.set.sources = append(d.set.sources, from)
+}
+
+// list adds the items of a List, or of a list of one kind, whose items need not
+// say which.
+func (d *decoder) list(list map[string]any, items any, from source) {
+	values, ok := items.([]any)
+	if items != nil && !ok {
+		d.refuse(from.line(from.node), label(from.node), "items is not a list: give it as one, or leave it out")
+		return
+	}
+	kind, _ := list["kind"].(string)
+	itemKind := strings.TrimSuffix(kind, "List")
+	nodes := resolve(child(from.node, "items")).Content
+	for i, value := range values {
+		item := from
+		if i < len(nodes) {
+			item.node = resolve(nodes[i])
+		}
+		if m, ok := value.(map[string]any); ok && itemKind != "" && m["kind"] == nil && m["apiVersion"] == nil {
+			m["kind"], m["apiVersion"] = itemKind, list["apiVersion"]
+		}
+		d.add(value, item)
+	}
+}
+
+// complete tells whether an object says what it is, and whether its metadata are
+// of the types that everything else relies on.
+func (d *decoder) complete(object map[string]any, from source) bool {
+	before := len(d.errs)
+	refuse := func(field, format string, args ...any) {
+		p := from.find(field)
+		d.refuse(p.Line, label(from.node), format, args...)
+	}
+	for _, field := range []string{"apiVersion", "kind"} {
+		if s, ok := object[field].(string); !ok || s == "" {
+			refuse(field, "%s %s%s", field, absent(object, field), d.hint)
+		}
+	}
+	metadata, ok := object["metadata"].(map[string]any)
+	if !ok {
+		refuse("metadata", "metadata %s%s", absent(object, "metadata"), d.hint)
+		return false
+	}
+	name, ok := metadata["name"].(string)
+	switch {
+	case ok && name != "":
+	case metadata["generateName"] != nil:
+		refuse("metadata.generateName", "metadata.generateName would make a new object with every deploy: give metadata.name instead")
+	default:
+		refuse("metadata.name", "metadata.name %s%s", absent(metadata, "name"), d.hint)
+	}
+	if namespace, ok := metadata["namespace"]; ok && namespace != nil {
+		if _, ok := namespace.(string); !ok {
+			refuse("metadata.namespace", "metadata.namespace is not a string: quote it")
+		}
+	}
+	for _, field := range []string{"labels", "annotations"} {
+		d.words(metadata[field], field, refuse)
+	}
+	return len(d.errs) == before
+}
+
+// words checks labels and annotations, whose values YAML takes for numbers and
+// booleans when they are not quoted.
+func (d *decoder) words(value any, field string, refuse func(field, format string, args ...any)) {
+	if value == nil {
+		return
+	}
+	values, ok := value.(map[string]any)
+	if !ok {
+		refuse("metadata."+field, "metadata.%s is not a map of words: write it as KEY: VALUE lines", field)
+		return
+	}
+	for _, key := range sortedKeys(values) {
+		// An absent value is an empty one to the API server.
+		if _, ok := values[key].(string); !ok && values[key] != nil {
+			refuse("metadata."+field+"."+key, "metadata.%s: the value of %s is not a string: quote it", field, quotedKey(key))
+		}
+	}
+}
+
+// absent says what is wrong with a field that should be a word or a map.
+func absent(in map[string]any, field string) string {
+	switch value := in[field].(type) {
+	case nil:
+		return "is missing: every object needs apiVersion, kind and metadata.name"
+	case string:
+		if value == "" {
+			return "is empty: every object needs apiVersion, kind and metadata.name"
+		}
+	}
+	if field == "metadata" {
+		return "is not a map: every object needs apiVersion, kind and metadata.name"
+	}
+	return "is not a string: quote it"
+}
+
+// twice finds objects that are there more than once.
+func (s *Set) twice(namespace string) []error {
+	first := map[string]int{}
+	var errs []error
+	for i, o := range s.Objects {
+		in := o.GetNamespace()
+		if in == "" {
+			in = namespace
+		}
+		gk := o.GroupVersionKind().GroupKind()
+		key := strings.Join([]string{gk.Group, gk.Kind, in, o.GetName()}, "|")
+		other, ok := first[key]
+		if !ok {
+			first[key] = i
+			continue
+		}
+		here, there := s.Position(i, ""), s.Position(other, "")
+		object := label(s.sources[i].node)
+		errs = append(errs, &Error{
+			File: here.File, Line: here.Line, Object: object,
+			Problem: fmt.Sprintf("%s is there twice, first at %s:%d: remove one of them", object, there.File, there.Line),
+		})
+	}
+	return errs
+}
+
+// label names an object in an error: "Deployment classifier".
+func label(n *yaml.Node) string {
+	kind, name := resolve(child(n, "kind")), resolve(child(child(n, "metadata"), "name"))
+	if kind.Kind != yaml.ScalarNode || name.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return strings.Trim(strconvSafe(kind.Value)+" "+strconvSafe(name.Value), " ")
+}
+
+// strconvSafe is a name as it is if it is one, and nothing if it could be
+// anything else that a file holds.
+func strconvSafe(s string) string {
+	const most = 253 // characters of a name
+	if len(s) > most || strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-.:_", r))
+	}) {
+		return ""
+	}
+	return s
+}
+
+// child returns the value of a key, or an empty node.
+func child(n *yaml.Node, key string) *yaml.Node {
+	n = resolve(n)
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == key {
+				return n.Content[i+1]
+			}
+		}
+	}
+	return &yaml.Node{}
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
