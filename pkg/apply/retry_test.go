@@ -1,0 +1,320 @@
+package apply
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+)
+
+// Every fault of the first two writes must be survived, and the third attempt
+// must carry the same bytes as the first: over HTTP/2 a transport that repeats a
+// request on its own sends an empty body.
+func TestWriteSurvives(t *testing.T) {
+	t.Parallel()
+	reply := func(s metav1.Status, headers ...string) func(w http.ResponseWriter) bool {
+		return func(w http.ResponseWriter) bool {
+			for i := 0; i < len(headers); i += 2 {
+				w.Header().Set(headers[i], headers[i+1])
+			}
+			return respond(w, s)
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		served bool // the fault happens after the write was carried out
+		times  int
+		fault  func(w http.ResponseWriter) bool
+	}{
+		{"429 with Retry-After", false, 2, reply(status(429, "TooManyRequests", "slow down", nil), "Retry-After", "1")},
+		{"429 bare", false, 2, reply(status(429, "TooManyRequests", "slow down", nil))},
+		{"503 with Retry-After", false, 2, reply(status(503, "ServiceUnavailable", "starting", nil), "Retry-After", "1")},
+		{"503 bare", false, 2, reply(status(503, "ServiceUnavailable", "starting", nil))},
+		{"504", false, 2, reply(status(504, "Timeout", "timeout", nil))},
+		{"502 of a proxy", false, 2, func(w http.ResponseWriter) bool {
+			http.Error(w, "<html>bad gateway</html>", http.StatusBadGateway)
+			return true
+		}},
+		{"500 etcd leader", false, 2, reply(status(500, "", "etcdserver: leader changed", nil))},
+		{"500 webhook", false, 2, reply(status(500, "InternalError", `Internal error occurred: failed calling webhook "v.example.com": connection refused`, nil))},
+		{"409 quota", false, 2, reply(status(409, "Conflict", `Operation cannot be fulfilled on resourcequotas "q": the object has been modified`, nil))},
+		{"401 once", false, 1, reply(status(401, "Unauthorized", "Unauthorized", nil))},
+		{"connection aborted", false, 2, func(http.ResponseWriter) bool { panic(http.ErrAbortHandler) }},
+		{"reply lost after commit", true, 2, func(http.ResponseWriter) bool { panic(http.ErrAbortHandler) }},
+		{"reply cut mid-body", true, 2, func(w http.ResponseWriter) bool {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Length", "1000")
+			_, _ = w.Write([]byte(`{"kind":"ConfigMap","meta`))
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}},
+	} {
+		for protocol := 1; protocol <= 2; protocol++ {
+			// The waits of all cases pass at the same time, not one after another.
+			s := newServer(t, protocol == 2)
+			s.fault = func(r request, served bool, w http.ResponseWriter) bool {
+				return isWrite(r) && served == tc.served && r.Nth < tc.times && tc.fault(w)
+			}
+			type outcome struct {
+				changes []Change
+				err     error
+			}
+			done := make(chan outcome, 1)
+			go func() {
+				changes, err := Objects(t.Context(), []*unstructured.Unstructured{configMap(t, "x")}, s.options)
+				done <- outcome{changes, err}
+			}()
+			t.Run(fmt.Sprintf("%s/HTTP%d", tc.name, protocol), func(t *testing.T) {
+				t.Parallel()
+				got := <-done
+				if got.err != nil {
+					t.Fatal(got.err)
+				}
+				if diff := cmp.Diff([]string{"configmap/x created"}, lines(got.changes)); diff != "" {
+					t.Error(diff)
+				}
+				writes := s.seen(isWrite)
+				if len(writes) != tc.times+1 {
+					t.Errorf("%d attempts, want %d", len(writes), tc.times+1)
+				}
+				for i, w := range writes {
+					if w.Body != writes[0].Body || !strings.Contains(w.Body, `"name":"x"`) {
+						t.Errorf("attempt %d sent %q", i+1, w.Body)
+					}
+					if w.Proto != protocol {
+						t.Errorf("attempt %d came over HTTP/%d", i+1, w.Proto)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestNeverRetried(t *testing.T) {
+	t.Parallel()
+	conflict := []metav1.StatusCause{{Type: metav1.CauseTypeFieldManagerConflict, Message: `conflict with "argocd-controller" using v1`, Field: ".data.a"}}
+	for _, s := range []metav1.Status{
+		status(400, "BadRequest", "bad", nil),
+		status(403, "Forbidden", `configmaps "x" is forbidden: User "u" cannot patch resource "configmaps" in API group "" in the namespace "default"`, nil),
+		status(409, "Conflict", "Apply failed with 1 conflict", conflict),
+		status(413, "RequestEntityTooLarge", "limit is 3145728", nil),
+		status(422, "Invalid", "invalid", []metav1.StatusCause{{Message: "Required value", Field: "data"}}),
+		status(500, "", `failed to create typed patch object (default/x; v1, Kind=ConfigMap): .data.a: expected string, got &value.valueUnstructured{Value:5}`, nil),
+		status(307, "", "", nil),
+		status(501, "", "not implemented", nil),
+	} {
+		t.Run(fmt.Sprint(s.Code, s.Reason), func(t *testing.T) {
+			t.Parallel()
+			server := newServer(t, true)
+			server.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			server.fault = func(r request, served bool, w http.ResponseWriter) bool {
+				return r.Method == http.MethodPatch && respond(w, s)
+			}
+			changes, err := Objects(t.Context(), []*unstructured.Unstructured{configMap(t, "x")}, server.options)
+			if len(objectErrors(t, err)) != 1 || len(changes) != 0 {
+				t.Errorf("changes %v, error %v", changes, err)
+			}
+			if n := server.count(func(r request) bool { return r.Method == http.MethodPatch }); n != 1 {
+				t.Errorf("%d attempts, want 1", n)
+			}
+		})
+	}
+}
+
+func TestOutageEndsWithinBudget(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, true)
+	s.fault = func(r request, _ bool, w http.ResponseWriter) bool {
+		return respond(w, status(503, "ServiceUnavailable", "down", nil))
+	}
+	s.options.Budget, s.options.Concurrency = 900*time.Millisecond, 2
+	var set []*unstructured.Unstructured
+	for i := range 50 {
+		set = append(set, configMap(t, fmt.Sprint("c", i)))
+	}
+	started := time.Now()
+	_, err := Objects(t.Context(), set, s.options)
+	if took := time.Since(started); took > 3*time.Second {
+		t.Errorf("took %s", took)
+	}
+	var down *UnavailableError
+	if !errors.As(err, &down) || down.Attempts < 2 || strings.Contains(err.Error(), "\n") {
+		t.Errorf("want one *UnavailableError, got %v", err)
+	}
+}
+
+// What no request would survive is said once, and at once.
+func TestUnavailableAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		spoil    func(s *apiServer)
+		sentence string
+	}{
+		"refused credentials": {func(s *apiServer) {
+			s.fault = func(_ request, _ bool, w http.ResponseWriter) bool {
+				return respond(w, status(401, "Unauthorized", "Unauthorized", nil))
+			}
+		}, "does not accept the credentials"},
+		"wrong certificate": {func(s *apiServer) {
+			config := &rest.Config{Host: s.URL, QPS: -1}
+			s.options.Dynamic = dynamic.NewForConfigOrDie(config)
+		}, "cannot be reached: tls: failed to verify certificate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, true)
+			tc.spoil(s)
+			started := time.Now()
+			_, err := Objects(t.Context(), []*unstructured.Unstructured{configMap(t, "a"), configMap(t, "b"), configMap(t, "c")}, s.options)
+			var down *UnavailableError
+			if !errors.As(err, &down) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), tc.sentence) {
+				t.Error(err)
+			}
+			if took := time.Since(started); took > 2*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+}
+
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	at := func(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
+	b := &budget{limit: 60 * time.Second}
+	b.enter(at(10))
+	b.enter(at(15))
+	b.leave(at(20))
+	if got := b.left(at(30)); got != 40*time.Second {
+		t.Errorf("in trouble since 10, at 30: %s left", got)
+	}
+	b.leave(at(30))
+	if got := b.left(at(1000)); got != 40*time.Second {
+		t.Errorf("long after: %s left", got)
+	}
+	b.enter(at(2000))
+	if got := b.left(at(2050)); got != -10*time.Second {
+		t.Errorf("second time: %s left", got)
+	}
+}
+
+func TestJittered(t *testing.T) {
+	t.Parallel()
+	for n, longest := range map[int]time.Duration{0: 500 * time.Millisecond, 1: time.Second, 4: 8 * time.Second, 5: 8 * time.Second, 500: 8 * time.Second} {
+		for range 100 {
+			if d := jittered(firstWait, longWait, n); d < longest/2 || d > longest {
+				t.Errorf("wait %d: %s", n, d)
+			}
+		}
+	}
+}
+
+func TestLostOnTheWay(t *testing.T) {
+	t.Parallel()
+	wrapped := func(err error) error { return &url.Error{Op: "Patch", URL: "https://c/x", Err: err} }
+	for _, tc := range []struct {
+		err  error
+		want bool
+	}{
+		{wrapped(io.EOF), true},
+		{wrapped(io.ErrUnexpectedEOF), true},
+		{wrapped(&net.OpError{Op: "read", Err: syscall.ECONNRESET}), true},
+		{wrapped(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), true},
+		{wrapped(errors.New("http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR")), true},
+		{wrapped(errors.New("http2: client connection lost")), true},
+		{fmt.Errorf("stream error when reading response body: %w", errors.New("stream error: stream ID 3; INTERNAL_ERROR")), true},
+		{wrapped(context.DeadlineExceeded), true},
+		{wrapped(&net.DNSError{Err: "server misbehaving", IsTemporary: true}), true},
+		{wrapped(&net.DNSError{Err: "no such host", IsNotFound: true}), false},
+		{wrapped(errors.New("Service Unavailable")), true},
+		{wrapped(errors.New("Forbidden")), false},
+		{wrapped(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), false},
+		{wrapped(&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}), false},
+		{wrapped(errors.New("oauth2: cannot fetch token: 400 Bad Request")), false},
+		{errors.New("encode: unsupported value"), false},
+	} {
+		if got := passes(tc.err, false); got != tc.want {
+			t.Errorf("passes(%v) = %t", tc.err, got)
+		}
+	}
+}
+
+func TestCancelledWriteIsAnsweredFor(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, true)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+		if isWrite(r) && served {
+			cancel()
+			time.Sleep(100 * time.Millisecond)
+		}
+		return false
+	}
+	s.options.Concurrency = 1
+	set := []*unstructured.Unstructured{configMap(t, "a"), configMap(t, "b"), configMap(t, "c")}
+	started := time.Now()
+	changes, err := Objects(ctx, set, s.options)
+	if diff := cmp.Diff([]string{"configmap/a created"}, lines(changes)); diff != "" {
+		t.Error(diff)
+	}
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "1 of 3 objects were applied") {
+		t.Errorf("error %v", err)
+	}
+	if n := s.count(isWrite); n != 1 {
+		t.Errorf("%d writes, want 1", n)
+	}
+	if took := time.Since(started); took > 2*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestCancelledWriteWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, true)
+	ctx, cancel := context.WithCancel(t.Context())
+	hang := make(chan struct{})
+	t.Cleanup(func() { close(hang) })
+	s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+		if isWrite(r) && served {
+			cancel()
+			<-hang
+		}
+		return false
+	}
+	started := time.Now()
+	changes, err := Objects(ctx, []*unstructured.Unstructured{configMap(t, "a")}, s.options)
+	if took := time.Since(started); took > 4*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if len(changes) != 0 || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "ConfigMap default/a: was being written") {
+		t.Errorf("changes %v, error %v", changes, err)
+	}
+}
+
+func TestCancelledBeforeTheFirstWrite(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, false)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+		cancel()
+		return false
+	}
+	changes, err := Objects(ctx, []*unstructured.Unstructured{configMap(t, "a"), configMap(t, "b")}, s.options)
+	if len(changes) != 0 || !errors.Is(err, context.Canceled) || s.count(isWrite) != 0 {
+		t.Errorf("changes %v, error %v, writes %d", changes, err, s.count(isWrite))
+	}
+}
