@@ -20,6 +20,8 @@ import (
 	"time"
 	_ "time/tzdata" // CronJobs name time zones; a test machine may have no zone files
 
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
@@ -29,6 +31,7 @@ import (
 type config struct {
 	EtcdURL           string   `json:"etcd_url"`
 	EtcdDir           string   `json:"etcd_dir"`
+	Kubeconfig        string   `json:"kubeconfig"` // of someone who may read /readyz
 	APIServer         []string `json:"api_server"`
 	ControllerManager []string `json:"controller_manager"`
 	Scheduler         []string `json:"scheduler"`
@@ -79,8 +82,8 @@ func run(ctx context.Context, stdin io.Reader) error {
 	start := func(f func(context.Context) error) { go func() { errs <- f(ctx) }() }
 	start(func(ctx context.Context) error { return runEtcd(ctx, c.EtcdURL, c.EtcdDir) })
 	start(api)
-	start(func(ctx context.Context) error { return retryUntilServing(ctx, manager) })
-	start(func(ctx context.Context) error { return retryUntilServing(ctx, sched) })
+	start(whenReady(c.Kubeconfig, manager))
+	start(whenReady(c.Kubeconfig, sched))
 	err = <-errs
 	if ctx.Err() != nil {
 		return nil
@@ -88,19 +91,24 @@ func run(ctx context.Context, stdin io.Reader) error {
 	return err
 }
 
-// retryUntilServing starts a component that needs the API server again while
-// the API server is not there yet: both are started at the same moment.
-func retryUntilServing(ctx context.Context, f func(context.Context) error) error {
-	var err error
-	for range 100 {
-		if err = f(ctx); err == nil || ctx.Err() != nil {
-			return err
+// whenReady starts a component that cannot wait for the API server by itself.
+func whenReady(kubeconfig string, f func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		c, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+		if err != nil {
+			return fmt.Errorf("kubeconfig %q: %w", kubeconfig, err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(100 * time.Millisecond):
+		client, err := kubernetes.NewForConfig(c)
+		if err != nil {
+			return fmt.Errorf("kubeconfig %q: %w", kubeconfig, err)
 		}
+		for client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error() != nil {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+		return f(ctx)
 	}
-	return err
 }

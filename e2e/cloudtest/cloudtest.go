@@ -1,0 +1,210 @@
+// Package cloudtest gives tests one local cloud for each test binary, the
+// action built as it ships, and steps that use it. Every test has a namespace
+// and a client name of its own, so tests share the cloud in parallel.
+package cloudtest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/org/deploy-model-action/e2e/localcloud"
+	"github.com/org/deploy-model-action/e2e/proxy"
+	"github.com/org/deploy-model-action/e2e/runner"
+)
+
+var (
+	once   sync.Once
+	cloud  *localcloud.Cloud
+	binary string
+	failed error
+	folder string
+)
+
+// Main runs the tests and stops the cloud: func TestMain(m *testing.M) { cloudtest.Main(m) }.
+func Main(m *testing.M) {
+	code := m.Run()
+	if cloud != nil {
+		cloud.Close()
+	}
+	if folder != "" {
+		_ = os.RemoveAll(folder)
+	}
+	os.Exit(code)
+}
+
+// Cloud returns the cloud, started by whoever asks first.
+func Cloud(t *testing.T) *localcloud.Cloud {
+	t.Helper()
+	once.Do(func() {
+		if folder, failed = os.MkdirTemp("", "cloudtest"); failed != nil {
+			return
+		}
+		if cloud, failed = localcloud.Start(context.Background(), localcloud.Options{Dir: filepath.Join(folder, "cloud"), Log: os.Stderr}); failed != nil {
+			return
+		}
+		binary, failed = runner.BuildAction(context.Background(), Root(), folder)
+	})
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	return cloud
+}
+
+// Root is the folder of the action, which holds e2e.
+func Root() string {
+	dir, err := os.Getwd()
+	for err == nil && dir != "/" {
+		if _, err := os.Stat(filepath.Join(dir, "action.yml")); err == nil {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "."
+}
+
+// Test is one test's place in the cloud.
+type Test struct {
+	*testing.T
+	Cloud     *localcloud.Cloud
+	Kube      *kubernetes.Clientset
+	Namespace string
+	Client    string // in requests.jsonl
+	Workspace string
+}
+
+// New makes a namespace and an empty workspace for the test.
+func New(t *testing.T) *Test {
+	t.Helper()
+	c := Cloud(t)
+	kube, err := kubernetes.NewForConfig(c.ControlPlane.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, t.Name())
+	name = strings.Trim(name[:min(len(name), 50)], "-")
+	ns, err := kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: name + "-"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &Test{T: t, Cloud: c, Kube: kube, Namespace: ns.Name, Client: ns.Name, Workspace: t.TempDir()}
+	t.Cleanup(func() {
+		_ = kube.CoreV1().Namespaces().Delete(context.Background(), ns.Name, metav1.DeleteOptions{})
+	})
+	return x
+}
+
+// Write writes a file of the workspace.
+func (x *Test) Write(name, content string) {
+	x.Helper()
+	path := filepath.Join(x.Workspace, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		x.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		x.Fatal(err)
+	}
+}
+
+// Testdata copies the seed's manifests into the workspace's folder kubernetes.
+func (x *Test) Testdata() {
+	x.Helper()
+	if err := os.CopyFS(filepath.Join(x.Workspace, "kubernetes"), os.DirFS(filepath.Join(Root(), "testdata", "kubernetes"))); err != nil {
+		x.Fatal(err)
+	}
+}
+
+// SHA is a commit's name that only this test has.
+func (x *Test) SHA(n int) string {
+	return fmt.Sprintf("%040x", []byte(fmt.Sprintf("%s%d", x.Namespace[max(0, len(x.Namespace)-10):], n)))[:40]
+}
+
+// Model is the name of the seed's image.
+const Model = "celestial-bodies-classifier"
+
+// Push publishes an image of the seed's model under a tag and returns its digest.
+func (x *Test) Push(tag string, labels map[string]string) string {
+	x.Helper()
+	digest, err := x.Cloud.Registry.Push(x.Context(), localcloud.RegistryHost+"/"+Model+":"+tag, labels)
+	if err != nil {
+		x.Fatal(err)
+	}
+	return digest
+}
+
+// Step is a step that deploys the workspace at the commit. with replaces or adds inputs.
+func (x *Test) Step(sha string, with map[string]string) runner.Step {
+	x.Helper()
+	key, err := os.ReadFile(x.Cloud.CredentialsFile)
+	if err != nil {
+		x.Fatal(err)
+	}
+	inputs := map[string]string{
+		"cluster_name": localcloud.Cluster, "zone": localcloud.Location, "registry_host": localcloud.RegistryHost,
+		"namespace": x.Namespace, "credentials_json": string(key),
+	}
+	maps.Copy(inputs, with)
+	return runner.Step{
+		Binary: binary, Metadata: filepath.Join(Root(), "action.yml"), With: inputs,
+		Env: x.Cloud.Env(x.Client), Workspace: x.Workspace, SHA: sha,
+	}
+}
+
+// Deploy runs such a step and logs what a user sees of it.
+func (x *Test) Deploy(sha string, with map[string]string) *runner.Result {
+	x.Helper()
+	return x.Run(x.Step(sha, with))
+}
+
+// Run runs a step and logs what a user sees of it.
+func (x *Test) Run(s runner.Step) *runner.Result {
+	x.Helper()
+	r, err := s.Run(x.Context())
+	if err != nil {
+		x.Fatal(err)
+	}
+	x.Logf("exit %d after %s\n%s", r.ExitCode, r.Duration.Round(1e6), r.Log)
+	return r
+}
+
+// Requests are the ones that this test's steps made.
+func (x *Test) Requests() []proxy.Entry {
+	x.Helper()
+	f, err := os.Open(x.Cloud.RequestsFile)
+	if err != nil {
+		x.Fatal(err)
+	}
+	defer f.Close()
+	var all []proxy.Entry
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e proxy.Entry
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			continue // the line that is being written
+		}
+		if e.Client == x.Client {
+			all = append(all, e)
+		}
+	}
+	return all
+}
