@@ -1,0 +1,174 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+)
+
+// NotFoundError is a cluster that does not exist where it was looked for.
+type NotFoundError struct {
+	Name Name
+	// Existing are the clusters of the project, the nearest first; nil: they
+	// could not be listed.
+	Existing []Name
+}
+
+func (e *NotFoundError) Error() string {
+	n := e.Name
+	if len(e.Existing) > 0 && e.Existing[0].Cluster == n.Cluster && e.Existing[0].Location != n.Location {
+		at := e.Existing[0].Location
+		return fmt.Sprintf("cluster %q is in %s, not in %s: set zone: %s", n.Cluster, at, n.Location, at)
+	}
+	missing := fmt.Sprintf("cluster %q does not exist in %s of project %s", n.Cluster, n.Location, n.Project)
+	switch {
+	case e.Existing == nil:
+		return missing + fmt.Sprintf(": compare cluster_name, zone and project_id with `gcloud container clusters list --project=%s`", n.Project)
+	case len(e.Existing) == 0:
+		return missing + ", which has no clusters at all: look at project_id"
+	}
+	const shown = 5
+	var names []string
+	for _, x := range e.Existing[:min(shown, len(e.Existing))] {
+		names = append(names, fmt.Sprintf("%s (%s)", x.Cluster, x.Location))
+	}
+	more := ""
+	if n := len(e.Existing) - shown; n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return missing + ", which has " + strings.Join(names, ", ") + more + ": set cluster_name and zone to one of them"
+}
+
+// ForbiddenError is a right that the principal has not.
+type ForbiddenError struct {
+	Act        string // what was asked, e.g. `read cluster "model"`
+	Permission string // e.g. "container.clusters.get"
+	Role       string // the narrowest predefined role for a deploy, e.g. "roles/container.developer"
+	Principal  string // who asked; "" if unknown
+	Project    string
+	Command    string // that an administrator may run to grant it
+}
+
+func (e *ForbiddenError) Error() string {
+	who := e.Principal
+	if who == "" {
+		who = "this principal"
+	}
+	return fmt.Sprintf("%s: %s lacks the permission %s in project %s, or the project does not exist: let an administrator grant %s with `%s`",
+		e.Act, who, e.Permission, e.Project, e.Role, e.Command)
+}
+
+// forbidden names the role and makes the command that grants it.
+func forbidden(act, permission, role, principal, project string) error {
+	return &ForbiddenError{
+		Act: act, Permission: permission, Role: role, Principal: principal, Project: project,
+		Command: fmt.Sprintf("gcloud projects add-iam-policy-binding %s --member=%s --role=%s", project, member(principal), role),
+	}
+}
+
+// member is a principal in the form of IAM policies, ready for a shell.
+func member(principal string) string {
+	switch {
+	case principal == "":
+		return "serviceAccount:EMAIL"
+	case strings.HasPrefix(principal, "principal:") || strings.HasPrefix(principal, "principalSet:"):
+		return "'" + principal + "'"
+	}
+	return "serviceAccount:" + principal
+}
+
+// DisabledError is an API that the project does not use yet.
+type DisabledError struct {
+	Service string // e.g. "container.googleapis.com"
+	Project string
+	Command string // that enables it
+}
+
+func (e *DisabledError) Error() string {
+	return fmt.Sprintf("the API %s is not enabled in project %s: enable it with `%s`, and run the job again some minutes later", e.Service, e.Project, e.Command)
+}
+
+// StatusError is a cluster whose control plane does not answer now.
+type StatusError struct {
+	Name    Name
+	Status  string // GKE's word, e.g. "PROVISIONING"
+	Message string // GKE's reason; "" if it gave none
+}
+
+func (e *StatusError) Error() string {
+	s := fmt.Sprintf("cluster %q ", e.Name.Cluster)
+	way := ""
+	switch e.Status {
+	case "PROVISIONING":
+		s += "is still being created"
+		way = "run the job again when it is RUNNING"
+	case "STOPPING":
+		s += "is being deleted"
+		way = "set cluster_name to another one"
+	case "ERROR":
+		s += "is broken, and may not be usable"
+		way = fmt.Sprintf("repair or replace it; `gcloud container clusters describe %s --location=%s --project=%s` says more", e.Name.Cluster, e.Name.Location, e.Name.Project)
+	}
+	s += " (status " + e.Status + ")"
+	if e.Message != "" {
+		s += ": " + e.Message
+	}
+	return s + ": " + way
+}
+
+// EndpointError is an endpoint that was asked for and that the cluster does not offer.
+type EndpointError struct {
+	Name    Name
+	Kind    string
+	Problem string
+	Fix     string
+	Others  []string // kinds that it offers
+}
+
+func (e *EndpointError) Error() string {
+	s := fmt.Sprintf("endpoint %q of cluster %q: %s: %s", e.Kind, e.Name.Cluster, e.Problem, e.Fix)
+	if len(e.Others) > 0 {
+		s += ", or set endpoint: " + strings.Join(e.Others, " or ")
+	}
+	return s
+}
+
+// UnreachableError is a connection to the cluster's endpoint that did not come
+// about, or that nobody vouches for.
+type UnreachableError struct {
+	Name   Name
+	Kind   string
+	Host   string
+	Others []string // kinds that the cluster offers too
+	Cause  string   // the first cause, in one line
+	Hint   string   // what may be the reason, and what to do about it
+	Err    error
+}
+
+func (e *UnreachableError) Error() string {
+	s := fmt.Sprintf("reach cluster %q at %s (%s endpoint): %s: %s", e.Name.Cluster, e.Host, e.Kind, e.Cause, e.Hint)
+	if len(e.Others) > 0 {
+		return s + "; the cluster also offers endpoint: " + strings.Join(e.Others, ", ")
+	}
+	return s + "; the cluster offers no other endpoint"
+}
+
+// Unwrap returns the error of the client.
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// phrase makes foreign words fit for one line of a message.
+func phrase(words string) string {
+	words = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			return ' '
+		case r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' || r == '\ufffd':
+			return -1
+		}
+		return r
+	}, words)
+	words = strings.Join(strings.Fields(words), " ")
+	if runes := []rune(words); len(runes) > 300 {
+		words = string(runes[:300]) + "…"
+	}
+	return strings.TrimRight(words, ".")
+}

@@ -1,0 +1,257 @@
+// Package deploy is the flow: it takes the inputs of one step and calls the
+// leaf packages in order, from manifests and credentials to a serving,
+// verified workload. It returns a Result that holds everything that was
+// learned and done, also when it fails half way.
+//
+// The leaves know nothing of each other; what one learns and another needs
+// passes through here, in plain types. How a Result is shown to people is left
+// to pkg/report.
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/apply"
+	"github.com/org/deploy-model-action/pkg/cluster"
+	"github.com/org/deploy-model-action/pkg/credentials"
+	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/manifest"
+	"github.com/org/deploy-model-action/pkg/rollout"
+)
+
+// deployment is one run: its inputs, and what each phase leaves for the next.
+type deployment struct {
+	Options
+	runner Runner
+	log    Log
+	result *Result
+
+	manifests   *manifest.Set
+	matches     []image.Match
+	credentials *credentials.Credentials
+	name        cluster.Name
+	cluster     *cluster.Cluster
+	client      *cluster.Client
+	changes     []apply.Change
+	statuses    []rollout.Status
+	address     rollout.Address
+	backErr     error // what went wrong on the way back
+}
+
+// that they are reported together with the ones found here; nothing is
+// contacted when there is any. The result is never nil, and holds what was done
+// together with the error.
+func Run(ctx context.Context, o Options, r Runner, log Log) *Result {
+	if r.Transport == nil {
+		r.Transport = http.DefaultTransport
+	}
+	d := &deployment{Options: o, runner: r, log: log}
+	d.result = &Result{Started: time.Now(), Namespace: o.Namespace}
+	err := d.run(ctx)
+	d.finish(ctx, err)
+	return d.result
+}
+
+func (d *deployment) run(ctx context.Context) error {
+	if err := d.phase(ctx, "Manifests", d.prepare); err != nil {
+		return &InputError{err}
+	}
+	if err := d.phase(ctx, "Cluster and images", d.connect); err != nil {
+		return err
+	}
+	if err := d.phase(ctx, "Apply", d.apply); err != nil {
+		return d.rollback(ctx, err)
+	}
+	if err := d.phase(ctx, "Rollout", d.wait); err != nil {
+		return d.rollback(ctx, err)
+	}
+	if d.HealthPath == "" {
+		return nil
+	}
+	if err := d.phase(ctx, "Health check", d.health); err != nil {
+		return d.rollback(ctx, err)
+	}
+	return nil
+}
+
+// phase runs one part of the deploy in a group of the log.
+func (d *deployment) phase(ctx context.Context, name string, f func(context.Context) error) error {
+	d.log.Group(name)
+	defer d.log.EndGroup()
+	started := time.Now()
+	err := f(ctx)
+	d.result.Phases = append(d.result.Phases, Phase{Name: name, Started: started, Finished: time.Now(), Failed: err != nil})
+	return err
+}
+
+// prepare does all that needs no network, and reports every mistake at once.
+func (d *deployment) prepare(ctx context.Context) error {
+	var errs []error
+	note := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	note(d.Mistakes)
+	note(d.mistakes(d.runner.Getenv))
+
+	found, err := credentials.Find(ctx, credentials.Options{
+		JSON:      d.CredentialsJSON,
+		Getenv:    d.runner.Getenv,
+		Workspace: d.runner.Workspace,
+		Transport: d.runner.Transport,
+		Mask:      d.log.Mask,
+		IDToken:   d.runner.IDToken,
+	})
+	note(err)
+	d.credentials = found
+	note(d.parseName())
+
+	if len(d.Manifests) > 0 {
+		note(d.loadManifests())
+	}
+	return errors.Join(errs...)
+}
+
+// parseName finds the cluster's full name from the inputs, the credentials and
+// the environment.
+func (d *deployment) parseName() error {
+	if d.ClusterName == "" {
+		return nil // said already
+	}
+	project := d.ProjectID
+	if project == "" && d.credentials != nil {
+		project = d.credentials.ProjectID
+	}
+	for _, name := range []string{"GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT"} {
+		if project == "" {
+			project = d.runner.Getenv(name)
+		}
+	}
+	location := d.Zone
+	if location == "" {
+		location = d.Location
+	}
+	var err error
+	d.name, err = cluster.ParseName(d.ClusterName, location, project)
+	return err
+}
+
+func (d *deployment) loadManifests() error {
+	skip := func(string) bool { return false }
+	if d.credentials != nil && d.credentials.File != "" {
+		file := d.credentials.File
+		skip = func(path string) bool { return sameFile(d.runner.Workspace, path, file) }
+	}
+	set, err := manifest.Load(manifest.Options{Root: d.runner.Workspace, Paths: d.Manifests, Namespace: d.Namespace, Skip: skip})
+	if err != nil {
+		return err
+	}
+	d.manifests = set
+	for i, o := range set.Objects {
+		at := set.Position(i, "")
+		d.log.Printf("%s:%d: %s %s", at.File, at.Line, o.GetKind(), o.GetName())
+	}
+	if d.RegistryHost == "" || d.SHA == "" {
+		return nil // said already
+	}
+	var written []string
+	for _, use := range set.Images() {
+		if !slices.Contains(written, use.Value) {
+			written = append(written, use.Value)
+		}
+	}
+	d.matches, err = image.Plan(written, d.RegistryHost, d.SHA, d.Images)
+	return err
+}
+
+// connect asks the GKE API and the registry at the same time, with one token.
+func (d *deployment) connect(ctx context.Context) error {
+	// A refused credential is said once, rather than by each that needs it.
+	if _, err := d.credentials.Tokens.Token(); err != nil {
+		return fmt.Errorf("credentials (%s): %w", d.credentials.Kind, err)
+	}
+	var (
+		group                errgroup.Group
+		images               []image.Image
+		clusterErr, imageErr error
+	)
+	group.Go(func() error {
+		d.cluster, clusterErr = cluster.Find(ctx, cluster.Options{
+			Name: d.name, Tokens: d.credentials.Tokens, Transport: d.runner.Transport,
+		})
+		return nil
+	})
+	group.Go(func() error {
+		images, imageErr = image.Resolve(ctx, d.matches, image.Options{
+			Tokens: d.credentials.Tokens, Transport: d.runner.Transport,
+		})
+		return nil
+	})
+	_ = group.Wait()
+	if err := errors.Join(clusterErr, imageErr); err != nil {
+		return err
+	}
+	return d.pin(images)
+}
+
+// pin writes the digests into the manifests and opens the cluster.
+func (d *deployment) pin(images []image.Image) error {
+	replace := map[string]string{}
+	for _, i := range images {
+		replace[i.Written] = i.Pinned
+		d.result.Images = append(d.result.Images, Image{Written: i.Written, Reference: i.Reference, Digest: i.Digest, Pinned: i.Pinned})
+		d.log.Printf("Image %s", i.Pinned)
+	}
+	d.manifests.SetImages(replace)
+
+	c := d.cluster
+	d.result.Cluster = Cluster{
+		Project: c.Name.Project, Location: c.Name.Location, Name: c.Name.Cluster,
+		Endpoint: c.Host, EndpointKind: c.Kind,
+	}
+	d.log.Printf("Cluster %s at %s (%s)", c.Name, c.Host, c.Why)
+	var err error
+	d.client, err = c.Connect(d.credentials.Tokens)
+	return err
+}
+
+func (d *deployment) apply(ctx context.Context) error {
+	changes, err := apply.Objects(ctx, d.manifests.Objects, apply.Options{
+		Dynamic:        d.client.Dynamic,
+		REST:           d.client.REST,
+		Namespace:      d.Namespace,
+		ForceConflicts: d.ForceConflicts,
+		Report:         func(c apply.Change) { d.log.Printf("%s", c) },
+		Log:            d.log.Printf,
+	})
+	d.changes = changes
+	for _, c := range changes {
+		at := d.manifests.Position(c.Index, "")
+		d.result.Changes = append(d.result.Changes, Change{
+			Kind: object(c).GetKind(), Namespace: object(c).GetNamespace(), Name: object(c).GetName(),
+			Action: string(c.Action), Line: c.String(), File: at.File, FileLine: at.Line,
+			Started: c.Started, Took: c.Took,
+		})
+	}
+	if err != nil {
+		return d.cluster.Explain(err)
+	}
+	return nil
+}
+
+// object is the newest that is known of what a change is about.
+func object(c apply.Change) *unstructured.Unstructured {
+	if c.After != nil {
+		return c.After
+	}
+	return c.Before
+}

@@ -1,0 +1,128 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Options are the action's inputs, under the names that action.yml gives them.
+type Options struct {
+	// ClusterName is a short name, or projects/P/locations/L/clusters/C. Required.
+	ClusterName string `input:"cluster_name"`
+	// Zone and Location are two names for the zone or region of the cluster.
+	Zone     string `input:"zone"`
+	Location string `input:"location"`
+	// ProjectID is the cluster's project. Default: the one in ClusterName, then
+	// that of the credentials, then GCLOUD_PROJECT or GOOGLE_CLOUD_PROJECT.
+	ProjectID string `input:"project_id"`
+	// RegistryHost is the host and path that images live under. Required.
+	RegistryHost string `input:"registry_host"`
+	// SHA is the tag to deploy. Required; action.yml gives the commit.
+	SHA string `input:"sha"`
+	// Images are the images to rewrite, NAME or NAME=REFERENCE. Default: every
+	// image in the manifests that lives under RegistryHost.
+	Images []string `input:"images"`
+	// Manifests are files, folders or globs inside the workspace.
+	Manifests []string `input:"manifests"`
+	// Namespace is for objects that name none.
+	Namespace string `input:"namespace"`
+	// CredentialsJSON is a service account key. Default: what an earlier step left.
+	CredentialsJSON string `input:"credentials_json,secret"`
+	// Timeout bounds the rollout; each network phase before it has a bound of its own.
+	Timeout time.Duration `input:"timeout"`
+	// FailFast fails as soon as the cause is certain; otherwise at Timeout.
+	FailFast bool `input:"fail_fast"`
+	// Rollback restores what was there when the rollout or the health check fails.
+	Rollback bool `input:"rollback"`
+	// HealthPath must answer 2xx before the deploy counts. Default: not asked.
+	HealthPath string `input:"health_path"`
+	// ForceConflicts takes fields over from other field managers.
+	ForceConflicts bool `input:"force_conflicts"`
+
+	// Mistakes are what reading the inputs already showed to be wrong. They are
+	// reported with what Run finds, and nothing is contacted.
+	Mistakes error
+}
+
+// Defaults returns the defaults of action.yml, for whoever runs the image
+// without the runner, which would have filled them in.
+func Defaults() Options {
+	return Options{
+		Manifests: []string{"kubernetes"},
+		Namespace: "default",
+		Timeout:   10 * time.Minute,
+		FailFast:  true,
+		Rollback:  true,
+	}
+}
+
+// Runner is what surrounds the step: everything that is not an input.
+type Runner struct {
+	// Getenv reads the step's environment.
+	Getenv func(string) string
+	// Workspace is the only folder that manifests are read from.
+	Workspace *os.Root
+	// Transport carries every request to Google, the registry and the model.
+	// Default: http.DefaultTransport, which honours the proxy environment.
+	Transport http.RoundTripper
+	// IDToken asks GitHub for an OIDC token.
+	IDToken func(ctx context.Context, audience string) (string, error)
+}
+
+// Log is where the deploy tells what it does, as it does it.
+type Log interface {
+	Group(title string)
+	EndGroup()
+	Printf(format string, args ...any)
+	Warning(message string)
+	Mask(secret string)
+}
+
+// InputError is a wrong input: nothing was contacted, the user must change
+// the workflow or a file.
+type InputError struct{ Err error }
+
+func (e *InputError) Error() string { return e.Err.Error() }
+func (e *InputError) Unwrap() error { return e.Err }
+
+// dnsLabel is RFC 1123's label, which Kubernetes wants for a namespace.
+var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+// mistakes finds what a single input shows to be wrong by itself.
+func (o Options) mistakes(getenv func(string) string) error {
+	var errs []error
+	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if getenv("GITHUB_EVENT_NAME") == "pull_request_target" {
+		// The event runs with the base repository's secrets; a checkout of the
+		// pull request would let a stranger's manifests use them.
+		mistake("event pull_request_target: refused, since it would deploy a stranger's manifests with your secrets; deploy on push, or use pull_request")
+	}
+	if o.ClusterName == "" {
+		mistake("input cluster_name: required; give the cluster's name, as `gcloud container clusters list` shows it")
+	}
+	if o.RegistryHost == "" {
+		mistake("input registry_host: required; give the host and path that images live under, e.g. europe-west6-docker.pkg.dev/PROJECT/REPOSITORY")
+	}
+	if o.SHA == "" {
+		mistake("input sha: required; give the tag to deploy, e.g. ${{ github.sha }}")
+	}
+	if o.Zone != "" && o.Location != "" && o.Zone != o.Location {
+		mistake("inputs zone %q and location %q: two names for one thing with two values; give one of them", o.Zone, o.Location)
+	}
+	if !dnsLabel.MatchString(o.Namespace) {
+		mistake("input namespace %q: not a namespace; use at most 63 lower case letters, digits and '-'", o.Namespace)
+	}
+	if len(o.Manifests) == 0 {
+		mistake("input manifests: empty; name the files, folders or globs to apply, e.g. kubernetes")
+	}
+	if o.HealthPath != "" && !strings.HasPrefix(o.HealthPath, "/") {
+		mistake("input health_path %q: not a path; begin it with /, e.g. /readyz", o.HealthPath)
+	}
+	return errors.Join(errs...)
+}

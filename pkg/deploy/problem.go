@@ -1,0 +1,115 @@
+package deploy
+
+import (
+	"errors"
+
+	"github.com/org/deploy-model-action/pkg/apply"
+	"github.com/org/deploy-model-action/pkg/cluster"
+	"github.com/org/deploy-model-action/pkg/credentials"
+	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/manifest"
+	"github.com/org/deploy-model-action/pkg/rollout"
+)
+
+// problems turns an error into what a user is shown: one problem for each
+// place in a file, and one for all mistakes that have none, so that a step with
+// three wrong inputs has one annotation that names the three.
+func (d *deployment) problems(err error) []Problem {
+	var placed []Problem
+	var general []error
+	for _, e := range leaves(err) {
+		if p, ok := d.placed(e); ok {
+			placed = append(placed, p)
+		} else {
+			general = append(general, e)
+		}
+	}
+	if len(general) > 0 {
+		joined := errors.Join(general...)
+		placed = append([]Problem{{Title: title(err, general[0]), Message: joined.Error()}}, placed...)
+	}
+	return placed
+}
+
+// leaves flattens joined errors; an error that wraps one other stays whole,
+// since its own words belong to the sentence.
+func leaves(err error) []error {
+	if err == nil {
+		return nil
+	}
+	var input *InputError
+	if errors.As(err, &input) && err == error(input) { //nolint:errorlint // only the outermost wrapping is taken off
+		return leaves(input.Err)
+	}
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the tree is walked by hand
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, leaves(e)...)
+	}
+	return all
+}
+
+// placed finds the place in a file that an error is about.
+func (d *deployment) placed(err error) (Problem, bool) {
+	var wrong *manifest.Error
+	if errors.As(err, &wrong) && wrong.File != "" {
+		return Problem{Title: "Manifest", Message: wrong.Error(), File: wrong.File, Line: wrong.Line}, true
+	}
+	var refused *apply.ObjectError
+	if errors.As(err, &refused) && d.manifests != nil && refused.Index >= 0 && refused.Index < len(d.manifests.Objects) {
+		at := d.manifests.Position(refused.Index, refused.Field)
+		return Problem{Title: "Refused by the cluster", Message: err.Error(), File: at.File, Line: at.Line}, true
+	}
+	return Problem{}, false
+}
+
+// title says in two words whose "no" it was.
+func title(all, first error) string {
+	var (
+		input    *InputError
+		noImage  *image.NoMatchError
+		tag      *image.TagNotFoundError
+		registry *image.RefusedError
+		invalid  *credentials.InvalidError
+		google   *credentials.RefusedError
+		unknown  *cluster.NotFoundError
+		role     *cluster.ForbiddenError
+		status   *cluster.StatusError
+		reach    *cluster.UnreachableError
+		failed   *rollout.FailedError
+		slow     *rollout.TimeoutError
+		ill      *rollout.UnhealthyError
+	)
+	switch {
+	case errors.As(first, &noImage):
+		return "No image matches"
+	case errors.As(first, &invalid):
+		return "Credentials"
+	case errors.As(all, &input):
+		return "Wrong input"
+	case errors.As(first, &tag):
+		return "Image not found"
+	case errors.As(first, &registry):
+		return "Registry refused"
+	case errors.As(first, &google):
+		return "Credentials refused"
+	case errors.As(first, &unknown):
+		return "Cluster not found"
+	case errors.As(first, &role):
+		return "Role missing"
+	case errors.As(first, &status):
+		return "Cluster not ready"
+	case errors.As(first, &reach):
+		return "Cluster unreachable"
+	case errors.As(first, &failed):
+		return "Rollout failed"
+	case errors.As(first, &slow):
+		return "Rollout timed out"
+	case errors.As(first, &ill):
+		return "Health check failed"
+	}
+	return "Deploy failed"
+}

@@ -1,0 +1,125 @@
+// Package report tells people and later steps how a deploy ended: outputs for
+// the workflow, annotations for the pull request, a job summary for whoever
+// looks rather than reads, and the last lines of the log.
+//
+// It decides nothing and asks nobody: all it says is in the deploy.Result. What
+// is safe to print where is left to pkg/actions; what is safe inside Markdown
+// is decided here, since only the author of a document knows its structure.
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/org/deploy-model-action/pkg/actions"
+	"github.com/org/deploy-model-action/pkg/deploy"
+)
+
+// Write reports the result. It always writes all of it: a failed or cancelled
+// deploy has changes and a URL to tell of as well.
+func Write(w *actions.Workflow, r *deploy.Result) error {
+	conclude(w, r)
+	for _, p := range r.Problems {
+		w.Annotate(actions.Annotation{Level: "error", Title: p.Title, Message: p.Message, File: p.File, Line: p.Line})
+	}
+	return errors.Join(outputs(w, r), w.AppendSummary(Summary(r, w.Run())))
+}
+
+// conclude writes the last lines of the log.
+func conclude(w *actions.Workflow, r *deploy.Result) {
+	took := r.Finished.Sub(r.Started).Round(100 * time.Millisecond)
+	switch r.Outcome {
+	case deploy.Deployed:
+		w.Printf("Deployed in %s.", took)
+	case deploy.Unchanged:
+		w.Printf("Unchanged: this is what serves already (checked in %s).", took)
+	case deploy.RolledBack:
+		w.Printf("Rolled back after %s: what was there before is there again.", took)
+	case deploy.Cancelled:
+		w.Printf("Cancelled after %s.%s", took, appliedSoFar(r))
+	default:
+		w.Printf("Failed after %s.%s", took, appliedSoFar(r))
+	}
+	if r.URL != "" && (r.Outcome == deploy.Deployed || r.Outcome == deploy.Unchanged) {
+		w.Printf("URL: %s%s", r.URL, internalNote(r))
+	}
+}
+
+func internalNote(r *deploy.Result) string {
+	if r.Internal {
+		return " (internal: reachable from inside the network only)"
+	}
+	return ""
+}
+
+// appliedSoFar says whether the cluster is as it was.
+func appliedSoFar(r *deploy.Result) string {
+	changed := 0
+	for _, c := range r.Changes {
+		if c.Action != "unchanged" {
+			changed++
+		}
+	}
+	if changed == 0 {
+		return " Nothing in the cluster was changed."
+	}
+	return fmt.Sprintf(" %s changed before that.", count(changed, "object was", "objects were"))
+}
+
+// count words a number of things.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// change is one object in the output `changes`.
+type change struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Action    string `json:"action"`
+}
+
+// outputs sets every output, also the empty ones, so that a later step reads
+// this run's value and never that of a step with the same id.
+func outputs(w *actions.Workflow, r *deploy.Result) error {
+	image, digest := "", ""
+	images := []string{}
+	for i, im := range r.Images {
+		if i == 0 {
+			image, digest = im.Pinned, im.Digest
+		}
+		images = append(images, im.Pinned)
+	}
+	changes := []change{}
+	for _, c := range r.Changes {
+		changes = append(changes, change{c.Kind, c.Namespace, c.Name, c.Action})
+	}
+	imagesJSON, err := json.Marshal(images)
+	if err != nil {
+		return fmt.Errorf("output images: %w", err)
+	}
+	changesJSON, err := json.Marshal(changes)
+	if err != nil {
+		return fmt.Errorf("output changes: %w", err)
+	}
+	var errs []error
+	for _, o := range [][2]string{
+		{"outcome", string(r.Outcome)},
+		{"image", image},
+		{"digest", digest},
+		{"images", string(imagesJSON)},
+		{"url", r.URL},
+		{"external_ip", r.Host},
+		{"changed", strconv.FormatBool(r.Changed())},
+		{"changes", string(changesJSON)},
+	} {
+		errs = append(errs, w.SetOutput(o[0], o[1]))
+	}
+	return errors.Join(errs...)
+}

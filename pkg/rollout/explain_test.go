@@ -1,0 +1,358 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+)
+
+// fakeAPI answers as an API server does, from a table of path?query to body.
+// Paths that begin with ! are forbidden.
+type fakeAPI struct {
+	mu     sync.Mutex
+	asked  []string
+	answer func(r *http.Request) (status int, body string)
+}
+
+func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	f.asked = append(f.asked, r.Method+" "+r.URL.RequestURI())
+	f.mu.Unlock()
+	status, body := f.answer(r)
+	if strings.HasSuffix(r.URL.Path, "/log") && status == http.StatusOK {
+		w.Header().Set("Content-Type", "text/plain")
+	} else {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(body))
+}
+
+func (f *fakeAPI) requests() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.asked...)
+}
+
+func (f *fakeAPI) options(t *testing.T) Options {
+	t.Helper()
+	server := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	config := &rest.Config{Host: server.URL, QPS: -1}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := rest.CopyConfig(config)
+	raw.GroupVersion = &schema.GroupVersion{Version: "v1"}
+	known := runtime.NewScheme()
+	metav1.AddToGroupVersion(known, schema.GroupVersion{Version: "v1"}) // Status
+	raw.NegotiatedSerializer = serializer.NewCodecFactory(known).WithoutConversion()
+	api, err := rest.RESTClientFor(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{Dynamic: client, REST: api, Now: func() time.Time { return start.Add(time.Minute) }}
+}
+
+func refuse(code int, reason, message string) (int, string) {
+	body, _ := json.Marshal(map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message})
+	return code, string(body)
+}
+
+func listOf(kind string, items ...string) string {
+	return fmt.Sprintf(`{"kind": "%sList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": [%s]}`, kind, strings.Join(items, ","))
+}
+
+func eventJSON(object, uid, kind, reason, message string, at, count int) string {
+	body, _ := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "Event", "metadata": map[string]any{"name": reason + message, "namespace": "default"},
+		"involvedObject": map[string]any{"kind": object, "name": uid, "uid": uid, "fieldPath": "spec.containers{model}"},
+		"type":           kind, "reason": reason, "message": message, "count": count,
+		"firstTimestamp": start.Add(time.Duration(at) * time.Second).Format(time.RFC3339),
+		"lastTimestamp":  start.Add(time.Duration(at+count) * time.Second).Format(time.RFC3339),
+	})
+	return string(body)
+}
+
+func jsonOf(t *testing.T, v any) string {
+	t.Helper()
+	body, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	pods := func(t *testing.T) string {
+		return listOf("Pod",
+			jsonOf(t, onePod{name: "pod-a", owner: "new", status: crashState}.object(t)),
+			jsonOf(t, onePod{name: "pod-b", owner: "new", status: crashState}.object(t)),
+			jsonOf(t, onePod{name: "pod-c", owner: "new", status: noSecretState}.object(t)),
+			jsonOf(t, onePod{name: "pod-d", owner: "old", status: crashState}.object(t)))
+	}
+	sets := func(t *testing.T) string {
+		return listOf("ReplicaSet", jsonOf(t, replicaSet(t, "new", "2", theTemplate, `{}`)), jsonOf(t, replicaSet(t, "old", "1", strings.Replace(theTemplate, "v2", "v1", 1), `{}`)))
+	}
+	log := "starting\nDB_PASSWORD=hunter2\nTraceback: no file\n"
+
+	tests := []struct {
+		name   string
+		answer func(t *testing.T, r *http.Request) (int, string, bool) // false: as usual
+		given  Failure
+		want   func(f *Failure)
+	}{
+		{name: "everything may be read", given: Failure{Object: "Deployment default/model", Reason: "CrashLoopBackOff", Cause: "x", Fix: "y", Pod: "pod-a", Container: "model"}},
+		{
+			name:  "a deadline, as others found it",
+			given: Failure{Object: "Deployment default/model", Reason: "ProgressDeadlineExceeded", Cause: "no progress for 600 s"},
+			want: func(f *Failure) {
+				f.Reason = "ProgressDeadlineExceeded"
+				f.Cause = "no progress for 600 s: " + f.Cause
+			},
+		},
+		{
+			name:  "another platform, as only the log says",
+			given: Failure{Object: "Deployment default/model", Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
+			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				return 200, "exec /usr/bin/serve: exec format error\n", strings.HasSuffix(r.URL.Path, "/log")
+			},
+			want: func(f *Failure) {
+				f.Reason, f.Fix = "ExecFormatError", platformFix
+				f.Cause = `container "model" cannot run on its node: image "r.example/m:v2" is built for another platform (exec /usr/bin/serve: exec format error)`
+				f.Logs = []string{"exec /usr/bin/serve: exec format error"}
+			},
+		},
+		{
+			name:  "no earlier run is kept",
+			given: Failure{Object: "Deployment default/model", Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
+			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				if r.URL.Query().Get("previous") == "true" {
+					// pkg/kubelet/kubelet_pods.go, validateContainerLogStatus
+					code, body := refuse(400, "BadRequest", `previous terminated container "model" in pod "pod-a" not found`)
+					return code, body, true
+				}
+				return 0, "", false
+			},
+			want: func(f *Failure) { f.LogsOf = `pod "pod-a", container "model"` },
+		},
+		{
+			name:  "logs are secret",
+			given: Failure{Object: "Deployment default/model", Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
+			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				code, body := refuse(403, "Forbidden", `pods "pod-a" is forbidden: User "ci" cannot get resource "pods/log"`)
+				return code, body, strings.HasSuffix(r.URL.Path, "/log")
+			},
+			want: func(f *Failure) {
+				f.Logs, f.LogsOf = nil, ""
+				f.Notes = []string{`the log cannot be read: a Role in namespace "default" has to allow "get" on pods/log`}
+			},
+		},
+		{
+			name:  "events are secret",
+			given: Failure{Object: "Deployment default/model", Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
+			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				code, body := refuse(403, "Forbidden", `events is forbidden`)
+				return code, body, strings.HasSuffix(r.URL.Path, "/events")
+			},
+			want: func(f *Failure) {
+				f.Events = nil
+				f.Notes = []string{`the events cannot be read: a Role in namespace "default" has to allow "list" and "watch" on events`}
+			},
+		},
+		{
+			name:  "pods are secret",
+			given: Failure{Object: "Deployment default/model", Reason: "ProgressDeadlineExceeded", Cause: "no progress"},
+			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				code, body := refuse(403, "Forbidden", `pods is forbidden`)
+				return code, body, strings.HasSuffix(r.URL.Path, "/pods")
+			},
+			want: func(f *Failure) {
+				*f = Failure{
+					Object: f.Object, Reason: "ProgressDeadlineExceeded", Cause: "no progress", Events: f.Events[:1],
+					Notes: []string{`the pods cannot be read: a Role in namespace "default" has to allow "list" and "watch" on pods`},
+				}
+			},
+		},
+		{
+			name:  "the kubelet does not answer",
+			given: Failure{Object: "Deployment default/model", Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
+			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				code, body := refuse(500, "InternalError", `Get "https://10.0.0.2:10250/containerLogs/default/pod-a/model": dial tcp 10.0.0.2:10250: i/o timeout`)
+				return code, body, strings.HasSuffix(r.URL.Path, "/log")
+			},
+			want: func(f *Failure) {
+				f.Logs, f.LogsOf = nil, ""
+				f.Notes = []string{`log of pod "pod-a", container "model": Get "https://10.0.0.2:10250/containerLogs/default/pod-a/model": dial tcp 10.0.0.2:10250: i/o timeout`}
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			api := &fakeAPI{}
+			api.answer = func(r *http.Request) (int, string) {
+				if tt.answer != nil {
+					if status, body, ok := tt.answer(t, r); ok {
+						return status, body
+					}
+				}
+				uid := strings.TrimPrefix(strings.Split(r.URL.Query().Get("fieldSelector"), ",")[0], "involvedObject.uid=")
+				switch path := r.URL.Path; {
+				case path == "/api/v1/namespaces/default/pods":
+					return 200, pods(t)
+				case path == "/apis/apps/v1/namespaces/default/replicasets":
+					return 200, sets(t)
+				case path == "/api/v1/namespaces/default/pods/pod-a/log":
+					return 200, log
+				case path == "/api/v1/namespaces/default/events" && (uid == "pod-a" || uid == "pod-b"):
+					return 200, listOf("Event",
+						eventJSON("Pod", uid, "Warning", "BackOff", "Back-off restarting failed container", 9, 4),
+						eventJSON("Pod", uid, "Warning", "Unhealthy", "Readiness probe failed: Get \"https://u:p@10.0.0."+map[string]string{"pod-a": "1", "pod-b": "2"}[uid]+"/\": refused", 5, 3),
+						eventJSON("Pod", uid, "Normal", "Pulled", "Successfully pulled", 4, 1),
+						eventJSON("Pod", uid, "Warning", "FailedMount", "old", -100, 1))
+				case path == "/api/v1/namespaces/default/events" && uid == "new":
+					return 200, listOf("Event", eventJSON("ReplicaSet", "model-new", "Warning", "FailedCreate", "Error creating: a moment ago", 1, 1))
+				case path == "/api/v1/namespaces/default/events" && uid == "pod-c":
+					return 200, listOf("Event", eventJSON("Pod", uid, "Warning", "Failed", `Error: secret "a" not found`, 3, 1))
+				case path == "/api/v1/namespaces/default/events":
+					return 200, listOf("Event")
+				}
+				return refuse(404, "NotFound", r.URL.Path)
+			}
+			live := workload(t, "Deployment", 3, `{observedGeneration: 2}`)
+			d := newDiagnosis(Target{Object: live, Changed: true}, api.options(t))
+			got := tt.given
+			d.explain(context.Background(), &got)
+			for i := range got.Events {
+				got.Events[i].First, got.Events[i].Last = time.Time{}, time.Time{}
+			}
+
+			want := Failure{
+				Object: "Deployment default/model", Reason: "CrashLoopBackOff", Cause: `container "model" crashed with exit code 1`, Fix: "read its log for the reason",
+				Pod: "pod-a", Container: "model",
+				Events: []Event{
+					{Count: 1, Object: "ReplicaSet model-new", Reason: "FailedCreate", Message: "Error creating: a moment ago", Container: "model", Warning: true},
+					{Count: 1, Object: "Pod pod-c", Reason: "Failed", Message: `Error: secret "a" not found`, Container: "model", Warning: true},
+					{Count: 6, Object: "Pod pod-a", Reason: "Unhealthy", Message: `Readiness probe failed: Get "https://10.0.0.1/": refused`, Container: "model", Warning: true},
+				},
+				Logs: []string{"starting", "DB_PASSWORD=[redacted]", "Traceback: no file"}, LogsOf: `pod "pod-a", container "model", run before the last restart`,
+				Others: []Symptom{{
+					Pod: "pod-c", Container: "model", Reason: "CreateContainerConfigError",
+					Cause: `Secret "a" does not exist in namespace "default", which container "model" needs`, Fix: `create Secret "a" or add it to the manifests, or correct its name`,
+				}},
+			}
+			if tt.want != nil {
+				tt.want(&want)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s\n%s", diff, strings.Join(api.requests(), "\n"))
+			}
+			for _, line := range append(got.Logs, got.String()) {
+				if strings.Contains(line, "hunter2") {
+					t.Errorf("leaks: %q", line)
+				}
+			}
+		})
+	}
+}
+
+func TestLogBounds(t *testing.T) {
+	t.Parallel()
+	var many strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&many, "%d %s\r\n", i, strings.Repeat("ä", 3000))
+	}
+	api := &fakeAPI{answer: func(*http.Request) (int, string) { return 200, many.String() }}
+	d := newDiagnosis(Target{Object: workload(t, "Deployment", 1, `{}`)}, api.options(t))
+	lines, of, err := d.logs(context.Background(), "pod-a", "model", false)
+	if err != nil || of != `pod "pod-a", container "model"` || len(lines) != logLines {
+		t.Fatalf("%d lines of %q: %v", len(lines), of, err)
+	}
+	for _, line := range lines {
+		if len(line) > logLineBytes || !strings.HasSuffix(line, "…") {
+			t.Errorf("line of %d bytes ends in %q", len(line), line[len(line)-4:])
+		}
+	}
+	want := []string{"GET /api/v1/namespaces/default/pods/pod-a/log?container=model&limitBytes=1048576&tailLines=40"}
+	if diff := cmp.Diff(want, api.requests()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	t.Parallel()
+	event := func(object, reason, message string, at, count int) Event {
+		when := start.Add(time.Duration(at) * time.Second)
+		return Event{Object: object, Reason: reason, Message: message, First: when, Last: when, Count: count}
+	}
+	got := merge([]Event{
+		event("Pod m-1-abcde", "Unhealthy", `Readiness probe failed: Get "http://10.1.2.3:80/": refused`, 5, 2),
+		event("Pod m-1-fghij", "Unhealthy", `Readiness probe failed: Get "http://10.1.2.4:80/": refused`, 3, 1),
+		event("Pod m-1-fghij", "Unhealthy", `Readiness probe failed: HTTP probe failed with statuscode: 503`, 4, 1),
+		event("ReplicaSet m-1", "FailedCreate", `Error creating: pods "m-1-m784m" is forbidden: exceeded quota: q`, 1, 1),
+		event("ReplicaSet m-1", "FailedCreate", `Error creating: pods "m-1-pjj6f" is forbidden: exceeded quota: q`, 2, 1),
+		event("ReplicaSet m-1", "FailedCreate", `(combined from similar events): Error creating: pods "m-1-xxxxx" is forbidden: exceeded quota: q`, 3, 7),
+		event("Pod m-1-abcde", "BackOff", "Back-off restarting failed container", 9, 4),
+	})
+	var lines []string
+	for _, e := range got {
+		lines = append(lines, e.String())
+	}
+	want := []string{
+		`ReplicaSet m-1 FailedCreate: Error creating: pods "m-1-m784m" is forbidden: exceeded quota: q (9 times)`,
+		`Pod m-1-fghij Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 503`,
+		`Pod m-1-abcde Unhealthy: Readiness probe failed: Get "http://10.1.2.3:80/": refused (3 times)`,
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Error(diff)
+	}
+	var many []Event
+	for i := range 50 {
+		many = append(many, event("Pod m", "Failed", fmt.Sprint(i), i, 1))
+	}
+	if got := merge(many); len(got) != eventLimit || got[len(got)-1].Message != "49" {
+		t.Errorf("%d events, the last %v", len(got), got[len(got)-1])
+	}
+}
+
+func TestEventSeries(t *testing.T) {
+	t.Parallel()
+	// The scheduler writes events.k8s.io/v1, whose times and count the v1 API shows so.
+	got := readEvent(thing(t, `
+apiVersion: v1
+kind: Event
+metadata: {name: x, creationTimestamp: "2026-11-22T10:00:00Z"}
+involvedObject: {kind: Pod, name: a, uid: a}
+type: Warning
+reason: FailedScheduling
+message: "0/1 nodes are available: 1 Insufficient cpu."
+eventTime: "2026-11-22T10:00:01.000000Z"
+firstTimestamp: null
+lastTimestamp: null
+series: {count: 4, lastObservedTime: "2026-11-22T10:00:31.000000Z"}
+`))
+	want := Event{First: start.Add(time.Second), Last: start.Add(31 * time.Second), Count: 4, Object: "Pod a", Reason: "FailedScheduling", Message: "0/1 nodes are available: 1 Insufficient cpu.", Warning: true}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got, want := got.String(), "Pod a FailedScheduling: 0/1 nodes are available: 1 Insufficient cpu. (4 times)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -1,0 +1,96 @@
+package rollout
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// Bounds of what is read of one container's log; what is kept is at most logLines times logLineBytes.
+const (
+	logLines     = 40
+	logLineBytes = 4 << 10
+	logBytes     = 1 << 20
+	logTimeout   = 10 * time.Second
+)
+
+// logs reads the last lines of a container, of its run before the last restart
+// if previous. The kubelet keeps one run back, so the other one is tried when
+// there is none.
+func (d *diagnosis) logs(ctx context.Context, pod, container string, previous bool) (lines []string, of string, err error) {
+	if d.options.REST == nil {
+		return nil, "", nil
+	}
+	lines, err = d.log(ctx, pod, container, previous)
+	if previous && (err != nil && !apierrors.IsForbidden(err) || err == nil && len(lines) == 0) {
+		if now, again := d.log(ctx, pod, container, false); again == nil {
+			lines, err, previous = now, nil, false
+		}
+	}
+	if apierrors.IsForbidden(err) {
+		d.denied("pods/log", "get", err)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("log of pod %q, container %q: %w", pod, container, err)
+	}
+	of = fmt.Sprintf("pod %q, container %q", pod, container)
+	if previous {
+		of += ", run before the last restart"
+	}
+	return lines, of, nil
+}
+
+func (d *diagnosis) log(ctx context.Context, pod, container string, previous bool) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	defer cancel()
+	request := d.options.REST.Get().
+		AbsPath("/api/v1/namespaces", d.namespace(), "pods", pod, "log").
+		Param("container", container).
+		Param("tailLines", strconv.Itoa(logLines)).
+		Param("limitBytes", strconv.Itoa(logBytes))
+	if previous {
+		request = request.Param("previous", "true")
+	}
+	body, err := request.Stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	// What arrived until a connection was cut is worth showing.
+	text, err := io.ReadAll(io.LimitReader(body, logBytes))
+	if len(text) == 0 && err != nil {
+		return nil, err
+	}
+	return logTail(text), nil
+}
+
+// logTail cuts a log into its last lines, of at most logLineBytes each, without credentials.
+func logTail(text []byte) []string {
+	text = bytes.TrimRight(text[:min(len(text), logBytes)], "\r\n")
+	if len(text) == 0 {
+		return nil
+	}
+	lines := strings.Split(redact(strings.ToValidUTF8(string(text), "")), "\n")
+	lines = lines[max(0, len(lines)-logLines):]
+	for i, line := range lines {
+		line = strings.TrimRight(line, "\r")
+		// A progress bar rewrites its line; the last state is the one that was seen.
+		line = afterLast(line, "\r")
+		if len(line) > logLineBytes {
+			end := logLineBytes - len("…")
+			for !utf8.RuneStart(line[end]) {
+				end--
+			}
+			line = line[:end] + "…"
+		}
+		lines[i] = line
+	}
+	return lines
+}

@@ -1,0 +1,117 @@
+package rollout
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// What registries and container runtimes say when an image cannot be pulled.
+// Order matters: a registry that is down may still speak of authorisation.
+var (
+	pullPasses = regexp.MustCompile(`(?i)too ?many ?requests|internal server error|bad gateway|service unavailable|gateway time-?out|timeout|timed out|deadline exceeded|no such host|connection (?:refused|reset)|tls handshake|unexpected eof|: eof|no route to host|network is unreachable|server misbehaving|no space left`)
+	// containerd and docker, in this order.
+	pullPlatform = regexp.MustCompile(`(?i)no match for platform in manifest|no matching manifest for`)
+	pullDenied   = regexp.MustCompile(`(?i)unauthorized|forbidden|access denied|\bdenied\b|authorization failed|insufficient_scope|no basic auth credentials|authentication required`)
+	pullMissing  = regexp.MustCompile(`(?i)manifest unknown|name unknown|not found`)
+)
+
+// pullSymptom judges an image that the kubelet cannot pull. ErrImagePull is one
+// attempt, ImagePullBackOff the wait for the next (pkg/kubelet/images/image_manager.go);
+// a kubelet before 1.32 does not repeat the reason while it waits, so it is remembered.
+func (t *track) pullSymptom(s symptom, w *corev1.ContainerStateWaiting) symptom {
+	message := w.Message
+	if seen := t.pulls[s.container]; seen != nil && seen.message != "" && w.Reason == "ImagePullBackOff" && !strings.Contains(message, ": Err") {
+		message = seen.message
+	}
+	said := registrySaid(message, s.image)
+	answer := clean(said, phraseLimit)
+	if answer == "" {
+		answer = "no reason given"
+	}
+	switch {
+	case w.Reason == "SignatureValidationFailed" || strings.Contains(message, "SignatureValidationFailed"):
+		return s.is(persisting, "SignatureValidationFailed", fmt.Sprintf("image %q is refused by the node's signature policy: %s", s.image, answer),
+			"sign the image as the policy wants it", "signature")
+	case pullPasses.MatchString(said):
+		return s.is(passing, w.Reason, fmt.Sprintf("image %q cannot be pulled right now: %s", s.image, answer),
+			"wait for the registry, or check its host name and the nodes' way to it", "pull")
+	case pullPlatform.MatchString(said):
+		return s.is(certainOnce, w.Reason, fmt.Sprintf("image %q has no build for the platform of the node: %s", s.image, answer),
+			platformFix, "platform").observed(t)
+	case pullDenied.MatchString(said):
+		return s.is(persisting, w.Reason, fmt.Sprintf("the nodes may not pull image %q: %s", s.image, answer), t.pullFix(s.image), "denied")
+	case pullMissing.MatchString(said):
+		return s.is(certainOnce, w.Reason, fmt.Sprintf("image %q does not exist: the registry says %q", s.image, answer),
+			"push the image, or correct its tag or digest in the manifest", "missing").observed(t)
+	}
+	return s.is(passing, w.Reason, fmt.Sprintf("image %q cannot be pulled: %s", s.image, answer), "", "pull")
+}
+
+// secondAttempt is how long it takes until the kubelet pulled again: it waits
+// 10 s (imageBackOff in pkg/kubelet/kubelet.go) and looks about every second.
+const secondAttempt = 15 * time.Second
+
+// observed wants a second attempt with the same answer, since registries that
+// replicate deny for a moment what they have. Where the attempts themselves are
+// not seen, the time that they take has to pass.
+func (s symptom) observed(t *track) symptom {
+	if seen := t.pulls[s.container]; seen == nil || seen.attempts < 2 {
+		s.lasts = secondAttempt
+	}
+	return s
+}
+
+// registrySaid takes the kubelet's and the runtime's wrapping off a message, and
+// the image's own name, whose words must not be taken for the registry's.
+func registrySaid(message, image string) string {
+	message = afterLast(message, "desc = ")
+	if image != "" {
+		message = strings.ReplaceAll(message, image, "")
+		if name, _, ok := strings.Cut(image, "@"); ok {
+			message = strings.ReplaceAll(message, name, "")
+		}
+	}
+	for _, wrapping := range []string{"Back-off pulling image", "ErrImagePull:", "failed to pull and unpack image", "failed to resolve reference", "failed to resolve image", "failed to do request", "failed to copy"} {
+		message = strings.ReplaceAll(message, wrapping, "")
+	}
+	message = strings.ReplaceAll(message, `""`, "")
+	return strings.TrimLeft(message, ": \t\n")
+}
+
+// googleImage is LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/…
+var googleImage = regexp.MustCompile(`^([a-z0-9-]+)-docker\.pkg\.dev/([^/]+)/([^/:@]+)/`)
+
+// pullFix says how to let the nodes pull an image.
+func (t *track) pullFix(image string) string {
+	if names := pullSecrets(t.pod); len(names) > 0 {
+		return fmt.Sprintf("check that the pull secret %s exists in namespace %q and holds a login that may pull", strings.Join(names, ", "), t.pod.Namespace)
+	}
+	host, _, _ := strings.Cut(image, "/")
+	if m := googleImage.FindStringSubmatch(image); m != nil {
+		return fmt.Sprintf("check that the image exists, and give the nodes' service account the role roles/artifactregistry.reader: "+
+			"gcloud artifacts repositories add-iam-policy-binding %s --location=%s --project=%s "+
+			"--member=serviceAccount:NODE_SERVICE_ACCOUNT --role=roles/artifactregistry.reader", m[3], m[1], m[2])
+	}
+	if host == "gcr.io" || strings.HasSuffix(host, ".gcr.io") {
+		project, _, _ := strings.Cut(strings.TrimPrefix(image, host+"/"), "/")
+		return fmt.Sprintf("check that the image exists, and give the nodes' service account the role roles/artifactregistry.reader: "+
+			"gcloud projects add-iam-policy-binding %s --member=serviceAccount:NODE_SERVICE_ACCOUNT --role=roles/artifactregistry.reader", project)
+	}
+	if !strings.ContainsAny(host, ".:") {
+		host = "docker.io"
+	}
+	return fmt.Sprintf("check that the image exists, and name a pull secret for %s in imagePullSecrets: "+
+		"kubectl create secret docker-registry NAME --namespace=%s --docker-server=%s --docker-username=… --docker-password=…", host, t.pod.Namespace, host)
+}
+
+func pullSecrets(pod *corev1.Pod) []string {
+	var names []string
+	for _, secret := range pod.Spec.ImagePullSecrets {
+		names = append(names, fmt.Sprintf("%q", secret.Name))
+	}
+	return names
+}
