@@ -1,0 +1,276 @@
+package main
+
+import (
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/org/deploy-model-action/e2e/localcloud"
+	"github.com/org/deploy-model-action/e2e/proxy"
+)
+
+const tries = 5
+
+// two are a Deployment without pods and a Service: a deploy in which nothing
+// has to be waited for.
+const two = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %[1]s}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: %[1]s}}
+  template:
+    metadata: {labels: {app: %[1]s}}
+    spec: {containers: [{name: model, image: "%[2]s/model:latest"}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: %[1]s}
+spec: {selector: {app: %[1]s}, ports: [{port: 80}]}
+`
+
+// configMaps are n objects of about 2 kB beside the two.
+func configMaps(name string, n int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, two, name, localcloud.RegistryHost)
+	for i := range n - 2 {
+		fmt.Fprintf(&b, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s-%d}\ndata: {content: %q}\n", name, i, strings.Repeat("x", 2000))
+	}
+	return b.String()
+}
+
+// size is what a runner downloads.
+func (b *bench) size(context.Context) error {
+	f, err := os.Open(b.binary)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	var compressed counter
+	z := gzip.NewWriter(&compressed)
+	if _, err := io.Copy(z, f); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	const mb = 1e6
+	fmt.Printf("%-76s %7.1f MB   (budget 32)%s\n", "binary", float64(info.Size())/mb, over(info.Size() > 32*mb))
+	fmt.Printf("%-76s %7.1f MB   (budget 12 for the whole image)%s\n", "binary, compressed", float64(compressed)/mb, over(compressed > 12*mb))
+	return nil
+}
+
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+// requests counts those to the API server, and how many of all wait for another.
+func (b *bench) requests(ctx context.Context) error {
+	const n = 50
+	folder, sha, err := b.workspace(ctx, configMaps("requests", n))
+	if err != nil {
+		return err
+	}
+	for _, deploy := range []struct {
+		what, client  string
+		factor, extra int
+	}{{"first deploy", "first", 3, 4}, {"nothing changed", "again", 2, 4}} {
+		if _, err := b.deploy(ctx, folder, sha, b.address(), deploy.client); err != nil {
+			return err
+		}
+		all, err := b.seen(deploy.client)
+		if err != nil {
+			return err
+		}
+		api := slices.DeleteFunc(slices.Clone(all), func(e proxy.Entry) bool { return e.Host != "192.0.2.10" })
+		bound := deploy.factor*n + deploy.extra
+		fmt.Printf("%-76s %7d     (budget %d)%s\n", fmt.Sprintf("requests to the API server, %d objects, %s", n, deploy.what), len(api), bound, over(len(api) > bound))
+	}
+	// Over a slow line every request that waits for another begins a round trip later.
+	address, stop, err := proxy.Slow(b.address(), 100*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if sha, err = b.commit(ctx); err != nil {
+		return err
+	}
+	if _, err := b.deploy(ctx, folder, sha, address, "chain"); err != nil {
+		return err
+	}
+	all, err := b.seen("chain")
+	if err != nil {
+		return err
+	}
+	trips := chain(all)
+	fmt.Printf("%-76s %7d     (budget 8)%s\n", "requests one after the other, in the longest chain", trips, over(trips > 8))
+	return nil
+}
+
+// chain is the largest number of requests of which each began after the one
+// before had ended.
+func chain(all []proxy.Entry) int {
+	ends := func(e proxy.Entry) time.Time {
+		return e.Time.Add(time.Duration(e.DurationMS * float64(time.Millisecond)))
+	}
+	slices.SortFunc(all, func(a, b proxy.Entry) int { return ends(a).Compare(ends(b)) })
+	n, last := 0, time.Time{}
+	for _, e := range all {
+		if e.Time.After(last) {
+			n, last = n+1, ends(e)
+		}
+	}
+	return n
+}
+
+func (b *bench) address() string { return strings.TrimPrefix(b.cloud.Proxy.URL, "http://") }
+
+// seed compares one step with the tail of the tutorial's pipeline.
+func (b *bench) seed(ctx context.Context) error {
+	if err := missing("gcloud", "kubectl", "sed"); err != nil {
+		fmt.Printf("not compared with the tutorial's steps: %v\n", err)
+		return nil
+	}
+	address, stop, err := proxy.Slow(b.address(), 40*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	folder, sha, err := b.workspace(ctx, fmt.Sprintf(two, "ours", localcloud.RegistryHost))
+	if err != nil {
+		return err
+	}
+	theirs, _, err := b.workspace(ctx, fmt.Sprintf(two, "theirs", localcloud.RegistryHost))
+	if err != nil {
+		return err
+	}
+	var a, z []time.Duration
+	for range tries {
+		if sha, err = b.commit(ctx); err != nil {
+			return err
+		}
+		result, err := b.deploy(ctx, folder, sha, address, "bench")
+		if err != nil {
+			return err
+		}
+		a = append(a, result.Duration)
+		took, err := b.tail(ctx, filepath.Join(theirs, "kubernetes", "all.yaml"), sha, address)
+		if err != nil {
+			return err
+		}
+		z = append(z, took)
+	}
+	compare("deploy of 2 objects at 40 ms / the tutorial's steps", median(a), median(z), 0.25)
+	return nil
+}
+
+// tail are the tutorial's steps: log in, credentials of the cluster, the image
+// in the manifest, apply, wait, address.
+func (b *bench) tail(ctx context.Context, file, sha, address string) (time.Duration, error) {
+	config, err := os.MkdirTemp(b.dir, "gcloud")
+	if err != nil {
+		return 0, err
+	}
+	kubeconfig, err := b.kubeconfig(address)
+	if err != nil {
+		return 0, err
+	}
+	through := "http://tail@" + address
+	env := []string{
+		"CLOUDSDK_CONFIG=" + config, "CLOUDSDK_CORE_DISABLE_PROMPTS=1", "KUBECONFIG=" + filepath.Join(config, "kubeconfig"),
+		"HTTPS_PROXY=" + through, "https_proxy=" + through, "NO_PROXY=", "no_proxy=",
+		"CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE=" + b.cloud.CAFile, "REQUESTS_CA_BUNDLE=" + b.cloud.CAFile, "SSL_CERT_FILE=" + b.cloud.CAFile,
+	}
+	var sum time.Duration
+	for _, step := range [][]string{
+		{"gcloud", "auth", "activate-service-account", "--key-file=" + b.cloud.CredentialsFile},
+		{"gcloud", "container", "clusters", "get-credentials", localcloud.Cluster, "--zone=" + localcloud.Location, "--project=" + localcloud.Project},
+		{"sed", "-i", "s,/model:[a-z0-9]*,/model:" + sha + ",", file},
+		// With a token in hand: the plugin that get-credentials configures would add gcloud's start to each.
+		{"kubectl", "--kubeconfig", kubeconfig, "apply", "-f", file},
+		{"kubectl", "--kubeconfig", kubeconfig, "rollout", "status", "deployment/theirs"},
+		{"kubectl", "--kubeconfig", kubeconfig, "get", "service", "theirs"},
+	} {
+		took, err := b.command(ctx, env, step...)
+		if err != nil {
+			return 0, err
+		}
+		sum += took
+	}
+	return sum, nil
+}
+
+// many compares with kubectl's server-side apply alone, which checks and waits
+// for nothing.
+func (b *bench) many(ctx context.Context) error {
+	if err := missing("kubectl"); err != nil {
+		fmt.Printf("not compared with kubectl: %v\n", err)
+		return nil
+	}
+	const n = 200
+	for _, line := range []struct {
+		roundTrip time.Duration
+		budget    float64
+	}{{40 * time.Millisecond, 0.25}, {120 * time.Millisecond, 0.10}} {
+		address, stop, err := proxy.Slow(b.address(), line.roundTrip)
+		if err != nil {
+			return err
+		}
+		kubeconfig, err := b.kubeconfig(address)
+		if err != nil {
+			return err
+		}
+		var a, z []time.Duration
+		for range tries {
+			name := fmt.Sprintf("many-%d", b.count)
+			folder, sha, err := b.workspace(ctx, configMaps(name, n))
+			if err != nil {
+				return err
+			}
+			result, err := b.deploy(ctx, folder, sha, address, "bench")
+			if err != nil {
+				return err
+			}
+			a = append(a, result.Duration)
+			other, _, err := b.workspace(ctx, configMaps(name+"-k", n))
+			if err != nil {
+				return err
+			}
+			took, err := b.command(ctx, nil, "kubectl", "--kubeconfig", kubeconfig, "apply", "--server-side", "-f", filepath.Join(other, "kubernetes"))
+			if err != nil {
+				return err
+			}
+			z = append(z, took)
+		}
+		stop()
+		compare(fmt.Sprintf("first deploy of %d objects at %s / kubectl apply --server-side", n, line.roundTrip), median(a), median(z), line.budget)
+	}
+	return nil
+}
+
+// memory is the most that the action held with as many objects as it takes.
+func (b *bench) memory(ctx context.Context) error {
+	folder, sha, err := b.workspace(ctx, configMaps("memory", 1000))
+	if err != nil {
+		return err
+	}
+	result, err := b.deploy(ctx, folder, sha, b.address(), "memory")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-76s %7.1f MB   (budget 150)%s\n", "peak memory, 1,000 objects", float64(result.MaxRSS)/1e6, over(result.MaxRSS > 150e6))
+	return nil
+}
