@@ -46,6 +46,7 @@ type deployment struct {
 	backErr     error // what went wrong on the way back
 }
 
+// Run deploys. Mistakes that the inputs already showed are in o.Mistakes, so
 // that they are reported together with the ones found here; nothing is
 // contacted when there is any. The result is never nil, and holds what was done
 // together with the error.
@@ -103,13 +104,17 @@ func (d *deployment) prepare(ctx context.Context) error {
 	note(d.Mistakes)
 	note(d.mistakes(d.runner.Getenv))
 
+	account, delegates := d.impersonated()
 	found, err := credentials.Find(ctx, credentials.Options{
-		JSON:      d.CredentialsJSON,
-		Getenv:    d.runner.Getenv,
-		Workspace: d.runner.Workspace,
-		Transport: d.runner.Transport,
-		Mask:      d.log.Mask,
-		IDToken:   d.runner.IDToken,
+		JSON:                     d.CredentialsJSON,
+		WorkloadIdentityProvider: d.WorkloadIdentityProvider,
+		ServiceAccount:           account,
+		Delegates:                delegates,
+		Getenv:                   d.runner.Getenv,
+		Workspace:                d.runner.Workspace,
+		Transport:                d.runner.Transport,
+		Mask:                     d.log.Mask,
+		IDToken:                  d.runner.IDToken,
 	})
 	note(err)
 	d.credentials = found
@@ -119,6 +124,15 @@ func (d *deployment) prepare(ctx context.Context) error {
 		note(d.loadManifests())
 	}
 	return errors.Join(errs...)
+}
+
+// impersonated splits the input service_account: the last one is impersonated,
+// through the ones before it.
+func (o Options) impersonated() (account string, delegates []string) {
+	if n := len(o.ServiceAccount); n > 0 {
+		return o.ServiceAccount[n-1], o.ServiceAccount[:n-1]
+	}
+	return "", nil
 }
 
 // parseName finds the cluster's full name from the inputs, the credentials and
@@ -186,7 +200,8 @@ func (d *deployment) connect(ctx context.Context) error {
 	)
 	group.Go(func() error {
 		d.cluster, clusterErr = cluster.Find(ctx, cluster.Options{
-			Name: d.name, Tokens: d.credentials.Tokens, Transport: d.runner.Transport,
+			Name: d.name, Endpoint: d.Endpoint, FleetMembership: d.FleetMembership,
+			Tokens: d.credentials.Tokens, Principal: d.credentials.Principal, Transport: d.runner.Transport,
 		})
 		return nil
 	})

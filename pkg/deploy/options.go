@@ -7,8 +7,11 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/cluster"
 )
 
 // Options are the action's inputs, under the names that action.yml gives them.
@@ -32,8 +35,21 @@ type Options struct {
 	Manifests []string `input:"manifests"`
 	// Namespace is for objects that name none.
 	Namespace string `input:"namespace"`
-	// CredentialsJSON is a service account key. Default: what an earlier step left.
+	// CredentialsJSON is a service account key, or a federation file. Default:
+	// what an earlier step left, or the metadata server.
 	CredentialsJSON string `input:"credentials_json,secret"`
+	// WorkloadIdentityProvider trusts GitHub's identity tokens: federation without
+	// a key. Default: none.
+	WorkloadIdentityProvider string `input:"workload_identity_provider"`
+	// ServiceAccount is impersonated with whatever credentials there are; of
+	// several, the last one, through the ones before it. Default: nobody.
+	ServiceAccount []string `input:"service_account"`
+	// Endpoint is how the cluster is reached: auto, public, internal, dns or
+	// connect-gateway.
+	Endpoint string `input:"endpoint"`
+	// FleetMembership is the cluster's membership, for the Connect gateway.
+	// Default: it is looked up.
+	FleetMembership string `input:"fleet_membership"`
 	// Timeout bounds the rollout; each network phase before it has a bound of its own.
 	Timeout time.Duration `input:"timeout"`
 	// FailFast fails as soon as the cause is certain; otherwise at Timeout.
@@ -56,6 +72,7 @@ func Defaults() Options {
 	return Options{
 		Manifests: []string{"kubernetes"},
 		Namespace: "default",
+		Endpoint:  cluster.KindAuto,
 		Timeout:   10 * time.Minute,
 		FailFast:  true,
 		Rollback:  true,
@@ -91,6 +108,9 @@ type InputError struct{ Err error }
 func (e *InputError) Error() string { return e.Err.Error() }
 func (e *InputError) Unwrap() error { return e.Err }
 
+// endpoints are the values of the input endpoint.
+var endpoints = []string{cluster.KindAuto, cluster.KindPublic, cluster.KindInternal, cluster.KindDNS, cluster.KindGateway}
+
 // dnsLabel is RFC 1123's label, which Kubernetes wants for a namespace.
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
@@ -117,6 +137,12 @@ func (o Options) mistakes(getenv func(string) string) error {
 	}
 	if !dnsLabel.MatchString(o.Namespace) {
 		mistake("input namespace %q: not a namespace; use at most 63 lower case letters, digits and '-'", o.Namespace)
+	}
+	if !slices.Contains(endpoints, o.Endpoint) {
+		mistake("input endpoint %q: no kind of endpoint; use one of %s", o.Endpoint, strings.Join(endpoints, ", "))
+	}
+	if o.FleetMembership != "" && o.Endpoint != cluster.KindAuto && o.Endpoint != cluster.KindGateway {
+		mistake("input fleet_membership %q: endpoint %q does not go through a fleet; set endpoint: connect-gateway, or leave fleet_membership away", o.FleetMembership, o.Endpoint)
 	}
 	if len(o.Manifests) == 0 {
 		mistake("input manifests: empty; name the files, folders or globs to apply, e.g. kubernetes")
