@@ -10,6 +10,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"golang.org/x/oauth2"
@@ -57,6 +58,7 @@ type Cluster struct {
 	Autopilot bool
 
 	principal string
+	fleet     string   // project of the fleet, for KindGateway
 	others    []string // kinds that the cluster offers too
 	fenced    bool     // the public endpoint is for authorised networks only
 }
@@ -87,22 +89,30 @@ func Find(ctx context.Context, o Options) (*Cluster, error) {
 		Autopilot: found.Autopilot != nil && found.Autopilot.Enabled,
 		principal: o.Principal, fenced: authorizedNetworks(found),
 	}
-	return c, g.choose(ctx, c, found)
+	if err := g.choose(ctx, c, found); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // checkStatus refuses clusters whose control plane does not answer.
 func checkStatus(n Name, found *container.Cluster) error {
 	switch found.Status {
 	case "PROVISIONING", "STOPPING", "ERROR":
-		said := found.StatusMessage
-		for _, c := range found.Conditions {
-			if said == "" {
-				said = c.Message
-			}
-		}
-		return &StatusError{Name: n, Status: found.Status, Message: phrase(said)}
+		return &StatusError{Name: n, Status: found.Status, Message: reason(found)}
 	}
 	return nil
+}
+
+// reason is what GKE says about the cluster's status; "" if nothing.
+func reason(found *container.Cluster) string {
+	said := found.StatusMessage
+	for _, c := range found.Conditions {
+		if said == "" {
+			said = c.Message
+		}
+	}
+	return phrase(said)
 }
 
 func authorizedNetworks(found *container.Cluster) bool {
@@ -119,6 +129,9 @@ func checkEndpoint(o Options) error {
 	case KindAuto, KindPublic, KindInternal, KindDNS, KindGateway:
 	default:
 		return &EndpointError{Name: o.Name, Kind: o.Endpoint, Problem: "is no kind of endpoint", Fix: "write auto, public, internal, dns or connect-gateway"}
+	}
+	if o.FleetMembership != "" && !membershipForm.MatchString(o.FleetMembership) {
+		return &EndpointError{Name: o.Name, Kind: KindGateway, Problem: fmt.Sprintf("fleet_membership %q is no membership's name", o.FleetMembership), Fix: "write it as NAME or projects/PROJECT/locations/LOCATION/memberships/NAME, or leave it away to have it looked up"}
 	}
 	if o.FleetMembership != "" && o.Endpoint != KindGateway && o.Endpoint != KindAuto {
 		return &EndpointError{Name: o.Name, Kind: o.Endpoint, Problem: "does not go through a fleet", Fix: "set endpoint: connect-gateway, or leave fleet_membership away"}

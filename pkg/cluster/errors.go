@@ -41,11 +41,15 @@ func (e *NotFoundError) Error() string {
 // ForbiddenError is a right that the principal has not.
 type ForbiddenError struct {
 	Act        string // what was asked, e.g. `read cluster "model"`
-	Permission string // e.g. "container.clusters.get"
+	Permission string // e.g. "container.clusters.get"; of Kubernetes, e.g. `patch deployments.apps in namespace "models"`
 	Role       string // the narrowest predefined role for a deploy, e.g. "roles/container.developer"
 	Principal  string // who asked; "" if unknown
 	Project    string
-	Command    string // that an administrator may run to grant it
+	Command    string // that an administrator may run to grant the role
+	// Manifest is what an administrator may apply to the cluster instead, to
+	// grant no more than what was refused; "" if it was not the cluster that refused.
+	Manifest string
+	Err      error // the cluster's answer; nil if it is told elsewhere, or Google refused
 }
 
 func (e *ForbiddenError) Error() string {
@@ -53,28 +57,37 @@ func (e *ForbiddenError) Error() string {
 	if who == "" {
 		who = "this principal"
 	}
-	return fmt.Sprintf("%s: %s lacks the permission %s in project %s, or the project does not exist: let an administrator grant %s with `%s`",
-		e.Act, who, e.Permission, e.Project, e.Role, e.Command)
+	if e.Manifest != "" {
+		return fmt.Sprintf("%s: %s may not %s: let an administrator grant %s with `%s`, or just what is missing with `kubectl apply -f` and this file:\n%s",
+			e.Act, who, e.Permission, e.Role, e.Command, e.Manifest)
+	}
+	lacks := fmt.Sprintf("%s: %s lacks the permission %s in project %s", e.Act, who, e.Permission, e.Project)
+	if e.Permission == "container.clusters.get" {
+		lacks += ", or the project does not exist" // Google does not tell which
+	}
+	return fmt.Sprintf("%s: let an administrator grant %s with `%s`", lacks, e.Role, e.Command)
 }
 
-// forbidden names the role and makes the command that grants it.
-func forbidden(act, permission, role, principal, project string) error {
-	return &ForbiddenError{
-		Act: act, Permission: permission, Role: role, Principal: principal, Project: project,
-		Command: fmt.Sprintf("gcloud projects add-iam-policy-binding %s --member=%s --role=%s", project, member(principal), role),
-	}
+// Unwrap returns the cluster's answer.
+func (e *ForbiddenError) Unwrap() error { return e.Err }
+
+// UnauthorizedError is a token that the cluster does not accept, although Google gave it.
+type UnauthorizedError struct {
+	Name      Name
+	Principal string // whose token it is; "" if unknown
+	Err       error
 }
 
-// member is a principal in the form of IAM policies, ready for a shell.
-func member(principal string) string {
-	switch {
-	case principal == "":
-		return "serviceAccount:EMAIL"
-	case strings.HasPrefix(principal, "principal:") || strings.HasPrefix(principal, "principalSet:"):
-		return "'" + principal + "'"
+func (e *UnauthorizedError) Error() string {
+	of := ""
+	if e.Principal != "" {
+		of = " of " + e.Principal
 	}
-	return "serviceAccount:" + principal
+	return fmt.Sprintf("cluster %q does not accept the token%s (401 Unauthorized): look whether the account or its key was deleted or disabled, and run the job again; a token that another step made needs the scope https://www.googleapis.com/auth/cloud-platform", e.Name.Cluster, of)
 }
+
+// Unwrap returns the error of the client.
+func (e *UnauthorizedError) Unwrap() error { return e.Err }
 
 // DisabledError is an API that the project does not use yet.
 type DisabledError struct {

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"google.golang.org/api/container/v1"
@@ -21,11 +20,15 @@ const (
 	hostContainer = "container.googleapis.com"
 	hostHub       = "gkehub.googleapis.com"
 	hostProjects  = "cloudresourcemanager.googleapis.com"
+	hostGateway   = "connectgateway.googleapis.com"
 
 	// maxReply bounds an answer: a project's clusters, reduced to their names, are far below.
 	maxReply = 4 << 20
 
-	roleDeveloper = "roles/container.developer"
+	roleDeveloper     = "roles/container.developer"
+	roleAdmin         = "roles/container.admin"
+	roleHubViewer     = "roles/gkehub.viewer"
+	roleGatewayEditor = "roles/gkehub.gatewayEditor"
 )
 
 // clusterFields are those that are read; a whole cluster has hundreds.
@@ -81,7 +84,6 @@ func (c *capped) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // get reads the cluster, or says why not.
 func (g *google) get(ctx context.Context) (*container.Cluster, error) {
-	act := fmt.Sprintf("read cluster %q", g.Name.Cluster)
 	found, err := retry(ctx, func(ctx context.Context) (*container.Cluster, error) {
 		return g.containers.Projects.Locations.Clusters.Get(g.Name.String()).Fields(clusterFields).Context(ctx).Do()
 	})
@@ -93,7 +95,10 @@ func (g *google) get(ctx context.Context) (*container.Cluster, error) {
 		}
 	}
 	if err != nil {
-		return nil, g.refused(act, g.Name.Project, "container.clusters.get", roleDeveloper, err)
+		return nil, need{
+			act: fmt.Sprintf("read cluster %q", g.Name.Cluster), service: hostContainer, project: g.Name.Project,
+			permission: "container.clusters.get", role: roleDeveloper, principal: g.Principal,
+		}.refused(err)
 	}
 	return found, nil
 }
@@ -138,81 +143,4 @@ func (g *google) fetch(ctx context.Context, address string, query url.Values, in
 		return struct{}{}, json.NewDecoder(resp.Body).Decode(into)
 	})
 	return err
-}
-
-// missing finds the permission in the words of Google's APIs.
-var missing = regexp.MustCompile(`(?:Required "|Permission '?)([a-z]+\.[A-Za-z]+\.[A-Za-z]+)`)
-
-// refused explains an API's answer. permission and role are those that the
-// request needs, and the answer may name another permission.
-func (g *google) refused(act, project, permission, role string, err error) error {
-	var token *tokenError
-	if errors.As(err, &token) {
-		return token.err
-	}
-	var api *googleapi.Error
-	if !errors.As(err, &api) {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
-			host := wrapped.URL
-			if u, err := url.Parse(wrapped.URL); err == nil {
-				host = u.Host
-			}
-			return fmt.Errorf("%s: ask %s: %w: let the runner reach it, directly or through HTTPS_PROXY", act, host, wrapped.Err)
-		}
-		return fmt.Errorf("%s: read Google's answer: %w: let the runner reach Google itself, without a portal or proxy that answers in its place", act, err)
-	}
-	said := phrase(api.Message)
-	switch {
-	case api.Code >= 300 && api.Code < 400:
-		return fmt.Errorf("%s: Google's API answered with a redirect (status %d), which is not followed with a token in hand: let the runner reach it itself, without a portal or proxy that answers in its place", act, api.Code)
-	case api.Code == http.StatusUnauthorized:
-		return fmt.Errorf("%s: Google does not take the token (%s): run the job again, and look whether the key or account was deleted if that does not help", act, said)
-	case api.Code == http.StatusForbidden && disabled(api):
-		service := serviceOf(api, act)
-		return &DisabledError{Service: service, Project: project, Command: fmt.Sprintf("gcloud services enable %s --project=%s", service, project)}
-	case api.Code == http.StatusForbidden && strings.Contains(api.Message, "vpcServiceControlsUniqueIdentifier"):
-		return fmt.Errorf("%s: a service perimeter (VPC Service Controls) refuses (%s): let an administrator admit this principal or runner to the perimeter", act, said)
-	case api.Code == http.StatusForbidden:
-		if m := missing.FindStringSubmatch(api.Message); m != nil {
-			permission = m[1]
-		}
-		return forbidden(act, permission, role, g.Principal, project)
-	case said == "":
-		said = fmt.Sprintf("status %d", api.Code)
-	}
-	return fmt.Errorf("%s: Google refuses: %s", act, said)
-}
-
-// disabled says whether the API itself was the matter.
-func disabled(api *googleapi.Error) bool {
-	if reason, _ := errorInfo(api); reason == "SERVICE_DISABLED" {
-		return true
-	}
-	return strings.Contains(api.Message, "has not been used in project") || strings.Contains(api.Message, "API is not enabled")
-}
-
-func serviceOf(api *googleapi.Error, act string) string {
-	if _, service := errorInfo(api); service != "" {
-		return service
-	}
-	if strings.Contains(act, "membership") {
-		return hostHub
-	}
-	return hostContainer
-}
-
-// errorInfo reads google.rpc.ErrorInfo from an error's details.
-func errorInfo(api *googleapi.Error) (reason, service string) {
-	for _, d := range api.Details {
-		detail, ok := d.(map[string]any)
-		if !ok || detail["@type"] != "type.googleapis.com/google.rpc.ErrorInfo" {
-			continue
-		}
-		reason, _ = detail["reason"].(string)
-		if metadata, ok := detail["metadata"].(map[string]any); ok {
-			service, _ = metadata["service"].(string)
-		}
-	}
-	return reason, service
 }

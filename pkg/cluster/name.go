@@ -19,6 +19,11 @@ func (n Name) String() string {
 	return "projects/" + n.Project + "/locations/" + n.Location + "/clusters/" + n.Cluster
 }
 
+// update is the command that changes a setting of the cluster.
+func (n Name) update(flags string) string {
+	return fmt.Sprintf("gcloud container clusters update %s --location=%s --project=%s %s", n.Cluster, n.Location, n.Project, flags)
+}
+
 var (
 	// fullForm also takes zones/ and regions/, which stand in links that the
 	// console and older tools show.

@@ -1,0 +1,108 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// Explain turns the error of requests through a Client into what a user can act
+// on: an *UnreachableError, *UnauthorizedError, *ForbiddenError, *DisabledError
+// or *EndpointError. Joined errors are explained one by one and stay joined;
+// what is not understood stays as it is. Where another package's error says
+// already what Kubernetes refused, that error is kept, and one *ForbiddenError
+// that tells how to grant all of it is joined to them.
+func (c *Cluster) Explain(err error) error {
+	leaves := separate(err)
+	var (
+		out     []error
+		said    []string
+		denials denials
+		changed bool
+	)
+	add := func(e error) {
+		if text := e.Error(); !slices.Contains(said, text) {
+			said, out = append(said, text), append(out, e)
+		}
+	}
+	for _, leaf := range leaves {
+		if e := c.explain(leaf); e != nil {
+			add(e)
+			changed = true
+			continue
+		}
+		if !denials.collect(leaf) {
+			out = append(out, leaf)
+		}
+	}
+	if denied := c.denied(denials); denied != nil {
+		add(denied)
+		changed = true
+	}
+	switch {
+	case !changed:
+		return err
+	case len(out) == 1:
+		return out[0]
+	}
+	return errors.Join(out...)
+}
+
+// explain explains one error; nil if there is nothing to add to it.
+func (c *Cluster) explain(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	var (
+		token *tokenError
+		door  *doorError
+	)
+	switch {
+	case errors.As(err, &token):
+		return token.err
+	case errors.As(err, &door):
+		return door.err
+	}
+	var done *UnreachableError
+	if errors.As(err, &done) {
+		return done
+	}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		if status.Status().Code == http.StatusUnauthorized {
+			return &UnauthorizedError{Name: c.Name, Principal: c.principal, Err: err}
+		}
+		return nil
+	}
+	if e := c.unreachable(err); e != nil {
+		return e
+	}
+	return nil
+}
+
+// separate takes joined errors apart. What adds words of its own to several
+// errors stays whole.
+func separate(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the tree is walked by hand
+	if !ok {
+		return []error{err}
+	}
+	var texts []string
+	var all []error
+	for _, e := range joined.Unwrap() {
+		if e != nil {
+			texts, all = append(texts, e.Error()), append(all, separate(e)...)
+		}
+	}
+	if strings.Join(texts, "\n") != err.Error() {
+		return []error{err}
+	}
+	return all
+}
