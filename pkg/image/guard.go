@@ -1,0 +1,108 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// maxAnswer is the most that is read of one answer. Manifests, configurations and
+// lists of tags are all that is read, and registries refuse manifests over 4 MiB.
+const maxAnswer = 8 << 20
+
+// realms are the token services of registries that have them on a host of the
+// same owner, but of another name.
+var realms = map[string]string{
+	name.DefaultRegistry:  "auth.docker.io",
+	"registry.gitlab.com": "gitlab.com",
+}
+
+// guard is the last line of defence for credentials: go-containerregistry sends
+// them to whatever public host the registry names as its token service. A request
+// that carries any passes only to the registry's own host, its token service of
+// the table, and, from a registry of Google's, to others of Google's. What is
+// fetched without any, such as layers that a registry keeps elsewhere, may come
+// from any host over TLS.
+type guard struct {
+	base     http.RoundTripper
+	registry name.Registry
+	google   bool // the credential is Google's
+}
+
+func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !g.pass(req) {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return nil, &StrangerError{Registry: familiar(g.registry.Name()), Host: req.URL.Scheme + "://" + req.URL.Host}
+	}
+	resp, err := g.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.ContentLength > maxAnswer && req.Method != http.MethodHead {
+		resp.Body.Close()
+		return nil, tooLarge(req)
+	}
+	resp.Body = &capped{ReadCloser: resp.Body, left: maxAnswer + 1, err: tooLarge(req)}
+	return resp, nil
+}
+
+func (g *guard) pass(req *http.Request) bool {
+	// go-containerregistry uses plain HTTP for this machine and private addresses,
+	// after HTTPS did not work; nobody else may lead there.
+	plain := g.registry.Scheme() == "http" && !g.google
+	if req.URL.Scheme != "https" && !(plain && sameHost(req.URL.Host, g.registry.RegistryStr(), req.URL.Scheme)) {
+		return false
+	}
+	if req.Header.Get("Authorization") == "" && req.URL.User == nil {
+		return true
+	}
+	return sameHost(req.URL.Host, g.registry.RegistryStr(), req.URL.Scheme) ||
+		sameHost(req.URL.Host, realms[g.registry.RegistryStr()], req.URL.Scheme) ||
+		g.google && isGoogle(req.URL.Host)
+}
+
+// sameHost compares hosts with their ports.
+func sameHost(a, b, scheme string) bool {
+	return b != "" && strings.EqualFold(withPort(a, scheme), withPort(b, scheme))
+}
+
+func withPort(host, scheme string) string {
+	if h, port, err := net.SplitHostPort(host); err == nil && port != "" {
+		return net.JoinHostPort(h, port)
+	}
+	port := "443"
+	if scheme == "http" {
+		port = "80"
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]:"), port)
+}
+
+var errTooLarge = errors.New("larger than 8 MiB")
+
+func tooLarge(req *http.Request) error {
+	return fmt.Errorf("answer of %q to %s %s: %w", req.URL.Host, req.Method, req.URL.Path, errTooLarge)
+}
+
+// capped fails when more is read than is allowed, where io.LimitReader would end
+// as if all had been read.
+type capped struct {
+	io.ReadCloser
+	left int64
+	err  error
+}
+
+func (c *capped) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, c.err
+	}
+	n, err := c.ReadCloser.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	return n, err
+}

@@ -1,0 +1,144 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// item is one line of the input images.
+type item struct {
+	text   string // as it was given
+	name   string // what stands before "="
+	repos  []string
+	target name.Reference
+	tag    string
+}
+
+// names tells whether the item means a repository.
+func (it item) names(r name.Repository) bool {
+	for _, repo := range it.repos {
+		if strings.EqualFold(repo, r.Name()) {
+			return true
+		}
+	}
+	return false
+}
+
+// distance is how far a repository is from what the item names.
+func (it item) distance(r name.Repository, at place) int {
+	full := familiar(r.Name())
+	d := min(distance(it.name, full), distance(it.name, full[strings.LastIndex(full, "/")+1:]))
+	if relative := at.relative(r); relative != "" {
+		d = min(d, distance(it.name, relative))
+	}
+	return d
+}
+
+func parseItems(images []string, at place, sha string) ([]item, error) {
+	var (
+		items []item
+		errs  []error
+	)
+	seen := map[string]bool{"": true}
+	for _, text := range images {
+		text = strings.TrimSpace(text)
+		if seen[text] {
+			continue
+		}
+		seen[text] = true
+		it, err := parseItem(text, at, sha)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("input images %q: %w", text, err))
+			continue
+		}
+		items = append(items, it)
+	}
+	return items, errors.Join(errs...)
+}
+
+// parseItem reads NAME or NAME=REFERENCE.
+func parseItem(text string, at place, sha string) (item, error) {
+	before, reference, replaced := strings.Cut(text, "=")
+	it := item{text: text, name: strings.TrimSpace(before)}
+	repo, err := parseRepository(it.name)
+	if err != nil {
+		return item{}, err
+	}
+	it.repos = []string{repo.Name()}
+	own := repo
+	if !hasHost(it.name) {
+		// Both what lives under registry_host and a reference without a host, which
+		// Docker Hub would serve, are meant; either way ours is the one under it.
+		own, err = parseRepository(at.String() + "/" + it.name)
+		if err != nil {
+			return item{}, err
+		}
+		it.repos = append(it.repos, own.Name())
+	}
+	if !replaced {
+		it.target, it.tag = own.Tag(sha), sha
+		return it, nil
+	}
+	it.target, it.tag, err = parseTarget(strings.TrimSpace(reference), sha)
+	return it, err
+}
+
+// parseRepository reads a name without tag and digest.
+func parseRepository(text string) (name.Repository, error) {
+	wrong := errors.New("not the name of an image; write NAME or NAME=REFERENCE, with NAME as the manifests have it, without tag, or as the path below registry_host")
+	path := text
+	if hasHost(text) {
+		_, path, _ = strings.Cut(text, "/")
+	}
+	if i := strings.IndexAny(path, ":@"); i > 0 {
+		bare := text[:len(text)-len(path)+i]
+		return name.Repository{}, fmt.Errorf("images are matched whatever their tag or digest; write %q", bare)
+	}
+	repo, err := name.NewRepository(text)
+	if err != nil || !parts(path) || !printable(text) {
+		return name.Repository{}, wrong
+	}
+	return repo, nil
+}
+
+// parseTarget reads the REFERENCE of NAME=REFERENCE.
+func parseTarget(text, sha string) (name.Reference, string, error) {
+	wrong := func(cause string) (name.Reference, string, error) {
+		return nil, "", fmt.Errorf("%q %s; write HOST/NAME:TAG, or HOST/NAME@sha256:… for a digest", text, cause)
+	}
+	if strings.Contains(text, "://") {
+		return wrong("begins with a scheme")
+	}
+	if !hasHost(text) {
+		return wrong("names no host (Docker Hub's is docker.io)")
+	}
+	base, digest, pinned := strings.Cut(text, "@")
+	def := sha
+	if pinned {
+		def = ""
+	}
+	tag, err := name.NewTag(base, name.WithDefaultTag(def))
+	if err != nil || !parts(tag.RepositoryStr()) || !printable(text) {
+		return wrong("is not a reference")
+	}
+	if t := tag.TagStr(); t != "" && checkSHA(t) != nil {
+		return wrong("has a tag that is none")
+	}
+	if !pinned {
+		return tag, tag.TagStr(), nil
+	}
+	if _, err := name.NewDigest(text); err != nil {
+		return wrong("has a digest that is none")
+	}
+	return tag.Context().Digest(digest), tag.TagStr(), nil
+}
+
+// hasHost tells whether a reference begins with a registry's host, by the rule
+// that every tool uses.
+func hasHost(text string) bool {
+	first, _, ok := strings.Cut(text, "/")
+	return ok && (strings.ContainsAny(first, ".:") || first == "localhost")
+}

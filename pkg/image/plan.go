@@ -1,0 +1,134 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// use is an image of the manifests.
+type use struct {
+	written string
+	repo    name.Repository
+	valid   bool // repo is known
+}
+
+// Plan decides which images of the manifests are rewritten, and to what, without
+// asking anybody. written are the references as they stand there; host and sha
+// are the inputs registry_host and sha.
+//
+// Without images, every reference whose repository lives under host is rewritten
+// to its repository with sha as the tag, whatever tag or digest it has. With
+// images, only these: NAME is a repository with its host, or the path below host,
+// which also stands for a reference without a host (as in local files), and is
+// rewritten to host/NAME:sha. NAME=REFERENCE is rewritten to REFERENCE, which has
+// a host, and sha as its tag if it has neither tag nor digest.
+//
+// The matches are in the order of written, each value once. When nothing matches,
+// or one of images matches nothing, the error is a *NoMatchError; all mistakes
+// are joined.
+func Plan(written []string, host, sha string, images []string) ([]Match, error) {
+	at, hostErr := parsePlace(host)
+	if err := errors.Join(hostErr, checkSHA(sha)); err != nil {
+		// What images say can be read only when the two are right.
+		return nil, err
+	}
+	uses := parseUses(written)
+	items, err := parseItems(images, at, sha)
+	if err := errors.Join(err, misspelt(uses, at)); err != nil {
+		return nil, err
+	}
+	if len(items) > 0 {
+		return matchItems(uses, items, at)
+	}
+	var matches []Match
+	for _, u := range uses {
+		if u.valid && at.holds(u.repo) {
+			matches = append(matches, Match{Written: u.written, Target: u.repo.Tag(sha), Tag: sha})
+		}
+	}
+	if len(matches) == 0 {
+		return nil, &NoMatchError{Host: at.String(), itself: named(uses, at), Found: nearest(uses, func(u use) int {
+			return distance(at.String(), parent(familiar(u.repo.Name())))
+		})}
+	}
+	return matches, nil
+}
+
+func parseUses(written []string) []use {
+	var uses []use
+	seen := map[string]bool{"": true}
+	for _, w := range written {
+		if seen[w] {
+			continue
+		}
+		seen[w] = true
+		ref, err := name.ParseReference(w)
+		if err != nil {
+			uses = append(uses, use{written: w})
+			continue
+		}
+		uses = append(uses, use{written: w, repo: ref.Context(), valid: true})
+	}
+	return uses
+}
+
+// misspelt finds references that are meant to live under the place and are none:
+// they would be deployed as they are.
+func misspelt(uses []use, at place) error {
+	var errs []error
+	for _, u := range uses {
+		if u.valid || !strings.HasPrefix(strings.ToLower(u.written), at.String()+"/") {
+			continue
+		}
+		errs = append(errs, fmt.Errorf("image %q in the manifests: not a reference; write HOST/NAME:TAG, with NAME in lower case and without spaces", u.written))
+	}
+	return errors.Join(errs...)
+}
+
+// named tells whether the place is the full name of an image that is there.
+func named(uses []use, at place) bool {
+	for _, u := range uses {
+		if u.valid && familiar(u.repo.Name()) == at.String() {
+			return true
+		}
+	}
+	return false
+}
+
+// matchItems applies the input images.
+func matchItems(uses []use, items []item, at place) ([]Match, error) {
+	var (
+		matches []Match
+		errs    []error
+		used    = make([]bool, len(items))
+	)
+	for _, u := range uses {
+		chosen := -1
+		for i, it := range items {
+			if !u.valid || !it.names(u.repo) {
+				continue
+			}
+			used[i] = true
+			if chosen >= 0 && items[chosen].target.Name() != it.target.Name() {
+				errs = append(errs, fmt.Errorf("input images: %q and %q both name %q and lead to different images; keep one of them", items[chosen].text, it.text, u.written))
+				continue
+			}
+			chosen = i
+		}
+		if chosen >= 0 {
+			matches = append(matches, Match{Written: u.written, Target: items[chosen].target, Tag: items[chosen].tag})
+		}
+	}
+	for i, it := range items {
+		if !used[i] {
+			errs = append(errs, &NoMatchError{Host: at.String(), Item: it.text, Found: nearest(uses, func(u use) int { return it.distance(u.repo, at) })})
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return matches, nil
+}
