@@ -52,12 +52,12 @@ func (d *diagnosis) listEvents(ctx context.Context, uid types.UID, warnings bool
 	list, err := d.options.Dynamic.Resource(eventResource).Namespace(namespace).
 		List(ctx, metav1.ListOptions{FieldSelector: eventsOf(uid, warnings), Limit: 500})
 	if apierrors.IsForbidden(err) {
-		d.denied("events", "list", err)
+		d.denied("events", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	d.denied("events", "list", nil)
+	d.denied("events", nil)
 	var events []Event
 	for i := range list.Items {
 		if e := readEvent(&list.Items[i]); !e.Last.Before(d.since) {
@@ -92,7 +92,7 @@ func readEvent(o *unstructured.Unstructured) Event {
 	if last.Before(first) {
 		last = first
 	}
-	count := max(number(o, "count"), number(o, "series", "count"), 1)
+	count := max(number(o, 1, "count"), number(o, 1, "series", "count"), 1)
 	part := text("involvedObject", "fieldPath") // spec.containers{model}
 	if _, after, ok := strings.Cut(part, "{"); ok {
 		part = strings.TrimSuffix(after, "}")
@@ -105,11 +105,6 @@ func readEvent(o *unstructured.Unstructured) Event {
 		Reason:  clean(text("reason"), phraseLimit),
 		Message: clean(text("message"), messageLimit),
 	}
-}
-
-func number(o *unstructured.Unstructured, path ...string) int64 {
-	n, _, _ := unstructured.NestedInt64(o.Object, path...)
-	return n
 }
 
 func sortEvents(events []Event) {
@@ -206,8 +201,8 @@ func (d *diagnosis) toAsk() []metav1.ObjectMeta {
 		return nil
 	}
 	now := time.Now()
-	for _, t := range d.current(d.live) {
-		if t.ready() || t.symptom.class > passing || len(chosen) == askPodsLimit {
+	for _, t := range d.suspects(d.live) {
+		if t.ready() || t.class > passing || len(chosen) == askPodsLimit {
 			continue
 		}
 		if t.asked.IsZero() {
@@ -231,6 +226,6 @@ func (d *diagnosis) tell(pod types.UID, events []Event) bool {
 		return false
 	}
 	t.events = events
-	t.refresh(d.options.Now())
+	t.refresh(time.Now())
 	return true
 }

@@ -14,18 +14,16 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Bounds of an explanation: pods with a reason of their own, pods whose events are read, and time.
+// Bounds of an explanation: pods with a reason of their own, and pods whose events are read.
 const (
 	reasonLimit    = 3
 	eventPodsLimit = 5
-	explainTimeout = 20 * time.Second
 )
 
 // patient is a pod that suffers from something, as it was when the explanation began.
 type patient struct {
-	found
+	suspect
 	name      string
-	uid       types.UID
 	previous  bool // the log is that of the run before
 	container string
 	lines     []string
@@ -37,9 +35,7 @@ type patient struct {
 // on, Warning events since the deploy began, and the last lines of the failing
 // container's log. What cannot be read is said in Notes and stops nothing.
 func (d *diagnosis) explain(ctx context.Context, f *Failure) {
-	ctx, cancel := context.WithTimeout(ctx, explainTimeout)
-	defer cancel()
-	d.catchUp(ctx)
+	_ = d.catchUp(ctx) // what is known without it is still worth telling
 	d.collectEvents(ctx, f)
 	patients := d.patients(f)
 	var group sync.WaitGroup
@@ -60,7 +56,7 @@ func (d *diagnosis) explain(ctx context.Context, f *Failure) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if f.Pod == "" && f.Reason != "FailedCreate" {
-		if s := d.refusal(d.live, d.current(d.live)); s.class != healthy {
+		if s := d.refusal(d.live); s.class != healthy {
 			f.because(s)
 		}
 	}
@@ -117,47 +113,50 @@ func (f *Failure) because(s symptom) {
 	}
 }
 
-// catchUp lists what follow has not seen, for a failure that came before it began.
-func (d *diagnosis) catchUp(ctx context.Context) {
+// catchUp lists what follow has not seen, for a failure that came before it
+// began. A right that is missing is no error: it is remembered.
+func (d *diagnosis) catchUp(ctx context.Context) error {
 	d.mu.Lock()
 	listed := d.listed || d.kind == "" || d.missing["pods"] != ""
 	d.mu.Unlock()
 	if listed {
-		return
+		return nil
 	}
 	only, err := d.podOptions()
 	if err != nil {
-		return
+		return err
 	}
-	list := func(s *stream) {
-		if _, err := s.list(ctx); apierrors.IsForbidden(err) {
-			s.denied("list", err)
+	var watches []*listWatch
+	if d.kind == "Deployment" {
+		watches = append(watches, d.watchSets(only, func() {}))
+	}
+	for _, w := range append(watches, d.watchPods(only, func() {})) {
+		if _, err := w.list(ctx); err != nil && !apierrors.IsForbidden(err) {
+			return err
 		}
 	}
-	if d.kind == "Deployment" {
-		list(d.setStream(only, func() {}))
-	}
-	list(d.podStream(only, func() {}))
+	return nil
 }
 
 // patients chooses the pods to report: the one that decided, then one for each further reason.
 func (d *diagnosis) patients(f *Failure) []*patient {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.options.Now()
+	for _, t := range d.pods {
+		t.refresh(time.Now()) // their events have come
+	}
 	var all []*patient
-	for _, t := range d.current(d.live) {
-		t.refresh(now)
-		p := &patient{found: found{t, t.symptom}, name: t.pod.Name, uid: t.pod.UID, container: t.symptom.container}
-		if p.symptom.class == healthy {
-			if t.ready() || t.pod.Status.Phase == corev1.PodSucceeded {
+	for _, s := range d.suspects(d.live) {
+		p := &patient{suspect: s, name: s.pod.Name, container: s.symptom.container}
+		if s.class == healthy {
+			if s.ready() || s.pod.Status.Phase == corev1.PodSucceeded {
 				continue
 			}
-			p.symptom.cause, p.symptom.key = t.waiting(), t.waiting()
-			p.container, p.symptom.ran = t.unready()
-			p.symptom.reason, p.symptom.fix = "NotReady", t.remedy()
+			p.symptom.cause, p.symptom.key = s.waiting(), s.waiting()
+			p.container, p.symptom.ran = s.unready()
+			p.symptom.reason, p.symptom.fix = "NotReady", s.remedy()
 		}
-		p.previous = t.restarted(p.container)
+		p.previous = s.restarted(p.container)
 		all = append(all, p)
 	}
 	slices.SortStableFunc(all, func(a, b *patient) int {
@@ -167,7 +166,7 @@ func (d *diagnosis) patients(f *Failure) []*patient {
 			}
 			return 1
 		}
-		return int(b.symptom.class) - int(a.symptom.class)
+		return int(b.class) - int(a.class)
 	})
 	var chosen []*patient
 	seen := map[string]bool{}
@@ -232,10 +231,10 @@ func (d *diagnosis) collectEvents(ctx context.Context, f *Failure) {
 			sources = append(sources, source{uid: set.GetUID()})
 		}
 	}
-	pods := d.current(d.live)
-	slices.SortStableFunc(pods, func(a, b *track) int { return int(b.symptom.class) - int(a.symptom.class) })
-	for _, t := range pods[:min(len(pods), eventPodsLimit)] {
-		sources = append(sources, source{t.pod.UID, true})
+	pods := d.suspects(d.live)
+	slices.SortStableFunc(pods, func(a, b suspect) int { return int(b.class) - int(a.class) })
+	for _, s := range pods[:min(len(pods), eventPodsLimit)] {
+		sources = append(sources, source{s.pod.UID, true})
 	}
 	d.mu.Unlock()
 
@@ -263,10 +262,7 @@ func (d *diagnosis) collectEvents(ctx context.Context, f *Failure) {
 	}
 	f.Events = merge(all)
 	for _, err := range errs {
-		d.mu.Lock()
-		forbidden := d.missing["events"] != ""
-		d.mu.Unlock()
-		if err != nil && !forbidden {
+		if err != nil && d.lacks("events") == "" {
 			f.Notes = append(f.Notes, "events cannot be read: "+clean(err.Error(), phraseLimit))
 			break
 		}

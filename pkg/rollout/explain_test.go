@@ -5,78 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
 )
-
-// fakeAPI answers as an API server does, from a table of path?query to body.
-// Paths that begin with ! are forbidden.
-type fakeAPI struct {
-	mu     sync.Mutex
-	asked  []string
-	answer func(r *http.Request) (status int, body string)
-}
-
-func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	f.asked = append(f.asked, r.Method+" "+r.URL.RequestURI())
-	f.mu.Unlock()
-	status, body := f.answer(r)
-	if strings.HasSuffix(r.URL.Path, "/log") && status == http.StatusOK {
-		w.Header().Set("Content-Type", "text/plain")
-	} else {
-		w.Header().Set("Content-Type", "application/json")
-	}
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(body))
-}
-
-func (f *fakeAPI) requests() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return append([]string(nil), f.asked...)
-}
-
-func (f *fakeAPI) options(t *testing.T) Options {
-	t.Helper()
-	server := httptest.NewServer(f)
-	t.Cleanup(server.Close)
-	config := &rest.Config{Host: server.URL, QPS: -1}
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw := rest.CopyConfig(config)
-	raw.GroupVersion = &schema.GroupVersion{Version: "v1"}
-	known := runtime.NewScheme()
-	metav1.AddToGroupVersion(known, schema.GroupVersion{Version: "v1"}) // Status
-	raw.NegotiatedSerializer = serializer.NewCodecFactory(known).WithoutConversion()
-	api, err := rest.RESTClientFor(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Options{Dynamic: client, REST: api, Now: func() time.Time { return start.Add(time.Minute) }}
-}
-
-func refuse(code int, reason, message string) (int, string) {
-	body, _ := json.Marshal(map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message})
-	return code, string(body)
-}
-
-func listOf(kind string, items ...string) string {
-	return fmt.Sprintf(`{"kind": "%sList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": [%s]}`, kind, strings.Join(items, ","))
-}
 
 func eventJSON(object, uid, kind, reason, message string, at, count int) string {
 	body, _ := json.Marshal(map[string]any{
@@ -89,26 +23,17 @@ func eventJSON(object, uid, kind, reason, message string, at, count int) string 
 	return string(body)
 }
 
-func jsonOf(t *testing.T, v any) string {
-	t.Helper()
-	body, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
-}
-
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	pods := func(t *testing.T) string {
 		return listOf("Pod",
-			jsonOf(t, onePod{name: "pod-a", owner: "new", status: crashState}.object(t)),
-			jsonOf(t, onePod{name: "pod-b", owner: "new", status: crashState}.object(t)),
-			jsonOf(t, onePod{name: "pod-c", owner: "new", status: noSecretState}.object(t)),
-			jsonOf(t, onePod{name: "pod-d", owner: "old", status: crashState}.object(t)))
+			encoded(onePod{name: "pod-a", owner: "new", status: crashState}.object(t)),
+			encoded(onePod{name: "pod-b", owner: "new", status: crashState}.object(t)),
+			encoded(onePod{name: "pod-c", owner: "new", status: noSecretState}.object(t)),
+			encoded(onePod{name: "pod-d", owner: "old", status: crashState}.object(t)))
 	}
 	sets := func(t *testing.T) string {
-		return listOf("ReplicaSet", jsonOf(t, replicaSet(t, "new", "2", theTemplate, `{}`)), jsonOf(t, replicaSet(t, "old", "1", strings.Replace(theTemplate, "v2", "v1", 1), `{}`)))
+		return listOf("ReplicaSet", encoded(replicaSet(t, "new", "2", theTemplate, `{}`)), encoded(replicaSet(t, "old", "1", strings.Replace(theTemplate, "v2", "v1", 1), `{}`)))
 	}
 	log := "starting\nDB_PASSWORD=hunter2\nTraceback: no file\n"
 
@@ -206,69 +131,71 @@ func TestExplain(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			api := &fakeAPI{}
-			api.answer = func(r *http.Request) (int, string) {
-				if tt.answer != nil {
-					if status, body, ok := tt.answer(t, r); ok {
-						return status, body
+			inBubble(t, func(t *testing.T) {
+				api := replier(func(r *http.Request) (int, string) {
+					if tt.answer != nil {
+						if status, body, ok := tt.answer(t, r); ok {
+							return status, body
+						}
+					}
+					uid := strings.TrimPrefix(strings.Split(r.URL.Query().Get("fieldSelector"), ",")[0], "involvedObject.uid=")
+					switch path := r.URL.Path; {
+					case path == "/api/v1/namespaces/default/pods":
+						return 200, pods(t)
+					case path == "/apis/apps/v1/namespaces/default/replicasets":
+						return 200, sets(t)
+					case path == "/api/v1/namespaces/default/pods/pod-a/log":
+						return 200, log
+					case path == "/api/v1/namespaces/default/events" && (uid == "pod-a" || uid == "pod-b"):
+						return 200, listOf("Event",
+							eventJSON("Pod", uid, "Warning", "BackOff", "Back-off restarting failed container", 9, 4),
+							eventJSON("Pod", uid, "Warning", "Unhealthy", "Readiness probe failed: Get \"https://u:p@10.0.0."+map[string]string{"pod-a": "1", "pod-b": "2"}[uid]+"/\": refused", 5, 3),
+							eventJSON("Pod", uid, "Normal", "Pulled", "Successfully pulled", 4, 1),
+							eventJSON("Pod", uid, "Warning", "FailedMount", "old", -100, 1))
+					case path == "/api/v1/namespaces/default/events" && uid == "new":
+						return 200, listOf("Event", eventJSON("ReplicaSet", "model-new", "Warning", "FailedCreate", "Error creating: a moment ago", 1, 1))
+					case path == "/api/v1/namespaces/default/events" && uid == "pod-c":
+						return 200, listOf("Event", eventJSON("Pod", uid, "Warning", "Failed", `Error: secret "a" not found`, 3, 1))
+					case path == "/api/v1/namespaces/default/events":
+						return 200, listOf("Event")
+					}
+					return refuse(404, "NotFound", r.URL.Path)
+				})
+				o, asked := serve(t, api)
+				live := workload(t, "Deployment", 3, `{observedGeneration: 2}`)
+				d := newDiagnosis(Target{Object: live, Changed: true}, o.withDefaults())
+				got := tt.given
+				d.explain(context.Background(), &got)
+				for i := range got.Events {
+					got.Events[i].First, got.Events[i].Last = time.Time{}, time.Time{}
+				}
+
+				want := Failure{
+					Object: "Deployment default/model", Reason: "CrashLoopBackOff", Cause: `container "model" crashed with exit code 1`, Fix: "read its log for the reason",
+					Pod: "pod-a", Container: "model",
+					Events: []Event{
+						{Count: 1, Object: "ReplicaSet model-new", Reason: "FailedCreate", Message: "Error creating: a moment ago", Container: "model", Warning: true},
+						{Count: 1, Object: "Pod pod-c", Reason: "Failed", Message: `Error: secret "a" not found`, Container: "model", Warning: true},
+						{Count: 6, Object: "Pod pod-a", Reason: "Unhealthy", Message: `Readiness probe failed: Get "https://10.0.0.1/": refused`, Container: "model", Warning: true},
+					},
+					Logs: []string{"starting", "DB_PASSWORD=[redacted]", "Traceback: no file"}, LogsOf: `pod "pod-a", container "model", run before the last restart`,
+					Others: []Symptom{{
+						Pod: "pod-c", Container: "model", Reason: "CreateContainerConfigError",
+						Cause: `Secret "a" does not exist in namespace "default", which container "model" needs`, Fix: `create Secret "a" or add it to the manifests, or correct its name`,
+					}},
+				}
+				if tt.want != nil {
+					tt.want(&want)
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("(-want +got)\n%s\n%s", diff, strings.Join(asked.requests(), "\n"))
+				}
+				for _, line := range append(got.Logs, got.String()) {
+					if strings.Contains(line, "hunter2") {
+						t.Errorf("leaks: %q", line)
 					}
 				}
-				uid := strings.TrimPrefix(strings.Split(r.URL.Query().Get("fieldSelector"), ",")[0], "involvedObject.uid=")
-				switch path := r.URL.Path; {
-				case path == "/api/v1/namespaces/default/pods":
-					return 200, pods(t)
-				case path == "/apis/apps/v1/namespaces/default/replicasets":
-					return 200, sets(t)
-				case path == "/api/v1/namespaces/default/pods/pod-a/log":
-					return 200, log
-				case path == "/api/v1/namespaces/default/events" && (uid == "pod-a" || uid == "pod-b"):
-					return 200, listOf("Event",
-						eventJSON("Pod", uid, "Warning", "BackOff", "Back-off restarting failed container", 9, 4),
-						eventJSON("Pod", uid, "Warning", "Unhealthy", "Readiness probe failed: Get \"https://u:p@10.0.0."+map[string]string{"pod-a": "1", "pod-b": "2"}[uid]+"/\": refused", 5, 3),
-						eventJSON("Pod", uid, "Normal", "Pulled", "Successfully pulled", 4, 1),
-						eventJSON("Pod", uid, "Warning", "FailedMount", "old", -100, 1))
-				case path == "/api/v1/namespaces/default/events" && uid == "new":
-					return 200, listOf("Event", eventJSON("ReplicaSet", "model-new", "Warning", "FailedCreate", "Error creating: a moment ago", 1, 1))
-				case path == "/api/v1/namespaces/default/events" && uid == "pod-c":
-					return 200, listOf("Event", eventJSON("Pod", uid, "Warning", "Failed", `Error: secret "a" not found`, 3, 1))
-				case path == "/api/v1/namespaces/default/events":
-					return 200, listOf("Event")
-				}
-				return refuse(404, "NotFound", r.URL.Path)
-			}
-			live := workload(t, "Deployment", 3, `{observedGeneration: 2}`)
-			d := newDiagnosis(Target{Object: live, Changed: true}, api.options(t))
-			got := tt.given
-			d.explain(context.Background(), &got)
-			for i := range got.Events {
-				got.Events[i].First, got.Events[i].Last = time.Time{}, time.Time{}
-			}
-
-			want := Failure{
-				Object: "Deployment default/model", Reason: "CrashLoopBackOff", Cause: `container "model" crashed with exit code 1`, Fix: "read its log for the reason",
-				Pod: "pod-a", Container: "model",
-				Events: []Event{
-					{Count: 1, Object: "ReplicaSet model-new", Reason: "FailedCreate", Message: "Error creating: a moment ago", Container: "model", Warning: true},
-					{Count: 1, Object: "Pod pod-c", Reason: "Failed", Message: `Error: secret "a" not found`, Container: "model", Warning: true},
-					{Count: 6, Object: "Pod pod-a", Reason: "Unhealthy", Message: `Readiness probe failed: Get "https://10.0.0.1/": refused`, Container: "model", Warning: true},
-				},
-				Logs: []string{"starting", "DB_PASSWORD=[redacted]", "Traceback: no file"}, LogsOf: `pod "pod-a", container "model", run before the last restart`,
-				Others: []Symptom{{
-					Pod: "pod-c", Container: "model", Reason: "CreateContainerConfigError",
-					Cause: `Secret "a" does not exist in namespace "default", which container "model" needs`, Fix: `create Secret "a" or add it to the manifests, or correct its name`,
-				}},
-			}
-			if tt.want != nil {
-				tt.want(&want)
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("(-want +got)\n%s\n%s", diff, strings.Join(api.requests(), "\n"))
-			}
-			for _, line := range append(got.Logs, got.String()) {
-				if strings.Contains(line, "hunter2") {
-					t.Errorf("leaks: %q", line)
-				}
-			}
+			})
 		})
 	}
 }
@@ -279,21 +206,23 @@ func TestLogBounds(t *testing.T) {
 	for i := range 100 {
 		fmt.Fprintf(&many, "%d %s\r\n", i, strings.Repeat("ä", 3000))
 	}
-	api := &fakeAPI{answer: func(*http.Request) (int, string) { return 200, many.String() }}
-	d := newDiagnosis(Target{Object: workload(t, "Deployment", 1, `{}`)}, api.options(t))
-	lines, of, err := d.logs(context.Background(), "pod-a", "model", false)
-	if err != nil || of != `pod "pod-a", container "model"` || len(lines) != logLines {
-		t.Fatalf("%d lines of %q: %v", len(lines), of, err)
-	}
-	for _, line := range lines {
-		if len(line) > logLineBytes || !strings.HasSuffix(line, "…") {
-			t.Errorf("line of %d bytes ends in %q", len(line), line[len(line)-4:])
+	inBubble(t, func(t *testing.T) {
+		o, asked := serve(t, replier(func(*http.Request) (int, string) { return 200, many.String() }))
+		d := newDiagnosis(Target{Object: workload(t, "Deployment", 1, `{}`)}, o.withDefaults())
+		lines, of, err := d.logs(context.Background(), "pod-a", "model", false)
+		if err != nil || of != `pod "pod-a", container "model"` || len(lines) != logLines {
+			t.Fatalf("%d lines of %q: %v", len(lines), of, err)
 		}
-	}
-	want := []string{"GET /api/v1/namespaces/default/pods/pod-a/log?container=model&limitBytes=1048576&tailLines=40"}
-	if diff := cmp.Diff(want, api.requests()); diff != "" {
-		t.Error(diff)
-	}
+		for _, line := range lines {
+			if len(line) > logLineBytes || !strings.HasSuffix(line, "…") {
+				t.Errorf("line of %d bytes ends in %q", len(line), line[len(line)-4:])
+			}
+		}
+		want := []string{"GET /api/v1/namespaces/default/pods/pod-a/log?container=model&limitBytes=1048576&tailLines=40"}
+		if diff := cmp.Diff(want, asked.requests()); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 func TestMerge(t *testing.T) {
@@ -335,7 +264,7 @@ func TestMerge(t *testing.T) {
 func TestEventSeries(t *testing.T) {
 	t.Parallel()
 	// The scheduler writes events.k8s.io/v1, whose times and count the v1 API shows so.
-	got := readEvent(thing(t, `
+	got := readEvent(fromYAML(t, `
 apiVersion: v1
 kind: Event
 metadata: {name: x, creationTimestamp: "2026-11-22T10:00:00Z"}

@@ -68,11 +68,3 @@ func (e Event) String() string {
 	}
 	return b.String()
 }
-
-// verdict is what a look at an object's pods shows.
-type verdict struct {
-	Failure *Failure      // certain now: what has to persist did
-	Waiting string        // what the pods wait for; "" unknown
-	Warning string        // to be shown at once; given a single time
-	Again   time.Duration // when persistence wants another look; 0: only on change
-}

@@ -116,8 +116,7 @@ func Healthy(ctx context.Context, c Check, o Options) (Answer, error) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	started := o.Now()
-	e := &examiner{Check: c, options: o, service: service}
+	e := &examiner{Check: c, options: o, service: service, started: time.Now()}
 	err := e.choose()
 	if err == nil {
 		err = e.expectNew(bounded)
@@ -125,7 +124,7 @@ func Healthy(ctx context.Context, c Check, o Options) (Answer, error) {
 	if err == nil {
 		err = e.examine(bounded)
 	}
-	e.answer.Took = o.Now().Sub(started)
+	e.answer.Took = time.Since(e.started)
 	if ctx.Err() != nil && err != nil {
 		return e.answer, fmt.Errorf("health check: %w", context.Cause(ctx))
 	}
@@ -180,6 +179,7 @@ type examiner struct {
 	Check
 	options Options
 	service *unstructured.Unstructured
+	started time.Time
 	ask     func(context.Context) Answer
 	answer  Answer
 }
@@ -222,8 +222,7 @@ func (e *examiner) unhealthy() error {
 	a := e.answer
 	u := &UnhealthyError{Cause: a.String()}
 	if a.Tries > 1 {
-		u.Cause += " (the last of " + countOf(a.Tries, "try") + ")"
-		u.Cause = strings.Replace(u.Cause, "trys)", "tries)", 1)
+		u.Cause += fmt.Sprintf(" (the last of %d tries in %s)", a.Tries, short(time.Since(e.started)))
 	}
 	switch {
 	case a.Code == 0 && !a.Proxy:

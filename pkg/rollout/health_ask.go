@@ -134,8 +134,11 @@ func head(body io.Reader) string {
 
 // reason is why there was no answer.
 func reason(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("no answer within %s", askTimeout)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed without an answer"
 	}
 	return clean(err.Error(), phraseLimit)
 }

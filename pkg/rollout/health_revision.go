@@ -32,20 +32,18 @@ func (e *examiner) expectNew(ctx context.Context) error {
 		switch {
 		case err == nil && len(old) == 0:
 			return nil
+		case ctx.Err() != nil && told != "":
+			return &UnhealthyError{Cause: fmt.Sprintf("pods of an earlier revision still answer for %s: %s", kindAndName(e.service), told),
+				Fix: "look at why they do not end, or lower their terminationGracePeriodSeconds"}
 		case apierrors.IsForbidden(err), errors.Is(err, errUnknown), err != nil && ctx.Err() != nil:
 			e.answer.Notes = append(e.answer.Notes, "not checked whether only the new revision answers: "+clean(err.Error(), phraseLimit))
 			return nil
 		}
-		names := some(old)
-		if err == nil && names != told {
+		if names := some(old); err == nil && names != told {
 			e.options.Progress("waiting until the earlier revision gets no more requests: " + names)
 			told = names
 		}
 		pauseFor(ctx, revisionPause)
-		if ctx.Err() != nil && names != "" {
-			return &UnhealthyError{Cause: fmt.Sprintf("pods of the earlier revision still answer for %s: %s", kindAndName(e.service), names),
-				Fix: "look at why they do not end, or lower their terminationGracePeriodSeconds"}
-		}
 	}
 }
 
@@ -73,7 +71,9 @@ func (e *examiner) oldEndpoints(ctx context.Context, workloads []Status) ([]stri
 	var old []string
 	for _, s := range workloads {
 		d := newDiagnosis(s.Target, e.options)
-		d.catchUp(ctx)
+		if err := d.catchUp(ctx); err != nil {
+			return nil, err
+		}
 		d.mu.Lock()
 		made, known := d.revision(s.Live), false
 		var earlier []string
@@ -85,7 +85,7 @@ func (e *examiner) oldEndpoints(ctx context.Context, workloads []Status) ([]stri
 			}
 		}
 		d.mu.Unlock()
-		if !known && len(earlier) > 0 {
+		if !known && (len(earlier) > 0 || d.lacks("pods") != "") {
 			return nil, errUnknown
 		}
 		old = append(old, earlier...)

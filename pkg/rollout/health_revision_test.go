@@ -1,11 +1,9 @@
 package rollout
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,15 +18,12 @@ func TestExpectNew(t *testing.T) {
 		template = `template: {metadata: {labels: {app: model}}, spec: {containers: [{name: model, image: "host/model:2"}]}}`
 		earlier  = `template: {metadata: {labels: {app: model}}, spec: {containers: [{name: model, image: "host/model:1"}]}}`
 	)
-	list := func(items ...string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			var all []string
-			for _, item := range items {
-				all = append(all, jsonOf(t, fromYAML(t, item)))
-			}
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = fmt.Fprintf(w, `{"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [%s]}`, strings.Join(all, ","))
+	list := func(items ...string) scene {
+		var all []string
+		for _, item := range items {
+			all = append(all, encoded(fromYAML(t, item)))
 		}
+		return answer(200, listOf("Thing", all...))
 	}
 	set := func(name, template string) string {
 		return `{apiVersion: apps/v1, kind: ReplicaSet, metadata: {name: ` + name + `, namespace: default, uid: set-` + name + `, ownerReferences: [{kind: Deployment, name: model, uid: u1, controller: true}]}, spec: {` + template + `}}`
@@ -42,67 +37,64 @@ func TestExpectNew(t *testing.T) {
 	slice := func(endpoints ...string) string {
 		return `{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: model-1}, endpoints: [` + strings.Join(endpoints, ", ") + `]}`
 	}
-	forbidden := reply(403, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no","reason":"Forbidden","code":403}`)
 	both, all := list(pod("old"), pod("new")), list(set("old", earlier), set("new", template))
+	newOnly := list(slice(endpoint("new", "ready: true")))
 
+	const stays = `pods of an earlier revision still answer for Service default/model: old; look at why they do not end, or lower their terminationGracePeriodSeconds`
 	tests := []struct {
-		name       string
-		slices     []http.HandlerFunc
-		pods, sets http.HandlerFunc
-		asked      int32
-		note       string
-		fails      string
+		name               string
+		slices, pods, sets []scene
+		asked              string // for slices
+		note, fails        string
 	}{
-		{"only the new one", []http.HandlerFunc{list(slice(endpoint("new", "ready: true")))}, both, all, 1, "", ""},
-		{"the old one ends", []http.HandlerFunc{
+		{"only the new one", []scene{newOnly}, []scene{both}, []scene{all}, "get", "", ""},
+		{"the old one ends", []scene{
 			list(slice(endpoint("old", "")), slice(endpoint("new", "ready: true"))),
 			list(slice(endpoint("old", "ready: false, serving: true, terminating: true")), slice(endpoint("new", "ready: true"))),
-		}, both, all, 2, "", ""},
-		{"the server stumbles", []http.HandlerFunc{reply(500, "{}"), list(slice(endpoint("new", "ready: true")))}, both, all, 2, "", ""},
-		{"the old one stays", []http.HandlerFunc{list(slice(endpoint("old", "ready: true"), endpoint("new", "ready: true")))}, both, all, 0, "",
-			"pods of the earlier revision still answer for Service default/model: old; look at why they do not end, or lower their terminationGracePeriodSeconds"},
-		{"somebody else's pod", []http.HandlerFunc{list(slice(endpoint("canary", "ready: true"), endpoint("new", "ready: true")))}, both, all, 1, "", ""},
-		{"endpoints may not be read", []http.HandlerFunc{forbidden}, both, all, 1, `not checked whether only the new revision answers: no; allow "list" on endpointslices.discovery.k8s.io`, ""},
-		{"ReplicaSets may not be read", []http.HandlerFunc{list(slice(endpoint("new", "ready: true")))}, both, forbidden, 1, "not checked whether only the new revision answers: none of the pods can be told to be of the new revision", ""},
+		}, []scene{both}, []scene{all}, "get, get", "", ""},
+		{"the old one stays", []scene{list(slice(endpoint("old", "ready: true"), endpoint("new", "ready: true")))}, []scene{both}, []scene{all}, "get", "", stays},
+		{"somebody else's pod", []scene{list(slice(endpoint("canary", "ready: true"), endpoint("new", "ready: true")))}, []scene{both}, []scene{all}, "get", "", ""},
+		{"the server stumbles", []scene{answer(500, "{}"), newOnly}, []scene{both}, []scene{all}, "get, get", "", ""},
+		{"the server stumbles over the pods", []scene{list(slice(endpoint("old", "ready: true"))), newOnly}, []scene{hangUp, both}, []scene{all}, "get, get", "", ""},
+		{"the server stumbles over the ReplicaSets", []scene{list(slice(endpoint("old", "ready: true"))), newOnly}, []scene{both}, []scene{no(500, "InternalError"), all}, "get, get", "", ""},
+		{"endpoints may not be read", []scene{no(403, "Forbidden")}, []scene{both}, []scene{all}, "get", `not checked whether only the new revision answers: the server said no; allow "list" on endpointslices.discovery.k8s.io`, ""},
+		{"ReplicaSets may not be read", []scene{newOnly}, []scene{both}, []scene{no(403, "Forbidden")}, "get", "not checked whether only the new revision answers: none of the pods can be told to be of the new revision", ""},
+		{"pods may not be read", []scene{newOnly}, []scene{no(403, "Forbidden")}, []scene{all}, "get", "not checked whether only the new revision answers: none of the pods can be told to be of the new revision", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var asked atomic.Int32
-			play := replies(&asked, tt.slices...)
-			check, o, _ := asking(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				switch {
-				case strings.HasSuffix(r.URL.Path, "/endpointslices"):
-					if got := r.URL.Query().Get("labelSelector"); got != "kubernetes.io/service-name=model" {
+			inBubble(t, func(t *testing.T) {
+				const slicesPath = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+				s := &stage{scripts: map[string][]scene{
+					slicesPath: tt.slices, podsPath: tt.pods, setsPath: tt.sets, "/readyz": {answer(200, "ok")},
+				}}
+				check, o, told := asking(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if got := r.URL.Query().Get("labelSelector"); r.URL.Path == slicesPath && got != "kubernetes.io/service-name=model" {
 						t.Errorf("endpoints of %q", got)
 					}
-					play(w, r)
-				case strings.HasSuffix(r.URL.Path, "/pods"):
-					tt.pods(w, r)
-				case strings.HasSuffix(r.URL.Path, "/replicasets"):
-					tt.sets(w, r)
-				default:
-					reply(200, "ok")(w, r)
+					s.ServeHTTP(w, r)
+				}), strings.Replace(balanced, "spec: {", "spec: {selector: {app: model}, ", 1))
+				live := fromYAML(t, of("apps/v1", "Deployment", `{selector: {matchLabels: {app: model}}, `+template+`}`, `{observedGeneration: 4}`))
+				check.Statuses = append(check.Statuses, Status{Target: Target{Object: live, Before: live, Changed: true}, Live: live, Waited: true, Ready: true})
+				got, err := Healthy(t.Context(), check, o)
+				if tt.fails != "" {
+					if want := `health check "/readyz": ` + tt.fails; fmt.Sprint(err) != want || got.Tries > 0 || time.Since(start) != healthTimeout {
+						t.Errorf("%s after %s, answer %+v", cmp.Diff(want, fmt.Sprint(err)), time.Since(start), got)
+					}
+					if want := "waiting until the earlier revision gets no more requests: old"; told.String() != want {
+						t.Error(cmp.Diff(want, told.String()))
+					}
+					return
 				}
-			}), strings.Replace(balanced, "spec: {", "spec: {selector: {app: model}, ", 1))
-			o.Persist = time.Minute
-			live := fromYAML(t, of("apps/v1", "Deployment", `{selector: {matchLabels: {app: model}}, `+template+`}`, `{observedGeneration: 4}`))
-			check.Statuses = append(check.Statuses, Status{Target: Target{Object: live, Before: live, Changed: true}, Live: live, Waited: true, Ready: true})
-			check.Timeout = 1500 * time.Millisecond
-			got, err := Healthy(context.Background(), check, o)
-			if tt.fails == "" {
 				var notes []string
 				if tt.note != "" {
 					notes = []string{tt.note}
 				}
-				if err != nil || got.Code != 200 || asked.Load() != tt.asked || cmp.Diff(notes, got.Notes) != "" {
-					t.Errorf("error %v, asked %d times, answer %+v", err, asked.Load(), got)
+				if asked := s.requests(slicesPath); err != nil || got.Code != 200 || asked != tt.asked || cmp.Diff(notes, got.Notes) != "" {
+					t.Errorf("error %v, asked %s, answer %+v", err, asked, got)
 				}
-				return
-			}
-			if want := `health check "/readyz": ` + tt.fails; fmt.Sprint(err) != want || got.Tries > 0 {
-				t.Error(cmp.Diff(want, fmt.Sprint(err)), got)
-			}
+			})
 		})
 	}
 }

@@ -35,7 +35,7 @@ func (d *diagnosis) logs(ctx context.Context, pod, container string, previous bo
 		}
 	}
 	if apierrors.IsForbidden(err) {
-		d.denied("pods/log", "get", err)
+		d.denied("pods/log", err)
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("log of pod %q, container %q: %w", pod, container, err)

@@ -55,7 +55,7 @@ func (w *waiter) report(now time.Time) {
 
 // pause is how long to wait when nothing changes.
 func (w *waiter) pause() time.Duration {
-	silence := w.options.Now().Sub(w.toldAt)
+	silence := time.Since(w.toldAt)
 	left := w.options.Every - silence
 	if w.status.Message != w.told {
 		left = quiet - silence
@@ -73,7 +73,10 @@ func (w *waiter) pause() time.Duration {
 
 // short is a duration as people say it.
 func short(d time.Duration) string {
-	if d < 10*time.Second {
+	switch {
+	case d < time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d < 10*time.Second:
 		return d.Round(100 * time.Millisecond).String()
 	}
 	return d.Round(time.Second).String()

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -90,13 +91,16 @@ var notObserved = state{message: "waiting for its controller to see the change"}
 
 // status reads a number of the status; 0 if it is not there, as controllers leave zeros out.
 func (v view) status(field string) int64 {
-	n, _, _ := unstructured.NestedInt64(v.live.Object, "status", field)
-	return n
+	return number(v.live, 0, "status", field)
 }
 
 // spec reads a number of the specification.
 func (v view) spec(otherwise int64, path ...string) int64 {
-	if n, ok, err := unstructured.NestedInt64(v.live.Object, append([]string{"spec"}, path...)...); ok && err == nil {
+	return number(v.live, otherwise, append([]string{"spec"}, path...)...)
+}
+
+func number(o *unstructured.Unstructured, otherwise int64, path ...string) int64 {
+	if n, ok, err := unstructured.NestedInt64(o.Object, path...); ok && err == nil {
 		return n
 	}
 	return otherwise
@@ -121,33 +125,44 @@ func (v view) fail(reason, cause, fix string) *Failure {
 
 // condition is one condition of a status, as its text.
 type condition struct {
-	status, reason, message string
-	updated, changed        string
-	generation              int64
-	seen                    bool // generation was there
+	kind, status, reason, message string
+	updated, changed              string
+	generation                    int64
+	seen                          bool // generation was there
 }
 
 // condition finds a condition of the object.
 func (v view) condition(kind string) (condition, bool) {
-	list, _, _ := unstructured.NestedSlice(v.live.Object, "status", "conditions")
-	return findCondition(list, kind)
+	return findCondition(conditionsOf(v.live), kind)
 }
 
-func findCondition(list []any, kind string) (condition, bool) {
+// conditionsOf reads the conditions of an object's status.
+func conditionsOf(o *unstructured.Unstructured) []condition {
+	list, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	return readConditions(list)
+}
+
+func readConditions(list []any) []condition {
+	var all []condition
 	for _, item := range list {
 		m, _ := item.(map[string]any)
-		if m["type"] != kind {
-			continue
-		}
 		text := func(key string) string { s, _ := m[key].(string); return s }
 		c := condition{
-			status: text("status"), reason: text("reason"), message: clean(text("message"), phraseLimit),
+			kind: text("type"), status: text("status"), reason: text("reason"), message: text("message"),
 			updated: text("lastUpdateTime"), changed: text("lastTransitionTime"),
 		}
 		c.generation, c.seen = m["observedGeneration"].(int64)
-		return c, true
+		all = append(all, c)
 	}
-	return condition{}, false
+	return all
+}
+
+func findCondition(all []condition, kind string) (condition, bool) {
+	i := slices.IndexFunc(all, func(c condition) bool { return c.kind == kind })
+	if i < 0 {
+		return condition{}, false
+	}
+	return all[i], true
 }
 
 // about tells whether the condition is of a generation that counts; old
@@ -158,11 +173,12 @@ func (c condition) about(generation int64) bool {
 
 // because is the reason and message of a condition as a phrase.
 func (c condition) because() string {
+	reason, message := clean(c.reason, phraseLimit), clean(c.message, phraseLimit)
 	switch {
-	case c.message == "":
-		return c.reason
-	case c.reason == "":
-		return c.message
+	case message == "":
+		return reason
+	case reason == "":
+		return message
 	}
-	return fmt.Sprintf("%s: %s", c.reason, c.message)
+	return fmt.Sprintf("%s: %s", reason, message)
 }

@@ -102,7 +102,7 @@ func (v view) acceptance(ref map[string]any, answers []any) (condition, bool) {
 			continue
 		}
 		list, _ := answer["conditions"].([]any)
-		if c, ok := findCondition(list, "Accepted"); ok && c.about(v.generation()) {
+		if c, ok := findCondition(readConditions(list), "Accepted"); ok && c.about(v.generation()) {
 			return c, true
 		}
 	}

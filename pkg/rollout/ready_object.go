@@ -3,20 +3,20 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
-	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 )
 
 // settle is how long a custom resource that was written may take until its
-// controller writes a first status. One that has none by then is taken to have
-// no controller that would.
+// controller writes a status, if that does not say of which generation it is.
+// What is there by then is taken for the answer, also if it is nothing.
 const settle = 5 * time.Second
 
 var storageClassResource = schema.GroupVersionResource{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"}
@@ -32,27 +32,31 @@ func claimState(v view) state {
 	return state{message: "waiting for a volume"}
 }
 
-// bindsLater tells whether nothing binds the claim until a pod uses it. Without
-// the right to read its class that is assumed: if a pod waits for the claim, the
-// pod's workload is waited for.
-func bindsLater(ctx context.Context, claim *unstructured.Unstructured, o Options) (why string, later bool) {
-	class, _, _ := unstructured.NestedString(claim.Object, "spec", "storageClassName")
+// bindsLater says why nothing binds the claim until a pod uses it; "" if it is
+// bound at once. Without the right to read its class the former is assumed: if a
+// pod waits for the claim, the pod's workload is waited for.
+func bindsLater(ctx context.Context, claim *unstructured.Unstructured, o Options) string {
+	class := view{live: claim}.text("spec", "storageClassName")
 	if class == "" {
-		return "", false
+		return ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, getTimeout)
-	defer cancel()
-	found, err := o.Dynamic.Resource(storageClassResource).Get(ctx, class, metav1.GetOptions{})
+	read := func() (*unstructured.Unstructured, error) {
+		ctx, cancel := context.WithTimeout(ctx, getTimeout)
+		defer cancel()
+		return o.Dynamic.Resource(storageClassResource).Get(ctx, class, metav1.GetOptions{})
+	}
+	found, err := read()
+	for err != nil && passes(err) && ctx.Err() == nil {
+		pauseFor(ctx, spread(pollPause))
+		found, err = read()
+	}
 	switch {
 	case apierrors.IsForbidden(err):
-		return fmt.Sprintf("not waited for, as StorageClass %q cannot be read to see whether it binds without a pod", class), true
-	case err != nil:
-		return "", false
+		return fmt.Sprintf("not waited for, as StorageClass %q cannot be read to see whether it binds without a pod", class)
+	case err == nil && view{live: found}.text("volumeBindingMode") == "WaitForFirstConsumer":
+		return "not bound before a pod uses it; not waited for"
 	}
-	if mode, _, _ := unstructured.NestedString(found.Object, "volumeBindingMode"); mode == "WaitForFirstConsumer" {
-		return "not bound before a pod uses it; not waited for", true
-	}
-	return "", false
+	return ""
 }
 
 func definitionState(v view) state {
@@ -65,6 +69,14 @@ func definitionState(v view) state {
 		return state{ready: true, message: "established"}
 	}
 	return state{message: "waiting to be established"}
+}
+
+// dated tells whether a status says of which generation it is.
+func (v view) dated() bool {
+	if number(v.live, -1, "status", "observedGeneration") >= 0 {
+		return true
+	}
+	return slices.ContainsFunc(conditionsOf(v.live), func(c condition) bool { return c.seen })
 }
 
 // customState judges custom resources and unknown kinds by what their
@@ -80,6 +92,9 @@ func customState(v view) state {
 	}
 	if c, ok := v.condition("Ready"); ok && !c.about(v.generation()) {
 		return notObserved
+	}
+	if left := settle - v.elapsed; v.target.Changed && left > 0 && !v.dated() && equality.Semantic.DeepEqual(has, v.target.Object.Object["status"]) {
+		return state{message: notObserved.message, again: left}
 	}
 	result, err := status.Compute(v.live)
 	if err != nil {

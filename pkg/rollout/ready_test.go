@@ -14,7 +14,7 @@ import (
 // fromYAML decodes an object as the API server would send it.
 func fromYAML(t *testing.T, text string) *unstructured.Unstructured {
 	t.Helper()
-	body, err := yaml.YAMLToJSON([]byte(text))
+	body, err := yaml.YAMLToJSONStrict([]byte(text))
 	if err != nil {
 		t.Fatalf("%v in:\n%s", err, text)
 	}
@@ -213,9 +213,12 @@ func TestOtherState(t *testing.T) {
 		{"custom, ready", custom(`{observedGeneration: 4, conditions: [{type: Ready, status: "True"}]}`), 0, "ready | ready"},
 		{"custom, ready of the generation before", custom(`{observedGeneration: 3, conditions: [{type: Ready, status: "True"}]}`), 0, "waiting | InferenceService generation is 4, but latest observed generation is 3"},
 		{"custom, condition of the generation before", custom(`{conditions: [{type: Ready, status: "True", observedGeneration: 3}]}`), 0, "waiting | waiting for its controller to see the change"},
-		{"custom, not ready", custom(`{conditions: [{type: Ready, status: "False", reason: Loading, message: model is loading}]}`), 0, "waiting | model is loading"},
-		{"custom, stalled", custom(`{conditions: [{type: Stalled, status: "True", reason: BadSpec, message: no such runtime}]}`), 0, "failing Stalled | no such runtime | its controller gave up: no such runtime"},
-		{"custom, a status of another shape", custom(`{conditions: none}`), 0, "ready | its status cannot be read: cannot restore slice from string"},
+		{"custom, ready as before, of no generation", custom(`{conditions: [{type: Ready, status: "True"}]}`), time.Second, "waiting | waiting for its controller to see the change"},
+		{"custom, ready as before, for a while", custom(`{conditions: [{type: Ready, status: "True"}]}`), settle, "ready | ready"},
+		{"custom, not ready", custom(`{observedGeneration: 4, conditions: [{type: Ready, status: "False", reason: Loading, message: model is loading}]}`), 0, "waiting | model is loading"},
+		{"custom, in progress", custom(`{observedGeneration: 4, conditions: [{type: Reconciling, status: "True"}]}`), 0, "waiting | in progress"},
+		{"custom, stalled", custom(`{observedGeneration: 4, conditions: [{type: Stalled, status: "True", reason: BadSpec, message: no such runtime}]}`), 0, "failing Stalled | no such runtime | its controller gave up: no such runtime"},
+		{"custom, a status of another shape", custom(`{observedGeneration: 4, conditions: none}`), 0, "ready | its status cannot be read: cannot restore slice from string"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,26 +2,15 @@ package rollout
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/util/csaupgrade"
-	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
 const (
@@ -32,7 +21,6 @@ const (
 	// runAnnotations is the prefix of the annotations that say which run wrote an object.
 	runAnnotations = "deploy-model-action/"
 
-	restoreBudget     = time.Minute // for one object
 	restoreConcurrent = 16
 )
 
@@ -52,8 +40,17 @@ const (
 type Restored struct {
 	Target
 	Action  RestoreAction
-	Message string // one sentence, e.g. what is different from before and who holds it; or ""
+	Message string // a few words, e.g. what is different from before and who holds it; or ""
 	Err     error
+}
+
+// String is the action as one line, e.g. "deployment.apps/x restored".
+func (r Restored) String() string {
+	s := resourceName(r.Object) + " " + string(r.Action)
+	if r.Message != "" {
+		s += ": " + r.Message
+	}
+	return s
 }
 
 // Waitable returns the targets of the restored objects, for Wait.
@@ -72,26 +69,22 @@ func Waitable(restored []Restored) []Target {
 // workloads serve: give Waitable's targets to Wait.
 //
 // Fields of other managers are not touched; nor is an object that the deploy
-// created or left as it was, or that a newer run has written since. One Restored
-// for each target is returned, in the order of the targets, also with an error.
+// created or left as it was. Nothing is, once a newer run has deployed one of
+// them: it counts on the others too. One Restored for each target is returned,
+// in the order of the targets, also with an error.
 func Restore(ctx context.Context, targets []Target, o Options) ([]Restored, error) {
+	o = o.withDefaults()
 	all := make([]Restored, len(targets))
+	newer := superseded(ctx, targets, o)
 	for end := len(targets); end > 0; {
 		// Neighbours of one kind do not depend on each other.
 		start := end - 1
 		for start > 0 && targets[start-1].Resource == targets[end-1].Resource {
 			start--
 		}
-		var group sync.WaitGroup
-		slots := make(chan struct{}, restoreConcurrent)
-		for i := end - 1; i >= start; i-- {
-			slots <- struct{}{}
-			group.Go(func() {
-				defer func() { <-slots }()
-				all[i] = restore(ctx, targets[i], o)
-			})
-		}
-		group.Wait()
+		atMost(restoreConcurrent, end-start, func(i int) {
+			all[start+i] = restore(ctx, targets[start+i], newer, o)
+		})
 		end = start
 	}
 	var errs []error
@@ -103,168 +96,64 @@ func Restore(ctx context.Context, targets []Target, o Options) ([]Restored, erro
 	return all, errors.Join(errs...)
 }
 
-func restore(ctx context.Context, t Target, o Options) Restored {
-	switch {
-	case !t.Changed:
-		return Restored{Target: t, Action: ActionUntouched}
-	case t.Before == nil:
-		return Restored{Target: t, Action: ActionLeft, Message: "created by this deploy; left for inspection"}
+// atMost calls f for each of count, some at a time, and returns when all are done.
+func atMost(some, count int, f func(i int)) {
+	var group sync.WaitGroup
+	slots := make(chan struct{}, some)
+	for i := range count {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			f(i)
+		})
 	}
-	after, err := putBack(ctx, t, o)
-	if err != nil {
-		return Restored{Target: t, Action: ActionNotRestored, Message: clean(err.Error(), messageLimit), Err: fmt.Errorf("restore %s: %w", kindAndName(t.Before), err)}
-	}
-	r := Restored{
-		Target: Target{Object: after, Before: t.Object, Resource: t.Resource, Namespaced: t.Namespaced, Changed: true},
-		Action: ActionRestored,
-	}
-	var left, wrong []string
-	for _, d := range differences(t.Before, after) {
-		if d.manager != "" {
-			left = append(left, fmt.Sprintf("%s (held by %q)", d, d.manager))
-		} else {
-			wrong = append(wrong, d.String())
+	group.Wait()
+}
+
+// superseded names an object that a newer run has deployed since; "" if there is
+// none, or none that could be read.
+func superseded(ctx context.Context, targets []Target, o Options) string {
+	names := make([]string, len(targets))
+	atMost(restoreConcurrent, len(targets), func(i int) {
+		t := targets[i]
+		if !t.Changed || !marked(t.Object) {
+			return
+		}
+		live, err := clientOf(t, o).Get(ctx, t.Object.GetName(), metav1.GetOptions{})
+		if err == nil && t.newerRun(live) {
+			names[i] = kindAndName(t.Object)
+		}
+	})
+	for _, name := range names {
+		if name != "" {
+			return name
 		}
 	}
-	if len(left) > 0 {
-		r.Message = "left to others: " + some(left)
-	}
-	if len(wrong) > 0 {
-		r.Action = ActionNotRestored
-		r.Message = "still different from before: " + some(wrong)
-		r.Err = fmt.Errorf("restore %s: %s; compare it with the earlier manifest and apply that by hand", kindAndName(t.Before), r.Message)
-	}
-	return r
+	return ""
 }
 
-// some joins the first few of many.
-func some(all []string) string {
-	if len(all) > 5 {
-		return strings.Join(all[:5], ", ") + fmt.Sprintf(" and %d more", len(all)-5)
-	}
-	return strings.Join(all, ", ")
-}
-
-// putBack reads, decides and writes, again and again while others write or the
-// server stumbles. The write names the uid and resourceVersion that the decision
-// was made on, so that nobody's change in between is lost.
-func putBack(ctx context.Context, t Target, o Options) (*unstructured.Unstructured, error) {
-	ctx, cancel := context.WithTimeout(ctx, restoreBudget)
-	defer cancel()
-	var client dynamic.ResourceInterface = o.Dynamic.Resource(t.Resource)
+// clientOf reaches the objects of a target's resource and namespace.
+func clientOf(t Target, o Options) dynamic.ResourceInterface {
 	if t.Namespaced {
-		client = o.Dynamic.Resource(t.Resource).Namespace(t.Before.GetNamespace())
+		return o.Dynamic.Resource(t.Resource).Namespace(t.Object.GetNamespace())
 	}
-	pause := 250 * time.Millisecond
-	for {
-		after, err := putBackOnce(ctx, t, client)
-		if err == nil || !passes(err) {
-			return after, err
-		}
-		if apierrors.IsConflict(err) {
-			// Status updates come often while a rollout fails, and are over at once.
-			pauseFor(ctx, spread(20*time.Millisecond))
-		} else {
-			pauseFor(ctx, spread(pause))
-			pause = min(2*pause, 8*time.Second)
-		}
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("%w; the last answer was: %w", ctx.Err(), err)
-		}
-	}
+	return o.Dynamic.Resource(t.Resource)
 }
 
-func putBackOnce(ctx context.Context, t Target, client dynamic.ResourceInterface) (*unstructured.Unstructured, error) {
-	live, err := client.Get(ctx, t.Before.GetName(), metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, errors.New("somebody deleted it since; apply its earlier manifest by hand")
-	case err != nil:
-		return nil, err
-	case live.GetUID() != t.Object.GetUID():
-		return nil, errors.New("somebody deleted it and created it anew since; it is left as it is")
-	case !sameRun(live, t.Object) && !sameRun(live, t.Before): // the earlier one, if the answer to a first attempt was lost
-		return nil, errors.New("a newer run has deployed it since; it is left as it is")
-	}
-	config, err := earlierFields(t.Before, live)
-	if err != nil {
-		return nil, err
-	}
-	config.SetUID(live.GetUID())
-	config.SetResourceVersion(live.GetResourceVersion())
-	body, err := json.Marshal(config)
-	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
-	// Never forced: what others hold is not in it, and who takes a field at this moment keeps it.
-	options := metav1.PatchOptions{FieldManager: fieldManager, Force: new(bool), FieldValidation: metav1.FieldValidationIgnore}
-	options.DryRun = []string{metav1.DryRunAll}
-	after, err := client.Patch(ctx, live.GetName(), types.ApplyPatchType, body, options)
-	if err != nil && passes(err) {
-		return nil, err
-	}
-	if err == nil {
-		if wrong := ownDifferences(t.Before, after, live); len(wrong) > 0 {
-			replaced, err := replace(ctx, t, client, live, after, wrong)
-			// Without the right to update, what the apply can restore is better than nothing.
-			if !apierrors.IsForbidden(err) {
-				return replaced, err
-			}
-		}
-	}
-	options.DryRun = nil
-	after, err = client.Patch(ctx, live.GetName(), types.ApplyPatchType, body, options)
-	if err != nil {
-		return nil, err
-	}
-	return migrate(ctx, client, after)
-}
-
-// ownDifferences are those that no other manager holds, and keys of a Secret
-// that the deploy wrote as stringData: the API server keeps no account of these.
-func ownDifferences(before, after, live *unstructured.Unstructured) []difference {
-	now, _ := owners(live)
-	return slices.DeleteFunc(differences(before, after), func(d difference) bool {
-		if d.manager == "" {
-			return false
-		}
-		if live.GetKind() != "Secret" || len(d.path) != 2 || d.path[0] != "data" {
+// marked tells whether an object says which run wrote it.
+func marked(o *unstructured.Unstructured) bool {
+	for key := range o.GetAnnotations() {
+		if strings.HasPrefix(key, runAnnotations) {
 			return true
 		}
-		return !slices.ContainsFunc(now, func(o owner) bool {
-			return o.ours() && o.fields.Has(fieldpath.MakePathOrDie("stringData", d.path[1]))
-		})
-	})
+	}
+	return false
 }
 
-// replace writes what a server-side apply cannot say: a field that nobody owns
-// has to go, or to have another value. Such are the copy that the API server
-// makes of serviceAccountName in serviceAccount, of stringData in data, and
-// the node ports that it gave. It is one write, so that no workload starts to
-// roll out something in between.
-func replace(ctx context.Context, t Target, client dynamic.ResourceInterface, live, after *unstructured.Unstructured, wrong []difference) (*unstructured.Unstructured, error) {
-	after.SetManagedFields(live.GetManagedFields())
-	for _, d := range wrong {
-		d.settle(after, t.Before)
-	}
-	after, err := client.Update(ctx, after, metav1.UpdateOptions{FieldManager: fieldManager, FieldValidation: metav1.FieldValidationIgnore})
-	if err != nil {
-		return nil, err
-	}
-	return migrate(ctx, client, after)
-}
-
-// migrate makes fields that were written by replace fields of a server-side
-// apply, or the next deploy would meet a conflict with itself.
-func migrate(ctx context.Context, client dynamic.ResourceInterface, after *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	patch, err := csaupgrade.UpgradeManagedFieldsPatch(after, sets.New(fieldManager), fieldManager)
-	if err != nil {
-		return nil, fmt.Errorf("managedFields: %w", err)
-	}
-	if patch == nil {
-		return after, nil
-	}
-	return client.Patch(ctx, after.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+// newerRun tells whether a run has written the object that is neither this one
+// nor, if the answer to a first attempt to restore it was lost, the one before.
+func (t Target) newerRun(live *unstructured.Unstructured) bool {
+	return !sameRun(live, t.Object) && (t.Before == nil || !sameRun(live, t.Before))
 }
 
 // sameRun tells whether the run that wrote a is the last one that wrote live.
@@ -283,28 +172,83 @@ func sameRun(live, a *unstructured.Unstructured) bool {
 	return true
 }
 
-// passes tells whether the same request may succeed a moment later: an overloaded
-// or restarting server, a lost connection, a webhook that is down, or somebody
-// else's write in between. Not a field that another manager holds.
-func passes(err error) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return utilnet.IsConnectionReset(err) || utilnet.IsConnectionRefused(err) || utilnet.IsHTTP2ConnectionLost(err) ||
-			utilnet.IsProbableEOF(err) || isNetwork(err)
-	}
-	s := status.Status()
+// restore settles one object, unless a newer run has deployed one of the set.
+func restore(ctx context.Context, t Target, newer string, o Options) Restored {
 	switch {
-	case s.Code == http.StatusConflict:
-		return s.Details == nil || !slices.ContainsFunc(s.Details.Causes, func(c metav1.StatusCause) bool {
-			return c.Type == metav1.CauseTypeFieldManagerConflict
-		})
-	case s.Code == http.StatusTooManyRequests, s.Code >= http.StatusInternalServerError:
-		return true
+	case !t.Changed:
+		return Restored{Target: t, Action: ActionUntouched}
+	case t.Before == nil:
+		return Restored{Target: t, Action: ActionLeft, Message: "this deploy created it, so there is nothing to go back to; left for inspection"}
+	case newer != "":
+		return t.notRestored(fmt.Sprintf("a newer run has deployed %s since, and counts on what is there; left as it is", newer))
 	}
-	return false
+	client := clientOf(t, o)
+	after, failed, err := putBack(ctx, t, client)
+	if err != nil {
+		return t.notRestored(t.because(err))
+	}
+	r := Restored{
+		Target: Target{Object: after, Before: t.Object, Resource: t.Resource, Namespaced: t.Namespaced, Changed: true},
+		Action: ActionRestored,
+	}
+	var left, wrong []string
+	for _, d := range differences(t.Before, after) {
+		if d.manager != "" {
+			left = append(left, fmt.Sprintf("%s (held by %q)", d, d.manager))
+		} else {
+			wrong = append(wrong, d.String())
+		}
+	}
+	if len(wrong) > 0 {
+		return t.notRestored("still different from before: " + some(wrong) + byHand)
+	}
+	var said []string
+	if len(left) > 0 {
+		said = append(said, "left to others: "+some(left))
+	}
+	if text := freeStatefulSet(ctx, after, failed, client, o); text != "" {
+		said = append(said, text)
+	}
+	r.Message = strings.Join(said, "; ")
+	return r
 }
 
-func isNetwork(err error) bool {
-	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+// byHand is what to do about what could not be restored.
+const byHand = "; compare it with the earlier manifest and apply that by hand"
+
+func (t Target) notRestored(why string) Restored {
+	return Restored{Target: t, Action: ActionNotRestored, Message: why, Err: fmt.Errorf("restore %s: %s", kindAndName(t.Object), why)}
+}
+
+// because says why an object could not be restored. What a server says about a
+// Secret may hold its values, and is not shown.
+func (t Target) because(err error) string {
+	var own *restoreError
+	switch {
+	case errors.As(err, &own):
+		return own.why
+	case errors.Is(err, context.Canceled):
+		return "the run was cancelled before it was done" + byHand
+	}
+	text := clean(err.Error(), messageLimit)
+	if t.Object.GetKind() == "Secret" {
+		text = "the API server refused it"
+		if reason := apierrors.ReasonForError(err); reason != metav1.StatusReasonUnknown {
+			text += " (" + string(reason) + ")"
+		}
+	}
+	return text + byHand
+}
+
+// restoreError is a reason of our own for leaving an object as it is.
+type restoreError struct{ why string }
+
+func (e *restoreError) Error() string { return e.why }
+
+// some joins the first few of many.
+func some(all []string) string {
+	if len(all) > 5 {
+		return strings.Join(all[:5], ", ") + fmt.Sprintf(" and %d more", len(all)-5)
+	}
+	return strings.Join(all, ", ")
 }

@@ -10,6 +10,7 @@ package rollout
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,13 +22,15 @@ import (
 
 const (
 	defaultTimeout = 10 * time.Minute
+	defaultPersist = 60 * time.Second
 	defaultEvery   = 30 * time.Second
 )
 
 // Target is one object that was applied.
 type Target struct {
 	// Object is as the apply returned it: its resourceVersion is where the watch
-	// begins, and only its generation, or a later one, counts.
+	// begins, and only its generation, or a later one, counts. It may come without
+	// managedFields.
 	Object *unstructured.Unstructured
 	// Before is the object as it was; nil if it did not exist.
 	Before *unstructured.Unstructured
@@ -64,8 +67,6 @@ type Options struct {
 	Warn func(line string)
 	// Every is the longest silence about an object that is waited for. The default is 30 seconds.
 	Every time.Duration
-	// Now is the clock. The default is time.Now.
-	Now func() time.Time
 }
 
 // withDefaults fills in what was left out.
@@ -87,9 +88,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Every <= 0 {
 		o.Every = defaultEvery
-	}
-	if o.Now == nil {
-		o.Now = time.Now
 	}
 	return o
 }
@@ -142,6 +140,12 @@ func (e *FailedError) Error() string {
 		lines[i] = f.String()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Superseded tells that a newer run has taken over, so that nothing is left to
+// do for this one, least of all to restore what was there before it.
+func (e *FailedError) Superseded() bool {
+	return slices.ContainsFunc(e.Failures, func(f Failure) bool { return f.Reason == ReasonSuperseded })
 }
 
 // TimeoutError tells that time ran out. What each object waited for is in its Failure.

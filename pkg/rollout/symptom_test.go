@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"cmp"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -60,142 +62,141 @@ func TestSymptom(t *testing.T) {
 		pod    string
 		events []Event
 
-		class              class
-		reason, cause, fix string // cause and fix: a part of it
+		class  class
+		reason string
 	}{
 		// pkg/kubelet/images/image_manager.go, applyDefaultImageTag
 		{
 			name:  "invalid image name",
 			pod:   waitingPod("r/M:v1", "InvalidImageName", `Failed to apply default image tag "r/M:v1": couldn't parse image name "r/M:v1": invalid reference format: repository name must be lowercase`),
-			class: certainOnce, reason: "InvalidImageName", cause: `image "r/M:v1" is not a valid image name`, fix: "correct the image",
+			class: certainOnce, reason: "InvalidImageName",
 		},
 		// pkg/kubelet/images/image_manager.go, imageNotPresentOnNeverPolicyError
 		{
 			name:  "never pull",
 			pod:   waitingPod("model:v1", "ErrImageNeverPull", `Container image "model:v1" is not present with pull policy of Never`),
-			class: certainOnce, reason: "ErrImageNeverPull", cause: "imagePullPolicy Never", fix: "IfNotPresent",
+			class: certainOnce, reason: "ErrImageNeverPull",
 		},
 		// containerd, core/remotes/docker/resolver.go: "%s: not found"
 		{
 			name:  "no such tag",
 			pod:   waitingPod("r.example/m:gone", "ErrImagePull", `rpc error: code = NotFound desc = failed to pull and unpack image "r.example/m:gone": failed to resolve reference "r.example/m:gone": r.example/m:gone: not found`),
-			class: certainOnce, reason: "ErrImagePull", cause: `image "r.example/m:gone" does not exist: the registry says "not found"`, fix: "push the image",
+			class: certainOnce, reason: "ErrImagePull",
 		},
 		{
 			name:  "no such tag, while backing off",
 			pod:   waitingPod("r.example/m:gone", "ImagePullBackOff", `Back-off pulling image "r.example/m:gone": ErrImagePull: rpc error: code = NotFound desc = failed to pull and unpack image "r.example/m:gone": failed to resolve reference "r.example/m:gone": r.example/m:gone: not found`),
-			class: certainOnce, reason: "ImagePullBackOff", cause: `does not exist`, fix: "push the image",
+			class: certainOnce, reason: "ImagePullBackOff",
 		},
 		// docker's wording, dockershim and CRI-O
 		{
 			name:  "manifest unknown",
 			pod:   waitingPod("r.example/m:gone", "ErrImagePull", `rpc error: code = Unknown desc = reading manifest gone in r.example/m: manifest unknown: Failed to fetch "gone"`),
-			class: certainOnce, reason: "ErrImagePull", cause: `manifest unknown`, fix: "push the image",
+			class: certainOnce, reason: "ErrImagePull",
 		},
 		// containerd, core/images/image.go and client/pull.go
 		{
 			name:  "no such platform, containerd",
 			pod:   waitingPod("r.example/m:arm", "ErrImagePull", `rpc error: code = NotFound desc = failed to pull and unpack image "r.example/m:arm": no match for platform in manifest: not found`),
-			class: certainOnce, reason: "ErrImagePull", cause: "no build for the platform of the node", fix: "docker buildx build --platform linux/amd64",
+			class: certainOnce, reason: "ErrImagePull",
 		},
 		{
 			name:  "no such platform, docker",
 			pod:   waitingPod("r.example/m:arm", "ErrImagePull", `rpc error: code = Unknown desc = no matching manifest for linux/amd64 in the manifest list entries`),
-			class: certainOnce, reason: "ErrImagePull", cause: "no build for the platform of the node", fix: "nodeSelector kubernetes.io/arch",
+			class: certainOnce, reason: "ErrImagePull",
 		},
 		// containerd, core/remotes/docker/authorizer.go; the registry is Google's
 		{
 			name:  "denied by Artifact Registry",
 			pod:   waitingPod(garImage, "ImagePullBackOff", `Back-off pulling image "`+garImage+`": ErrImagePull: rpc error: code = Unknown desc = failed to pull and unpack image "`+garImage+`": failed to resolve reference "`+garImage+`": failed to authorize: failed to fetch oauth token: unexpected status from GET request to https://europe-west6-docker.pkg.dev/v2/token?scope=repository%3Aacme%2Fmodels%2Firis%3Apull&service=europe-west6-docker.pkg.dev: 403 Forbidden`),
-			class: persisting, reason: "ImagePullBackOff", cause: "the nodes may not pull image",
-			fix: "gcloud artifacts repositories add-iam-policy-binding models --location=europe-west6 --project=acme --member=serviceAccount:NODE_SERVICE_ACCOUNT --role=roles/artifactregistry.reader",
+			class: persisting, reason: "ImagePullBackOff",
 		},
 		{
 			name:  "denied by Container Registry",
 			pod:   waitingPod("eu.gcr.io/acme/iris:v1", "ErrImagePull", `rpc error: code = Unknown desc = failed to pull and unpack image "eu.gcr.io/acme/iris:v1": failed to resolve reference "eu.gcr.io/acme/iris:v1": unexpected status from HEAD request to https://eu.gcr.io/v2/acme/iris/manifests/v1: 401 Unauthorized`),
-			class: persisting, reason: "ErrImagePull", cause: "401 Unauthorized", fix: "gcloud projects add-iam-policy-binding acme",
+			class: persisting, reason: "ErrImagePull",
 		},
 		{
 			name:  "denied elsewhere",
 			pod:   waitingPod("acme/iris:v1", "ErrImagePull", `rpc error: code = Unknown desc = failed to pull and unpack image "docker.io/acme/iris:v1": failed to resolve reference "docker.io/acme/iris:v1": pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed`),
-			class: persisting, reason: "ErrImagePull", cause: "pull access denied", fix: "name a pull secret for docker.io in imagePullSecrets: kubectl create secret docker-registry NAME --namespace=default --docker-server=docker.io",
+			class: persisting, reason: "ErrImagePull",
 		},
 		{
 			name:  "denied with a pull secret",
 			pod:   strings.Replace(waitingPod("ghcr.io/acme/iris:v1", "ErrImagePull", `rpc error: code = Unknown desc = failed to authorize: failed to fetch anonymous token: unexpected status: 401 Unauthorized`), "spec: {", "spec: {imagePullSecrets: [{name: ghcr}], ", 1),
-			class: persisting, reason: "ErrImagePull", cause: "401 Unauthorized", fix: `check that the pull secret "ghcr" exists in namespace "default"`,
+			class: persisting, reason: "ErrImagePull",
 		},
 		{
 			name:  "registry down",
 			pod:   waitingPod(garImage, "ErrImagePull", `rpc error: code = Unknown desc = failed to resolve reference "`+garImage+`": unexpected status from HEAD request to https://europe-west6-docker.pkg.dev/v2/acme/models/iris/manifests/sha256:0f2b: 503 Service Unavailable`),
-			class: passing, reason: "ErrImagePull", cause: "cannot be pulled right now",
+			class: passing, reason: "ErrImagePull",
 		},
 		{
 			name:  "registry limits, and speaks of authorisation",
 			pod:   waitingPod("acme/iris:v1", "ErrImagePull", `rpc error: code = Unknown desc = failed to copy: httpReadSeeker: failed open: unexpected status code https://registry-1.docker.io/v2/acme/iris/manifests/sha256:1: 429 Too Many Requests - Server message: toomanyrequests: You have reached your pull rate limit as 'acme': dckr_jti_Zm9vYmFyYmF6. You may increase the limit by authenticating and upgrading: https://www.docker.com/increase-rate-limit`),
-			class: passing, reason: "ErrImagePull", cause: "rate limit as [redacted]",
+			class: passing, reason: "ErrImagePull",
 		},
 		{
 			name:  "registry timeout",
 			pod:   waitingPod("r.example/m:v1", "ErrImagePull", `rpc error: code = DeadlineExceeded desc = failed to pull and unpack image "r.example/m:v1": failed to resolve reference "r.example/m:v1": failed to do request: Head "https://r.example/v2/m/manifests/v1": dial tcp 192.0.2.1:443: i/o timeout`),
-			class: passing, reason: "ErrImagePull", cause: "i/o timeout",
+			class: passing, reason: "ErrImagePull",
 		},
 		{
 			name:  "words of the image's own name are not the registry's",
 			pod:   waitingPod("r.example/forbidden:v1", "ErrImagePull", `rpc error: code = Unknown desc = failed to pull and unpack image "r.example/forbidden:v1": failed to extract layer: unpigz: corrupted`),
-			class: passing, reason: "ErrImagePull", cause: "corrupted",
+			class: passing, reason: "ErrImagePull",
 		},
 		// pkg/kubelet/images/image_manager.go, evalCRIPullErr
 		{
 			name:  "signature",
 			pod:   waitingPod("r.example/m:v1", "SignatureValidationFailed", `image pull failed for r.example/m:v1 because the signature validation failed: no signature found`),
-			class: persisting, reason: "SignatureValidationFailed", cause: "refused by the node's signature policy", fix: "sign the image",
+			class: persisting, reason: "SignatureValidationFailed",
 		},
 		// the API server's NotFound, returned by pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables
 		{
 			name:  "no such secret",
 			pod:   waitingPod("m:v1", "CreateContainerConfigError", `secret "model-key" not found`),
-			class: persisting, reason: "CreateContainerConfigError", cause: `Secret "model-key" does not exist in namespace "default", which container "model" needs`, fix: `create Secret "model-key"`,
+			class: persisting, reason: "CreateContainerConfigError",
 		},
 		{
 			name:  "no such config map",
 			pod:   waitingPod("m:v1", "CreateContainerConfigError", `configmap "settings" not found`),
-			class: persisting, reason: "CreateContainerConfigError", cause: `ConfigMap "settings" does not exist`, fix: `create ConfigMap "settings"`,
+			class: persisting, reason: "CreateContainerConfigError",
 		},
 		// pkg/kubelet/kubelet_pods.go:895 and :922
 		{
 			name:  "no such key",
 			pod:   waitingPod("m:v1", "CreateContainerConfigError", `couldn't find key LEVEL in ConfigMap default/settings`),
-			class: persisting, reason: "CreateContainerConfigError", cause: `ConfigMap "settings" has no key "LEVEL", which container "model" needs`, fix: `add the key to ConfigMap "settings"`,
+			class: persisting, reason: "CreateContainerConfigError",
 		},
 		// pkg/kubelet/util/manager/watch_based_manager.go:329
 		{
 			name:  "cache not ready",
 			pod:   waitingPod("m:v1", "CreateContainerConfigError", `failed to sync secret cache: timed out waiting for the condition`),
-			class: passing, reason: "CreateContainerConfigError", cause: "cannot be created yet",
+			class: passing, reason: "CreateContainerConfigError",
 		},
 		// pkg/kubelet/kuberuntime/security_context_others.go:53
 		{
 			name:  "root",
 			pod:   waitingPod("m:v1", "CreateContainerConfigError", `container has runAsNonRoot and image will run as root (pod: "model-7c9d5-x2x4q_default(1)", container: model)`),
-			class: persisting, reason: "CreateContainerConfigError", cause: "must not run as root", fix: "numeric USER",
+			class: persisting, reason: "CreateContainerConfigError",
 		},
 		// containerd, internal/cri/server/container_create.go
 		{
 			name:  "no command",
 			pod:   waitingPod("m:v1", "CreateContainerError", `failed to generate container "8f" spec: failed to generate spec: no command specified`),
-			class: persisting, reason: "CreateContainerError", cause: "has no command", fix: "ENTRYPOINT or CMD",
+			class: persisting, reason: "CreateContainerError",
 		},
 		// runc, libcontainer
 		{
 			name:  "no such command",
 			pod:   waitingPod("m:v1", "RunContainerError", `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: exec: "serve": executable file not found in $PATH: unknown`),
-			class: persisting, reason: "RunContainerError", cause: `container "model" cannot start: exec: "serve": executable file not found in $PATH`, fix: "the image has no such file",
+			class: persisting, reason: "RunContainerError",
 		},
 		{
 			name:  "other platform",
 			pod:   waitingPod("m:v1", "RunContainerError", `failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec /app: exec format error: unknown`),
-			class: persisting, reason: "RunContainerError", cause: `image "m:v1" is built for another platform`, fix: "--platform",
+			class: persisting, reason: "RunContainerError",
 		},
 		// pkg/kubelet/kuberuntime/kuberuntime_manager.go:1933
 		{
@@ -209,7 +210,7 @@ status:
     restartCount: 2
     state: {waiting: {reason: CrashLoopBackOff, message: 'back-off 20s restarting failed container=model pod=model-7c9d5-x2x4q_default(1)'}}
     lastState: {terminated: {exitCode: 3, reason: Error, message: "no file /model.bin\n"}}`,
-			class: overBudget, reason: "CrashLoopBackOff", cause: `container "model" crashed with exit code 3, restarted 2 times: no file /model.bin`, fix: "read its log",
+			class: overBudget, reason: "CrashLoopBackOff",
 		},
 		{
 			name: "crash loop of an init container",
@@ -225,7 +226,7 @@ status:
   containerStatuses:
   - name: model
     state: {waiting: {reason: PodInitializing}}`,
-			class: overBudget, reason: "CrashLoopBackOff", cause: `init container "migrate" crashed with exit code 127 (command not found)`,
+			class: overBudget, reason: "CrashLoopBackOff",
 		},
 		{
 			name: "out of memory",
@@ -238,7 +239,7 @@ status:
     restartCount: 1
     state: {waiting: {reason: CrashLoopBackOff}}
     lastState: {terminated: {exitCode: 137, reason: OOMKilled}}`,
-			class: overBudget, reason: "OOMKilled", cause: "ran out of memory: it was killed at its limit of 512Mi", fix: "raise resources.limits.memory",
+			class: overBudget, reason: "OOMKilled",
 		},
 		{
 			name: "out of memory without a limit",
@@ -251,7 +252,7 @@ status:
     restartCount: 1
     state: {waiting: {reason: CrashLoopBackOff}}
     lastState: {terminated: {exitCode: 137, reason: OOMKilled}}`,
-			class: overBudget, reason: "OOMKilled", cause: "it has no limit of its own", fix: "resources.requests.memory",
+			class: overBudget, reason: "OOMKilled",
 		},
 		{
 			name: "bad command, after the restart",
@@ -264,7 +265,7 @@ status:
     restartCount: 1
     state: {waiting: {reason: CrashLoopBackOff}}
     lastState: {terminated: {exitCode: 128, reason: StartError, message: 'failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "/serve": permission denied: unknown'}}`,
-			class: overBudget, reason: "CrashLoopBackOff", cause: `cannot start: exec: "/serve": permission denied`, fix: "chmod +x",
+			class: overBudget, reason: "CrashLoopBackOff",
 		},
 		{
 			name: "ends by itself",
@@ -277,7 +278,7 @@ status:
     restartCount: 2
     state: {waiting: {reason: CrashLoopBackOff}}
     lastState: {terminated: {exitCode: 0, reason: Completed}}`,
-			class: overBudget, reason: "CrashLoopBackOff", cause: "ends by itself with exit code 0", fix: "foreground",
+			class: overBudget, reason: "CrashLoopBackOff",
 		},
 		{
 			name: "killed by its liveness probe",
@@ -292,7 +293,7 @@ status:
     lastState: {terminated: {exitCode: 137, reason: Error}}`,
 			// pkg/kubelet/prober/prober.go:123 and pkg/probe/http/http.go:121
 			events: []Event{unhealthy("Liveness probe failed: HTTP probe failed with statuscode: 500")},
-			class:  overBudget, reason: "LivenessProbeFailed", cause: "is killed by its liveness probe, restarted 3 times, which answered: HTTP probe failed with statuscode: 500", fix: "startupProbe",
+			class:  overBudget, reason: "LivenessProbeFailed",
 		},
 		{
 			name: "restarted often",
@@ -305,7 +306,7 @@ status:
     restartCount: 3
     state: {running: {}}
     lastState: {terminated: {exitCode: 139, reason: Error}}`,
-			class: overBudget, reason: "CrashLoopBackOff", cause: "exit code 139 (segmentation fault), restarted 3 times",
+			class: overBudget, reason: "CrashLoopBackOff",
 		},
 		{
 			name: "restarted often, and serves",
@@ -345,7 +346,7 @@ status:
     restartCount: 4
     state: {waiting: {reason: CrashLoopBackOff}}
     lastState: {terminated: {exitCode: 1, reason: Error}}`,
-			class: passing, reason: "CrashLoopBackOff", cause: "crashed with exit code 1",
+			class: passing, reason: "CrashLoopBackOff",
 		},
 		{
 			name: "a bare pod is not started again", kind: "Pod",
@@ -356,7 +357,7 @@ status:
   containerStatuses:
   - name: once
     state: {terminated: {exitCode: 2, reason: Error}}`,
-			class: overBudget, reason: "CrashLoopBackOff", cause: "crashed with exit code 2",
+			class: overBudget, reason: "CrashLoopBackOff",
 		},
 		{
 			name: "an init container that is done",
@@ -375,7 +376,7 @@ status:
 spec: {containers: [{name: model}]}
 status: {phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: ContainerCreating}}}]}`,
 			events: []Event{{Reason: "FailedMount", Message: `MountVolume.SetUp failed for volume "key" : secret "model-key" not found`}},
-			class:  persisting, reason: "FailedMount", cause: `Secret "model-key" does not exist in namespace "default", which pod "model-7c9d5-x2x4q" mounts`, fix: `create Secret "model-key"`,
+			class:  persisting, reason: "FailedMount",
 		},
 		// pkg/volume/configmap/configmap.go:292
 		{
@@ -384,7 +385,7 @@ status: {phase: Pending, containerStatuses: [{name: model, state: {waiting: {rea
 spec: {containers: [{name: model}], volumes: [{name: conf, configMap: {name: settings}}]}
 status: {phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: ContainerCreating}}}]}`,
 			events: []Event{{Reason: "FailedMount", Message: `MountVolume.SetUp failed for volume "conf" : configmap references non-existent config key: level`}},
-			class:  persisting, reason: "FailedMount", cause: `ConfigMap "settings" has no key "level", which volume "conf" mounts`, fix: `add the key to ConfigMap "settings"`,
+			class:  persisting, reason: "FailedMount",
 		},
 		{
 			name: "a disk that is still elsewhere",
@@ -392,7 +393,7 @@ status: {phase: Pending, containerStatuses: [{name: model, state: {waiting: {rea
 spec: {containers: [{name: model}]}
 status: {phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: ContainerCreating}}}]}`,
 			events: []Event{{Reason: "FailedAttachVolume", Message: `Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) model-0`}},
-			class:  passing, reason: "FailedAttachVolume", cause: "Multi-Attach error",
+			class:  passing, reason: "FailedAttachVolume",
 		},
 		{
 			name: "a mount that went right at last, and an image that is pulled",
@@ -409,7 +410,7 @@ status: {phase: Pending, containerStatuses: [{name: model, state: {waiting: {rea
 spec: {containers: [{name: model}]}
 status: {phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: ContainerCreating}}}]}`,
 			events: []Event{{Reason: "FailedCreatePodSandBox", Message: `Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "1": no IP addresses available in range set`}},
-			class:  passing, reason: "FailedCreatePodSandBox", cause: "no IP addresses available",
+			class:  passing, reason: "FailedCreatePodSandBox",
 		},
 		{
 			name: "a mount that went right in the end",
@@ -420,30 +421,20 @@ status: {phase: Running, containerStatuses: [{name: model, state: {running: {}}}
 			class:  healthy,
 		},
 	}
+	var said strings.Builder
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			if tt.kind == "" {
-				tt.kind = "Deployment"
-			}
-			s := trackOf(t, tt.kind, tt.pod, tt.events...).symptom
-			if s.class != tt.class || s.reason != tt.reason {
-				t.Errorf("class %d, reason %q, want %d, %q; cause %q", s.class, s.reason, tt.class, tt.reason, s.cause)
-			}
-			if !strings.Contains(s.cause, tt.cause) {
-				t.Errorf("cause %q, want part %q", s.cause, tt.cause)
-			}
-			if !strings.Contains(s.fix, tt.fix) {
-				t.Errorf("fix %q, want part %q", s.fix, tt.fix)
-			}
-			if tt.class > passing && (s.cause == "" || s.fix == "" || strings.ContainsAny(s.cause+s.fix, "\n\r") || strings.HasSuffix(s.cause, ".")) {
-				t.Errorf("not two sentences: %q, %q", s.cause, s.fix)
-			}
-			if strings.Contains(s.cause, "dckr_") {
-				t.Errorf("leaks a token: %q", s.cause)
-			}
-		})
+		s := trackOf(t, cmp.Or(tt.kind, "Deployment"), tt.pod, tt.events...).symptom
+		if s.class != tt.class || s.reason != tt.reason {
+			t.Errorf("%s: class %d, reason %q, want %d, %q; cause %q", tt.name, s.class, s.reason, tt.class, tt.reason, s.cause)
+		}
+		if s.class > passing && (s.cause == "" || s.fix == "") || strings.ContainsAny(s.cause+s.fix, "\n\r") || strings.HasSuffix(s.cause, ".") {
+			t.Errorf("%s: not two sentences: %q, %q", tt.name, s.cause, s.fix)
+		}
+		if s.class != healthy {
+			fmt.Fprintf(&said, "%s: %s\n  %s\n  %s\n", tt.name, s.reason, s.cause, s.fix)
+		}
 	}
+	golden(t, "symptoms.txt", said.String())
 }
 
 func TestRefusal(t *testing.T) {
@@ -452,43 +443,42 @@ func TestRefusal(t *testing.T) {
 	tests := []struct {
 		name, message string
 		class         class
-		cause, fix    string
 	}{
 		// k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go:622
-		{"quota", prefix + `exceeded quota: team, requested: limits.memory=4Gi,requests.nvidia.com/gpu=1, used: limits.memory=14Gi,requests.nvidia.com/gpu=2, limited: limits.memory=16Gi,requests.nvidia.com/gpu=2`, persisting,
-			`quota "team" forbids more pods: requested limits.memory=4Gi,requests.nvidia.com/gpu=1, used limits.memory=14Gi,requests.nvidia.com/gpu=2, limited to limits.memory=16Gi,requests.nvidia.com/gpu=2`, `raise ResourceQuota "team"`},
-		{"quota wants limits", prefix + `failed quota: team: must specify limits.cpu for: model; limits.memory for: model`, persisting,
-			`quota "team" forbids the pods: must specify limits.cpu for: model; limits.memory for: model`, "set those requests and limits"},
+		{"quota", prefix + `exceeded quota: team, requested: limits.memory=4Gi,requests.nvidia.com/gpu=1, used: limits.memory=14Gi,requests.nvidia.com/gpu=2, limited: limits.memory=16Gi,requests.nvidia.com/gpu=2`, persisting},
+		{"quota wants limits", prefix + `failed quota: team: must specify limits.cpu for: model; limits.memory for: model`, persisting},
 		// k8s.io/pod-security-admission/admission/admission.go:481
-		{"pod security", prefix + `violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "model" must set securityContext.allowPrivilegeEscalation=false), runAsNonRoot != true (pod or container "model" must set securityContext.runAsNonRoot=true)`, persisting,
-			`Pod Security Standard "restricted:latest" of the namespace forbids the pods: allowPrivilegeEscalation != false`, "pod-security.kubernetes.io/enforce"},
+		{"pod security", prefix + `violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "model" must set securityContext.allowPrivilegeEscalation=false), runAsNonRoot != true (pod or container "model" must set securityContext.runAsNonRoot=true)`, persisting},
 		// k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go:29
-		{"webhook", `admission webhook "images.policy.example" denied the request: image is not signed`, persisting, `admission webhook "images.policy.example" denied the pods: image is not signed`, "as the webhook asks"},
-		{"webhook without words", `admission webhook "images.policy.example" denied the request without explanation`, persisting, `denied the pods: without explanation`, ""},
+		{"webhook", `admission webhook "images.policy.example" denied the request: image is not signed`, persisting},
+		{"webhook without words", `admission webhook "images.policy.example" denied the request without explanation`, persisting},
 		// k8s.io/apiserver/pkg/admission/plugin/policy/validating/dispatcher.go:294
-		{"policy", prefix + `ValidatingAdmissionPolicy 'limits' with binding 'limits-all' denied request: failed expression: object.spec.containers.all(c, has(c.resources))`, persisting, `ValidatingAdmissionPolicy "limits" denied the pods`, "as the policy asks"},
+		{"policy", prefix + `ValidatingAdmissionPolicy 'limits' with binding 'limits-all' denied request: failed expression: object.spec.containers.all(c, has(c.resources))`, persisting},
 		// k8s.io/apiserver/pkg/admission/plugin/webhook/mutating/dispatcher.go
-		{"webhook down", `Internal error occurred: failed calling webhook "inject.example": failed to call webhook: Post "https://inject.default.svc:443/?timeout=10s": dial tcp 10.96.1.1:443: connect: connection refused`, passing, `admission webhook "inject.example" does not answer`, ""},
+		{"webhook down", `Internal error occurred: failed calling webhook "inject.example": failed to call webhook: Post "https://inject.default.svc:443/?timeout=10s": dial tcp 10.96.1.1:443: connect: connection refused`, passing},
 		// kubernetes/plugin/pkg/admission/serviceaccount/admission.go:226
-		{"service account", prefix + `error looking up service account default/model: serviceaccount "model" not found`, persisting, `ServiceAccount "model" does not exist`, "serviceAccountName"},
+		{"service account", prefix + `error looking up service account default/model: serviceaccount "model" not found`, persisting},
 		// kubernetes/plugin/pkg/admission/priority/admission.go:298
-		{"priority", prefix + `no PriorityClass with name urgent was found`, persisting, `PriorityClass "urgent" does not exist`, "priorityClassName"},
+		{"priority", prefix + `no PriorityClass with name urgent was found`, persisting},
 		// kubernetes/plugin/pkg/admission/runtimeclass/admission.go
-		{"runtime class", prefix + `pod rejected: RuntimeClass "gvisor" not found`, persisting, `RuntimeClass "gvisor" does not exist`, "runtimeClassName"},
+		{"runtime class", prefix + `pod rejected: RuntimeClass "gvisor" not found`, persisting},
 		// kubernetes/plugin/pkg/admission/limitranger/admission.go:336
-		{"limit range", prefix + `maximum memory usage per Container is 1Gi, but limit is 2Gi`, persisting, "a LimitRange of the namespace forbids the pods: maximum memory usage per Container is 1Gi, but limit is 2Gi", "LimitRange"},
-		{"other", prefix + `node is too far away`, persisting, "node is too far away", "as the message asks"},
-		{"server", `etcdserver: request timed out`, passing, "etcdserver: request timed out", ""},
+		{"limit range", prefix + `maximum memory usage per Container is 1Gi, but limit is 2Gi`, persisting},
+		{"other", prefix + `node is too far away`, persisting},
+		{"server", `etcdserver: request timed out`, passing},
 		// pkg/controller/statefulset/stateful_pod_control.go, recordPodEvent
-		{"stateful set", `create Pod web-0 in StatefulSet web failed error: pods "web-0" is forbidden: exceeded quota: team, requested: pods=1, used: pods=2, limited: pods=2`, persisting, `quota "team" forbids more pods: requested pods=1, used pods=2, limited to pods=2`, ""},
+		{"stateful set", `create Pod web-0 in StatefulSet web failed error: pods "web-0" is forbidden: exceeded quota: team, requested: pods=1, used: pods=2, limited: pods=2`, persisting},
 	}
+	var said strings.Builder
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			s := refusalSymptom("Error creating: " + tt.message)
-			if s.class != tt.class || s.reason != "FailedCreate" || !strings.Contains(s.cause, tt.cause) || !strings.Contains(s.fix, tt.fix) {
-				t.Errorf("class %d, reason %q, cause %q, fix %q", s.class, s.reason, s.cause, s.fix)
-			}
-		})
+		s := refusalSymptom("Error creating: " + tt.message)
+		if s.class != tt.class || s.reason != "FailedCreate" {
+			t.Errorf("%s: class %d, reason %q", tt.name, s.class, s.reason)
+		}
+		if s.cause == "" || s.class > passing && s.fix == "" {
+			t.Errorf("%s: not two sentences: %q, %q", tt.name, s.cause, s.fix)
+		}
+		fmt.Fprintf(&said, "%s:\n  %s\n  %s\n", tt.name, s.cause, s.fix)
 	}
+	golden(t, "refusals.txt", said.String())
 }

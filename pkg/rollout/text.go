@@ -34,7 +34,10 @@ var secretRules = []struct {
 var queryParameter = regexp.MustCompile(`([?&])([^=&\s"'#?]+)=([^&\s"'#]*)`)
 
 // plainParameters are the query parameters that explain an error and hold no secret.
-var plainParameters = map[string]bool{"scope": true, "service": true, "timeout": true, "timeoutSeconds": true, "limit": true}
+var plainParameters = map[string]bool{
+	"scope": true, "service": true, "timeout": true, "timeoutSeconds": true,
+	"limit": true, "limitBytes": true, "tailLines": true, "previous": true, "container": true,
+}
 
 // redact takes credentials out of a text.
 func redact(s string) string {

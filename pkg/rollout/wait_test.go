@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -29,201 +27,336 @@ func targetOf(o *unstructured.Unstructured) Target {
 	}
 }
 
-// settled waits for objects against a stage, and returns what was told without times.
-func settled(t *testing.T, s *stage, o Options, objects ...*unstructured.Unstructured) ([]Status, string, error) {
+// waited is what became of a wait.
+type waited struct {
+	statuses []Status
+	told     string
+	err      error
+	took     time.Duration
+	asked    []string
+}
+
+// waitFor waits for objects against a stage.
+func waitFor(t *testing.T, s *stage, o Options, objects ...*unstructured.Unstructured) waited {
 	t.Helper()
-	told := &recorder{}
-	o.Progress = told.line
-	o.Warn = func(line string) { told.line("WARNING " + line) }
-	o = playing(t, s, o)
 	var targets []Target
 	for _, object := range objects {
 		targets = append(targets, targetOf(object))
 	}
-	statuses, err := Wait(context.Background(), targets, o)
-	if len(statuses) != len(objects) {
-		t.Fatalf("%d statuses for %d objects", len(statuses), len(objects))
+	return waitForTargets(t, s, o, targets...)
+}
+
+func waitForTargets(t *testing.T, s *stage, o Options, targets ...Target) waited {
+	t.Helper()
+	told := &recorder{}
+	server, journal := serve(t, s)
+	o.Dynamic, o.REST = server.Dynamic, server.REST
+	o.Progress = told.line
+	o.Warn = func(line string) { told.line("WARNING " + line) }
+	began := time.Now()
+	statuses, err := Wait(t.Context(), targets, o)
+	if len(statuses) != len(targets) {
+		t.Fatalf("%d statuses for %d targets", len(statuses), len(targets))
 	}
-	return statuses, regexp.MustCompile(`\b\d+(\.\d+)?m?s\b`).ReplaceAllString(told.String(), "N s"), err
+	return waited{statuses, told.String(), err, time.Since(began), journal.requests()}
+}
+
+const (
+	modelPath   = "/apis/apps/v1/namespaces/default/deployments/model"
+	servicePath = "/api/v1/namespaces/default/services/model"
+	setsPath    = "/apis/apps/v1/namespaces/default/replicasets"
+	podsPath    = "/api/v1/namespaces/default/pods"
+	eventsPath  = "/api/v1/namespaces/default/events"
+)
+
+// deployed is the Deployment at some version of its rollout, as the apply
+// returned it (100) and later.
+func deployed(t *testing.T, version, updated int) *unstructured.Unstructured {
+	observed := 4
+	if version == 100 {
+		observed = 3
+	}
+	o := fromYAML(t, of("apps/v1", "Deployment",
+		`{replicas: 2, selector: {matchLabels: {app: model}}, `+theImage+`}`,
+		fmt.Sprintf(`{observedGeneration: %d, replicas: 2, updatedReplicas: %d, readyReplicas: %d, availableReplicas: %d}`, observed, updated, updated, updated)))
+	o.SetResourceVersion(fmt.Sprint(version))
+	return o
+}
+
+// with sets the conditions of an object's status.
+func with(t *testing.T, o *unstructured.Unstructured, conditions string) *unstructured.Unstructured {
+	t.Helper()
+	given := fromYAML(t, `{apiVersion: v1, kind: X, conditions: [`+conditions+`]}`)
+	if err := unstructured.SetNestedField(o.Object, given.Object["conditions"], "status", "conditions"); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func balancer(t *testing.T, ingress string) *unstructured.Unstructured {
+	t.Helper()
+	return fromYAML(t, of("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {`+ingress+`}}`))
 }
 
 func TestReadyAtOnceCostsNoRequest(t *testing.T) {
 	t.Parallel()
-	done := deployed(t, 200, 2)
-	s := &stage{}
-	statuses, told, err := settled(t, s, Options{FailFast: true},
-		done,
-		fromYAML(t, of("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {ingress: [{ip: 203.0.113.7}]}}`)),
-		fromYAML(t, of("v1", "ConfigMap", `{}`, `{}`)),
-		fromYAML(t, of("apps/v1", "Deployment", `{paused: true}`, `{}`)),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := "deployment.apps/model: ready: 2 of 2 updated, 2 ready, 2 available\n" +
-		"service/model: ready: address 203.0.113.7\n" +
-		"WARNING Deployment default/model: paused: its pods stay as they are until `kubectl rollout resume`; not waited for"
-	if diff := cmp.Diff(sorted(want), sorted(told)); diff != "" {
-		t.Error(diff)
-	}
-	var waited []bool
-	for _, s := range statuses {
-		waited = append(waited, s.Waited)
-		if !s.Ready || s.Started.IsZero() || s.Finished.Before(s.Started) {
-			t.Errorf("%+v", s)
+	inBubble(t, func(t *testing.T) {
+		unchanged := targetOf(deployed(t, 200, 2))
+		unchanged.Before, unchanged.Changed = unchanged.Object, false
+		got := waitForTargets(t, &stage{}, Options{FailFast: true},
+			unchanged,
+			targetOf(deployed(t, 200, 2)),
+			targetOf(balancer(t, `ingress: [{ip: 203.0.113.7}]`)),
+			targetOf(fromYAML(t, of("v1", "ConfigMap", `{}`, `{}`))),
+			targetOf(fromYAML(t, of("apps/v1", "Deployment", `{paused: true}`, `{}`))),
+			targetOf(fromYAML(t, of("batch/v1", "Job", `{}`, `{succeeded: 1, conditions: [{type: Complete, status: "True"}]}`))),
+		)
+		if got.err != nil {
+			t.Fatal(got.err)
 		}
-	}
-	if diff := cmp.Diff([]bool{true, true, false, false}, waited); diff != "" {
-		t.Error(diff)
-	}
-	if all := s.everything(); len(all) > 0 {
-		t.Errorf("requests: %q", all)
-	}
+		want := "deployment.apps/model: ready: 2 of 2 updated, 2 ready, 2 available\n" +
+			"deployment.apps/model: ready: 2 of 2 updated, 2 ready, 2 available\n" +
+			"service/model: ready: address 203.0.113.7\n" +
+			"WARNING Deployment default/model: paused: its pods stay as they are until `kubectl rollout resume`; not waited for\n" +
+			"job.batch/model: ready: 1 of 1 completed, 0 active, 0 failed"
+		if diff := cmp.Diff(sorted(want), sorted(got.told)); diff != "" {
+			t.Error(diff)
+		}
+		var waited []bool
+		for _, s := range got.statuses {
+			waited = append(waited, s.Waited)
+			if !s.Ready || !s.Started.Equal(start) || !s.Finished.Equal(start) {
+				t.Errorf("%+v", s)
+			}
+		}
+		if diff := cmp.Diff([]bool{true, true, true, false, false, true}, waited); diff != "" {
+			t.Error(diff)
+		}
+		if len(got.asked) > 0 || got.took > 0 {
+			t.Errorf("took %s, requests: %q", got.took, got.asked)
+		}
+	})
 }
 
 func TestProgress(t *testing.T) {
 	t.Parallel()
-	later := func(d time.Duration, play scene) scene {
-		return func(w http.ResponseWriter, r *http.Request) { time.Sleep(d); play(w, r) }
-	}
-	s := &stage{scripts: map[string][]scene{modelPath: {
-		events(event("MODIFIED", deployed(t, 140, 0))),
-		later(1500*time.Millisecond, events(event("MODIFIED", deployed(t, 150, 1)))),
-		later(2300*time.Millisecond, open(event("MODIFIED", deployed(t, 200, 2)))),
-	}}}
-	_, told, err := settled(t, s, Options{FailFast: true, Every: 2 * time.Second}, deployed(t, 100, 2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := `deployment.apps/model: waiting for its controller to see the change
-deployment.apps/model: 0 of 2 updated, 0 ready, 0 available; waiting for pods: no pod of the new revision yet
-deployment.apps/model: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod of the new revision yet
-deployment.apps/model: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod of the new revision yet (for N s)
-deployment.apps/model: ready after N s: 2 of 2 updated, 2 ready, 2 available`
-	if diff := cmp.Diff(want, told); diff != "" {
-		t.Error(diff)
-	}
+	inBubble(t, func(t *testing.T) {
+		s := &stage{scripts: map[string][]scene{modelPath: {slowly(20*time.Second,
+			event("MODIFIED", deployed(t, 140, 0)), // +20 s
+			event("MODIFIED", deployed(t, 150, 1)), // +40 s
+			event("MODIFIED", deployed(t, 151, 1)),
+			event("MODIFIED", deployed(t, 152, 1)),
+			event("MODIFIED", deployed(t, 153, 1)),
+			event("MODIFIED", deployed(t, 200, 2)), // +120 s
+		)}}}
+		told := &recorder{}
+		server, _ := serve(t, s)
+		server.FailFast = true
+		server.Progress = func(line string) { told.line(fmt.Sprintf("%3.0fs %s", time.Since(start).Seconds(), line)) }
+		if _, err := Wait(t.Context(), []Target{targetOf(deployed(t, 100, 2))}, server); err != nil {
+			t.Fatal(err)
+		}
+		// A line at every change, but at most one a second, and one after 30 s without.
+		want := `  0s deployment.apps/model: waiting for its controller to see the change
+  1s deployment.apps/model: waiting for its controller to see the change; waiting for pods: no pod of the new revision yet
+ 20s deployment.apps/model: 0 of 2 updated, 0 ready, 0 available; waiting for pods: no pod of the new revision yet
+ 40s deployment.apps/model: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod of the new revision yet
+ 70s deployment.apps/model: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod of the new revision yet (for 1m10s)
+100s deployment.apps/model: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod of the new revision yet (for 1m40s)
+120s deployment.apps/model: ready after 2m0s: 2 of 2 updated, 2 ready, 2 available`
+		if diff := cmp.Diff(want, told.String()); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 func TestFailFast(t *testing.T) {
 	t.Parallel()
-	crashed := deployed(t, 150, 1)
-	if err := unstructured.SetNestedSlice(crashed.Object, []any{map[string]any{
-		"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "lastUpdateTime": "2026-11-22T10:00:00Z",
-	}}, "status", "conditions"); err != nil {
-		t.Fatal(err)
+	// The deadline is exceeded after 10 s, and the pods become ready after 20 s all the same.
+	script := func(t *testing.T) *stage {
+		return &stage{scripts: map[string][]scene{modelPath: {slowly(10*time.Second,
+			event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), event("MODIFIED", deployed(t, 200, 2)))}}}
 	}
-	healed := deployed(t, 200, 2)
-	service := func() *unstructured.Unstructured {
-		return fromYAML(t, of("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {}}`))
+	job := func(t *testing.T) *unstructured.Unstructured {
+		return fromYAML(t, of("batch/v1", "Job", `{}`, `{conditions: [{type: Failed, status: "True", reason: BackoffLimitExceeded}]}`))
 	}
-	script := func() *stage {
-		return &stage{scripts: map[string][]scene{modelPath: {
-			events(event("MODIFIED", crashed)),
-			func(w http.ResponseWriter, r *http.Request) {
-				time.Sleep(time.Second)
-				open(event("MODIFIED", healed))(w, r)
-			},
-		}}}
-	}
-
-	statuses, told, err := settled(t, script(), Options{FailFast: true}, deployed(t, 100, 2), service())
 	var failed *FailedError
-	if !errors.As(err, &failed) || len(failed.Failures) != 1 || failed.Failures[0].Reason != "ProgressDeadlineExceeded" {
-		t.Fatalf("error %v", err)
-	}
-	if statuses[0].Failure == nil || statuses[0].Ready || statuses[1].Failure != nil || statuses[1].Ready ||
-		statuses[1].Message != "waiting for an address from the load balancer" || statuses[1].Finished.IsZero() {
-		t.Errorf("statuses %+v", statuses)
-	}
-	if !strings.Contains(told, "deployment.apps/model: failed: it made no progress for 600 seconds") {
-		t.Errorf("told:\n%s", told)
-	}
-
-	// Without it, what heals has not failed.
-	if _, _, err := settled(t, script(), Options{}, deployed(t, 100, 2)); err != nil {
-		t.Error(err)
-	}
-
-	// But a Job that failed is over, and what is ready meanwhile is still seen.
-	job := fromYAML(t, of("batch/v1", "Job", `{}`, `{conditions: [{type: Failed, status: "True", reason: BackoffLimitExceeded}]}`))
-	statuses, _, err = settled(t, script(), Options{}, job, deployed(t, 100, 2))
-	if !errors.As(err, &failed) || failed.Failures[0].Object != "Job default/model" || !statuses[1].Ready {
-		t.Errorf("error %v, statuses %+v", err, statuses)
-	}
-
-	// Both kinds of failure are told.
-	statuses, _, err = settled(t, &stage{}, Options{Timeout: 300 * time.Millisecond}, job, service())
 	var slow *TimeoutError
-	if !errors.As(err, &failed) || !errors.As(err, &slow) || statuses[1].Failure == nil {
-		t.Errorf("error %v, statuses %+v", err, statuses)
-	}
+
+	t.Run("on", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, func(t *testing.T) {
+			got := waitFor(t, script(t), Options{FailFast: true}, deployed(t, 100, 2), balancer(t, ""))
+			want := "Deployment default/model: it made no progress for 600 seconds, its progressDeadlineSeconds; look at its pods and events, or raise progressDeadlineSeconds if they need longer"
+			if !errors.As(got.err, &failed) || failed.Superseded() || got.err.Error() != want || got.took != 10*time.Second {
+				t.Errorf("error %v after %s", got.err, got.took)
+			}
+			// The others are not waited for any more, and are not blamed.
+			if s := got.statuses[1]; s.Ready || s.Failure != nil || s.Message != "waiting for an address from the load balancer" || !s.Finished.Equal(start.Add(10*time.Second)) {
+				t.Errorf("%+v", s)
+			}
+			if !strings.HasSuffix(got.told, "deployment.apps/model: failed: it made no progress for 600 seconds, its progressDeadlineSeconds") {
+				t.Errorf("told:\n%s", got.told)
+			}
+		})
+	})
+	t.Run("off, what heals has not failed", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, func(t *testing.T) {
+			if got := waitFor(t, script(t), Options{}, deployed(t, 100, 2)); got.err != nil || got.took != 20*time.Second {
+				t.Errorf("error %v after %s", got.err, got.took)
+			}
+		})
+	})
+	t.Run("off, what does not heal is waited for, and its cause is known", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, func(t *testing.T) {
+			var slow *TimeoutError
+			s := &stage{scripts: map[string][]scene{modelPath: {open(event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)))}}}
+			got := waitFor(t, s, Options{Timeout: 7 * time.Minute}, deployed(t, 100, 2))
+			want := "not ready within 7m0s:\nDeployment default/model: it made no progress for 600 seconds, its progressDeadlineSeconds; look at its pods and events, or raise progressDeadlineSeconds if they need longer"
+			if !errors.As(got.err, &slow) || got.took != 7*time.Minute || got.err.Error() != want {
+				t.Errorf("error %v after %s", got.err, got.took)
+			}
+		})
+	})
+	t.Run("off, a Job that failed is over, and the others are waited for", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, func(t *testing.T) {
+			var failed *FailedError
+			got := waitFor(t, script(t), Options{}, job(t), deployed(t, 100, 2))
+			if !errors.As(got.err, &failed) || failed.Failures[0].Object != "Job default/model" || !got.statuses[1].Ready || got.took != 20*time.Second {
+				t.Errorf("error %v after %s, statuses %+v", got.err, got.took, got.statuses)
+			}
+		})
+	})
+	t.Run("off, both kinds of error are told", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, func(t *testing.T) {
+			got := waitFor(t, &stage{}, Options{}, job(t), balancer(t, ""))
+			if !errors.As(got.err, &failed) || !errors.As(got.err, &slow) || got.statuses[1].Failure == nil || got.took != 10*time.Minute {
+				t.Errorf("error %v after %s, statuses %+v", got.err, got.took, got.statuses)
+			}
+		})
+	})
+}
+
+// TestOldDeadline holds that a deadline which an earlier rollout exceeded does
+// not count, before and after the controller sees the new generation.
+func TestOldDeadline(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		s := &stage{scripts: map[string][]scene{modelPath: {slowly(time.Minute,
+			event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), event("MODIFIED", deployed(t, 200, 2)))}}}
+		if got := waitFor(t, s, Options{FailFast: true}, with(t, deployed(t, 100, 2), exceeded)); got.err != nil || got.took != 2*time.Minute {
+			t.Errorf("error %v after %s", got.err, got.took)
+		}
+		// The controller wrote it between the apply and when it saw the new generation.
+		early := with(t, deployed(t, 100, 2), exceeded)
+		early.SetResourceVersion("120")
+		s.scripts[modelPath] = []scene{slowly(time.Minute,
+			event("MODIFIED", early), event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), event("MODIFIED", deployed(t, 200, 2)))}
+		if got := waitFor(t, s, Options{FailFast: true}, deployed(t, 100, 2)); got.err != nil || got.took != 3*time.Minute {
+			t.Errorf("error %v after %s", got.err, got.took)
+		}
+	})
+}
+
+// serviceEvent is what the service controller says of a load balancer that cannot be made.
+func serviceEvent(message string) string {
+	return fmt.Sprintf(`{"kind": "Event", "apiVersion": "v1", "metadata": {"name": "e"}, "type": "Warning", "reason": "SyncLoadBalancerFailed", "count": 1, "message": %q,
+		"involvedObject": {"kind": "Service", "name": "model", "uid": "u1"}, "firstTimestamp": %q, "lastTimestamp": %[2]q}`, message, at(1))
 }
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
-	s := &stage{scripts: map[string][]scene{
-		modelPath: {open(event("MODIFIED", deployed(t, 150, 1)))},
-		"/api/v1/namespaces/default/events": {answer(200, fmt.Sprintf(`{"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": [{"kind": "Event", "apiVersion": "v1",
-			"metadata": {"name": "e"}, "type": "Warning", "reason": "SyncLoadBalancerFailed", "count": 1, "message": "quota exceeded",
-			"involvedObject": {"kind": "Service", "name": "model", "uid": "u1"}, "firstTimestamp": %q, "lastTimestamp": %[1]q}]}`, time.Now().UTC().Add(time.Minute).Format(time.RFC3339)))},
-	}}
-	started := time.Now()
-	service := fromYAML(t, of("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {}}`))
-	statuses, told, err := settled(t, s, Options{FailFast: true, Timeout: 2500 * time.Millisecond}, deployed(t, 100, 2), service)
-	if took := time.Since(started); took < 2500*time.Millisecond || took > 6*time.Second {
-		t.Errorf("took %s", took)
-	}
-	var slow *TimeoutError
-	if !errors.As(err, &slow) {
-		t.Fatalf("error %v", err)
-	}
-	want := `not ready within 2.5s:
-Deployment default/model: it was not ready after 2.5s: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod of the new revision yet; raise timeout if it only needs longer
-Service default/model: it was not ready after 2.5s: waiting for an address from the load balancer; SyncLoadBalancerFailed: quota exceeded; raise timeout if it only needs longer`
-	if diff := cmp.Diff(want, err.Error()); diff != "" {
-		t.Error(diff)
-	}
-	if len(statuses[1].Failure.Events) != 1 {
-		t.Errorf("events of the Service: %v", statuses[1].Failure.Events)
-	}
-	if !strings.Contains(told, "service/model: waiting for an address from the load balancer; SyncLoadBalancerFailed: quota exceeded\n") {
-		t.Errorf("told:\n%s", told)
+	inBubble(t, func(t *testing.T) {
+		set := replicaSet(t, "new", "2", `{spec: {containers: [{name: model, image: "host/model:1"}]}}`, `{}`)
+		set.SetOwnerReferences(nil)
+		set.Object["metadata"].(map[string]any)["ownerReferences"] = []any{map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "model", "uid": "u1", "controller": true}}
+		s := &stage{scripts: map[string][]scene{
+			modelPath: {open(event("MODIFIED", deployed(t, 150, 1)))},
+			setsPath:  {answer(200, listOf("ReplicaSet", encoded(set))), open()},
+			podsPath:  {answer(200, listOf("Pod", encoded(onePod{name: "a", owner: "new", status: gpuState, spec: "containers: [{name: model, resources: {requests: {nvidia.com/gpu: 1}}}]"}.object(t)))), open()},
+			eventsPath: {answer(200, listOf("Event", serviceEvent(
+				`Error syncing load balancer: failed to ensure load balancer: googleapi: Error 403: Quota 'STATIC_ADDRESSES' exceeded. Limit: 8.0 in region europe-west6., quotaExceeded`)))},
+		}}
+		got := waitFor(t, s, Options{FailFast: true, Timeout: 65 * time.Second}, deployed(t, 100, 2), balancer(t, ""))
+		var slow *TimeoutError
+		if !errors.As(got.err, &slow) || got.took != 65*time.Second || len(slow.Waiting) != 2 {
+			t.Fatalf("error %v after %s", got.err, got.took)
+		}
+		golden(t, "timeout.txt", got.err.Error()+"\n\n"+strings.Join(sorted(got.told), "\n")+"\n")
+		if len(got.statuses[1].Failure.Events) != 1 {
+			t.Errorf("events of the Service: %v", got.statuses[1].Failure.Events)
+		}
+	})
+}
+
+// TestCancelled holds that a wait ends with its context, whatever it is about to do.
+func TestCancelled(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]*stage{
+		"watching":              {},
+		"polling":               {scripts: map[string][]scene{modelPath: {no(403, "Forbidden"), hang}}},
+		"nobody answers":        {scripts: map[string][]scene{modelPath: {hang}, setsPath: {hang}, podsPath: {hang}, eventsPath: {hang}, "/apis/storage.k8s.io/v1/storageclasses/fast": {hang}}},
+		"everything is refused": {scripts: map[string][]scene{modelPath: {no(503, "ServiceUnavailable")}, setsPath: {no(403, "Forbidden")}, podsPath: {no(500, "InternalError")}, eventsPath: {hangUp}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T) {
+				server, _ := serve(t, s)
+				server.FailFast = true
+				ctx, cancel := context.WithCancelCause(context.Background())
+				reason := errors.New("the runner cancels")
+				time.AfterFunc(71*time.Second, func() { cancel(reason) })
+				claim := fromYAML(t, of("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`))
+				statuses, err := Wait(ctx, []Target{targetOf(deployed(t, 100, 2)), targetOf(balancer(t, "")), targetOf(claim), targetOf(deployed(t, 200, 2))}, server)
+				if took := time.Since(start); took != 71*time.Second {
+					t.Errorf("took %s", took)
+				}
+				if !errors.Is(err, reason) || err.Error() != "wait: the runner cancels" || statuses[0].Ready || statuses[0].Message == "" || !statuses[3].Ready {
+					t.Errorf("error %v, statuses %+v", err, statuses)
+				}
+			})
+		})
 	}
 }
 
-func TestCancelled(t *testing.T) {
+// TestCancelledWhileExplaining holds the same for the questions that follow a failure.
+func TestCancelledWhileExplaining(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancelCause(context.Background())
-	o := playing(t, &stage{}, Options{FailFast: true})
-	reason := errors.New("the runner cancels")
-	time.AfterFunc(200*time.Millisecond, func() { cancel(reason) })
-	started := time.Now()
-	statuses, err := Wait(ctx, []Target{targetOf(deployed(t, 100, 2)), targetOf(deployed(t, 200, 2))}, o)
-	if took := time.Since(started); took > 2*time.Second {
-		t.Errorf("took %s", took)
-	}
-	if !errors.Is(err, reason) || statuses[0].Ready || statuses[0].Message == "" || !statuses[1].Ready {
-		t.Errorf("error %v, statuses %+v", err, statuses)
-	}
+	inBubble(t, func(t *testing.T) {
+		server, _ := serve(t, &stage{scripts: map[string][]scene{eventsPath: {hang}}})
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(3*time.Second, cancel)
+		job := fromYAML(t, of("batch/v1", "Job", `{selector: {}}`, `{conditions: [{type: Failed, status: "True"}]}`))
+		statuses, err := Wait(ctx, []Target{targetOf(job)}, server)
+		var failed *FailedError
+		if !errors.As(err, &failed) || statuses[0].Failure == nil || time.Since(start) != 3*time.Second {
+			t.Errorf("error %v after %s", err, time.Since(start))
+		}
+	})
 }
 
 func TestJobThatGoesWhenItEnds(t *testing.T) {
 	t.Parallel()
-	job := func(status string) *unstructured.Unstructured {
+	const path = "/apis/batch/v1/namespaces/default/jobs/model"
+	job := func(t *testing.T, status string) *unstructured.Unstructured {
 		return fromYAML(t, of("batch/v1", "Job", `{ttlSecondsAfterFinished: 0}`, status))
 	}
-	const path = "/apis/batch/v1/namespaces/default/jobs/model"
-	running, complete := job(`{active: 1}`), job(`{succeeded: 1, conditions: [{type: Complete, status: "True"}]}`)
-	s := &stage{scripts: map[string][]scene{path: {open(event("DELETED", complete))}}}
-	if _, _, err := settled(t, s, Options{FailFast: true}, running); err != nil {
-		t.Error(err)
-	}
-	s = &stage{scripts: map[string][]scene{path: {no(410, "Expired"), no(404, "NotFound")}}}
-	_, _, err := settled(t, s, Options{FailFast: true}, running)
-	if want := "Job default/model: it was deleted while it was waited for; raise its ttlSecondsAfterFinished, so that its end can be seen"; fmt.Sprint(err) != want {
-		t.Error(cmp.Diff(want, fmt.Sprint(err)))
-	}
+	inBubble(t, func(t *testing.T) {
+		running, complete := job(t, `{active: 1}`), job(t, `{succeeded: 1, conditions: [{type: Complete, status: "True"}]}`)
+		s := &stage{scripts: map[string][]scene{path: {open(event("DELETED", complete))}}}
+		if got := waitFor(t, s, Options{FailFast: true}, running); got.err != nil {
+			t.Error(got.err)
+		}
+		s = &stage{scripts: map[string][]scene{path: {no(410, "Expired"), no(404, "NotFound")}}}
+		got := waitFor(t, s, Options{FailFast: true}, running)
+		if want := "Job default/model: it was deleted while it was waited for; raise its ttlSecondsAfterFinished, so that its end can be seen"; fmt.Sprint(got.err) != want {
+			t.Error(cmp.Diff(want, fmt.Sprint(got.err)))
+		}
+	})
 }
 
 func TestClaim(t *testing.T) {
@@ -234,23 +367,27 @@ func TestClaim(t *testing.T) {
 	}
 	tests := []struct {
 		name   string
-		class  scene
+		class  []scene
 		waited bool
+		took   time.Duration // at most
+		told   string
 	}{
-		{"binds when a pod comes", class("WaitForFirstConsumer"), false},
-		{"binds at once", class("Immediate"), true},
-		{"nobody may tell", no(403, "Forbidden"), false},
-		{"no such class", no(404, "NotFound"), true},
+		{"binds when a pod comes", []scene{class("WaitForFirstConsumer")}, false, 0, "persistentvolumeclaim/model: not bound before a pod uses it; not waited for"},
+		{"the server stumbles", []scene{no(503, "ServiceUnavailable"), hangUp, class("WaitForFirstConsumer")}, false, 4 * time.Second, "persistentvolumeclaim/model: not bound before a pod uses it; not waited for"},
+		{"binds at once", []scene{class("Immediate")}, true, 10 * time.Minute, ""},
+		{"nobody may tell", []scene{no(403, "Forbidden")}, false, 0, `persistentvolumeclaim/model: not waited for, as StorageClass "fast" cannot be read to see whether it binds without a pod`},
+		{"no such class", []scene{no(404, "NotFound")}, true, 10 * time.Minute, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := &stage{scripts: map[string][]scene{path: {tt.class}}}
-			claim := fromYAML(t, of("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`))
-			statuses, _, err := settled(t, s, Options{Timeout: 300 * time.Millisecond}, claim)
-			if (err != nil) != tt.waited || statuses[0].Waited != tt.waited {
-				t.Errorf("error %v, status %+v", err, statuses[0])
-			}
+			inBubble(t, func(t *testing.T) {
+				s := &stage{scripts: map[string][]scene{path: tt.class}}
+				got := waitFor(t, s, Options{FailFast: true}, fromYAML(t, of("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`)))
+				if (got.err != nil) != tt.waited || got.statuses[0].Waited != tt.waited || got.took > tt.took || !strings.HasSuffix(got.told, tt.told) {
+					t.Errorf("error %v after %s, status %+v, told\n%s", got.err, got.took, got.statuses[0], got.told)
+				}
+			})
 		})
 	}
 }

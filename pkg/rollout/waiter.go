@@ -42,6 +42,7 @@ type waiter struct {
 	blind      error // why it cannot be read, since blindSince
 	blindSince time.Time
 	event      string // the newest Warning about an object that has no pods
+	later      string // why a claim is not waited for
 }
 
 func newWaiter(t Target, o Options, told *teller) *waiter {
@@ -49,7 +50,7 @@ func newWaiter(t Target, o Options, told *teller) *waiter {
 		options: o, judge: ruleFor(t.Object), diagnosis: newDiagnosis(t, o), teller: told,
 		wake: make(chan struct{}, 1), said: map[string]bool{},
 		live:   t.Object,
-		status: Status{Target: t, Live: t.Object, Started: o.Now()},
+		status: Status{Target: t, Live: t.Object, Started: time.Now()},
 	}
 	// What the apply returned tells of the rollout before.
 	w.stale, _ = view{live: t.Object}.condition("Progressing")
@@ -69,21 +70,18 @@ func (w *waiter) begin() bool {
 
 // wait returns when the object is ready, has failed for certain, or ctx ends.
 func (w *waiter) wait(ctx context.Context) {
-	if w.isClaim() {
-		if why, later := bindsLater(ctx, w.live, w.options); later {
-			w.finish(state{skip: true, message: why})
-			return
-		}
-	}
 	following, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer stop()
-	group.Go(func() { w.sight().follow(following) })
+	group.Go(func() { w.watch().run(following) })
 	if w.diagnosis.kind != "" {
 		group.Go(func() { w.diagnosis.follow(following, w.awaken) })
 	} else {
 		group.Go(func() { w.followEvents(following) })
+	}
+	if w.isClaim() {
+		group.Go(func() { w.askClass(following) })
 	}
 	for !w.look(w.diagnosis) {
 		timer := time.NewTimer(w.pause())
@@ -92,7 +90,7 @@ func (w *waiter) wait(ctx context.Context) {
 			timer.Stop()
 			// What arrived at the same moment counts.
 			if !w.look(w.diagnosis) {
-				w.status.Finished = w.options.Now()
+				w.status.Finished = time.Now()
 			}
 			return
 		case <-w.wake:
@@ -106,13 +104,13 @@ func (w *waiter) isClaim() bool {
 	return w.live.GetKind() == "PersistentVolumeClaim" && w.live.GroupVersionKind().Group == ""
 }
 
-func (w *waiter) sight() *sight {
+func (w *waiter) watch() *objectWatch {
 	t := w.status.Target
 	var client dynamic.ResourceInterface = w.options.Dynamic.Resource(t.Resource)
 	if t.Namespaced {
 		client = w.options.Dynamic.Resource(t.Resource).Namespace(t.Object.GetNamespace())
 	}
-	return &sight{
+	return &objectWatch{
 		resource: client, name: t.Object.GetName(), version: t.Object.GetResourceVersion(),
 		see: w.see, gone: w.gone, blind: w.unseen,
 	}
@@ -185,12 +183,21 @@ func (w *waiter) gone(last *unstructured.Unstructured) {
 	w.lost = v.fail("Deleted", "it was deleted while it was waited for", fix)
 }
 
+// askClass finds out whether a claim is bound before a pod uses it.
+func (w *waiter) askClass(ctx context.Context) {
+	why := bindsLater(ctx, w.status.Object, w.options)
+	w.mu.Lock()
+	w.later = why
+	w.mu.Unlock()
+	w.awaken()
+}
+
 // unseen takes in that the object cannot be read, and with nil that it can be again.
 func (w *waiter) unseen(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if (w.blind == nil) != (err == nil) {
-		w.blindSince = w.options.Now()
+		w.blindSince = time.Now()
 		defer w.awaken()
 	}
 	w.blind = err

@@ -17,9 +17,9 @@ const (
 // look judges what is known by now, tells what is new, and tells whether the
 // wait for the object is over. Without a diagnosis its pods are not asked.
 func (w *waiter) look(pods *diagnosis) bool {
-	now := w.options.Now()
+	now := time.Now()
 	w.mu.Lock()
-	live, lost, event, blind := w.live, w.lost, w.event, w.blind
+	live, lost, event, blind, later := w.live, w.lost, w.event, w.blind, w.later
 	unreadable := w.unreadable(now)
 	v := view{live: live, target: w.status.Target, elapsed: now.Sub(w.status.Started), stale: w.stale}
 	w.mu.Unlock()
@@ -30,12 +30,15 @@ func (w *waiter) look(pods *diagnosis) bool {
 		return w.fail(lost, true)
 	}
 	w.say(s)
+	if later != "" && !s.ready {
+		s = state{skip: true, message: later}
+	}
 	if s.ready || s.skip {
 		w.finish(s)
 		return true
 	}
 	if pods != nil {
-		w.ask(pods, now)
+		w.ask(pods)
 	}
 	if w.held != nil && (s.final || w.options.FailFast) {
 		return w.fail(w.held, false)
@@ -54,20 +57,23 @@ func (w *waiter) look(pods *diagnosis) bool {
 }
 
 // ask takes what the pods tell into account.
-func (w *waiter) ask(pods *diagnosis, now time.Time) {
-	verdict := pods.look(w.status.Live, now)
-	if verdict.Warning != "" {
-		w.teller.warn(verdict.Warning)
+func (w *waiter) ask(pods *diagnosis) {
+	v := pods.look(w.status.Live)
+	if v.warning != "" {
+		w.teller.warn(v.warning)
 	}
-	if verdict.Waiting != "" {
-		w.status.Message += "; waiting for pods: " + verdict.Waiting
+	switch {
+	case v.waiting != "":
+		w.status.Message += "; waiting for pods: " + v.waiting
+	case v.unknown != "":
+		w.status.Message += "; " + v.unknown
 	}
-	if verdict.Failure != nil {
+	if v.failure != nil {
 		// It knows the pod, and therefore the cause.
-		w.held = verdict.Failure
+		w.held = v.failure
 	}
-	if verdict.Again > 0 && (w.again == 0 || verdict.Again < w.again) {
-		w.again = verdict.Again
+	if v.again > 0 && (w.again == 0 || v.again < w.again) {
+		w.again = v.again
 	}
 }
 
@@ -87,14 +93,14 @@ func (w *waiter) unreadable(now time.Time) *Failure {
 // fail settles that the object does not become ready. It returns true.
 func (w *waiter) fail(f *Failure, plain bool) bool {
 	w.failed, w.plain = true, plain
-	w.status.Failure, w.status.Finished = f, w.options.Now()
+	w.status.Failure, w.status.Finished = f, time.Now()
 	w.teller.line(fmt.Sprintf("%s: failed: %s", resourceName(w.status.Object), f.Cause))
 	return true
 }
 
 // finish settles that nothing is left to wait for.
 func (w *waiter) finish(s state) {
-	w.status.Ready, w.status.Waited, w.status.Finished = true, !s.skip, w.options.Now()
+	w.status.Ready, w.status.Waited, w.status.Finished = true, !s.skip, time.Now()
 	w.status.Message = s.message
 	if s.skip {
 		if s.warning != "" {
@@ -122,7 +128,11 @@ func (w *waiter) timedOut(after time.Duration) {
 		if w.status.Message != "" {
 			cause += ": " + w.status.Message
 		}
-		w.status.Failure = view{target: w.status.Target}.fail("Timeout", cause, "raise timeout if it only needs longer")
+		fix := "raise timeout if it only needs longer"
+		if w.event != "" {
+			fix = "correct what the event says, or " + fix
+		}
+		w.status.Failure = view{target: w.status.Target}.fail("Timeout", cause, fix)
 	}
 	w.teller.line(w.status.String() + "; no time left")
 }

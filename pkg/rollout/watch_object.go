@@ -12,24 +12,22 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// Pauses of a sight: between watches that were cut before they showed anything,
-// and between GETs where watching is not allowed. The verdict has to come within
-// a second of the status that proves it.
+// Pauses: between watches that were cut before they showed anything, and between
+// reads where watching is not allowed. The verdict has to come within a second of
+// the status that proves it.
 const (
-	sightPause    = 100 * time.Millisecond
-	sightMaxPause = time.Second
-	pollPause     = time.Second
-	pollMaxPause  = 5 * time.Second
-
-	getTimeout = 10 * time.Second
+	watchPause    = 100 * time.Millisecond
+	watchMaxPause = 600 * time.Millisecond
+	pollPause     = 900 * time.Millisecond
+	getTimeout    = 10 * time.Second
 	// watchSeconds is when the server ends a watch, so that one that a middlebox
 	// forgot does not stay silent for ever.
 	watchSeconds = 300
 )
 
-// sight keeps one object in sight, from the version that a write returned. It
-// needs no list and no right beyond the object's own name.
-type sight struct {
+// objectWatch keeps one object in sight, from the version that a write returned.
+// It needs no list and no right beyond the object's own name.
+type objectWatch struct {
 	resource dynamic.ResourceInterface
 	name     string
 	version  string
@@ -51,50 +49,51 @@ const (
 	nextStop              // the object is gone, or the context ended
 )
 
-// follow returns when the object is gone or ctx ends.
-func (s *sight) follow(ctx context.Context) {
-	pause := sightPause
+// run returns when the object is gone or ctx ends.
+func (w *objectWatch) run(ctx context.Context) {
+	pause := watchPause
 	for ctx.Err() == nil {
-		before := s.version
-		todo := s.watch(ctx)
+		before := w.version
+		todo := w.watch(ctx)
 		if todo == nextGet {
-			todo = s.get(ctx)
+			todo = w.get(ctx)
 		}
 		switch todo {
 		case nextPoll:
-			s.poll(ctx)
+			w.poll(ctx)
 			return
 		case nextStop:
 			return
 		case nextWatch, nextGet:
-			if s.version != before {
-				pause = sightPause
+			if w.version != before {
+				pause = watchPause
 			}
 			// A proxy that cuts every watch at once must not be hammered.
 			pauseFor(ctx, spread(pause))
-			pause = min(2*pause, sightMaxPause)
+			pause = min(2*pause, watchMaxPause)
 		}
 	}
 }
 
 // watch reads one watch until it ends.
-func (s *sight) watch(ctx context.Context) next {
+func (w *objectWatch) watch(ctx context.Context) next {
 	seconds := int64(watchSeconds)
-	w, err := s.resource.Watch(ctx, metav1.ListOptions{
-		FieldSelector:       fields.OneTermEqualSelector("metadata.name", s.name).String(),
-		ResourceVersion:     s.version,
+	watcher, err := w.resource.Watch(ctx, metav1.ListOptions{
+		FieldSelector:       fields.OneTermEqualSelector("metadata.name", w.name).String(),
+		ResourceVersion:     w.version,
 		AllowWatchBookmarks: true,
 		TimeoutSeconds:      &seconds,
 	})
 	if err != nil {
-		return s.refused(ctx, err)
+		return w.refused(ctx, err)
 	}
-	defer w.Stop()
+	w.blind(nil)
+	defer watcher.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nextStop
-		case event, ok := <-w.ResultChan():
+		case event, ok := <-watcher.ResultChan():
 			if !ok {
 				return nextWatch
 			}
@@ -104,19 +103,19 @@ func (s *sight) watch(ctx context.Context) next {
 				// 410 among others; what is there now is right for each of them.
 				return nextGet
 			case event.Type == watch.Bookmark:
-				s.version = o.GetResourceVersion()
+				w.version = o.GetResourceVersion()
 			case event.Type == watch.Deleted:
-				s.gone(o)
+				w.gone(o)
 				return nextStop
 			default:
-				s.saw(o)
+				w.saw(o)
 			}
 		}
 	}
 }
 
 // refused decides what follows a watch that did not begin.
-func (s *sight) refused(ctx context.Context, err error) next {
+func (w *objectWatch) refused(ctx context.Context, err error) next {
 	switch {
 	case ctx.Err() != nil:
 		return nextStop
@@ -127,47 +126,38 @@ func (s *sight) refused(ctx context.Context, err error) next {
 		return nextGet
 	}
 	// Overload, a token that is being renewed, a network that comes back.
-	s.blind(err)
+	w.blind(err)
 	return nextWatch
 }
 
 // get reads the object as it is now.
-func (s *sight) get(ctx context.Context) next {
+func (w *objectWatch) get(ctx context.Context) next {
 	bounded, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
-	o, err := s.resource.Get(bounded, s.name, metav1.GetOptions{})
+	o, err := w.resource.Get(bounded, w.name, metav1.GetOptions{})
 	switch {
 	case err == nil:
-		s.saw(o)
+		w.saw(o)
 		return nextWatch
 	case ctx.Err() != nil:
 		return nextStop
 	case apierrors.IsNotFound(err):
-		s.gone(nil)
+		w.gone(nil)
 		return nextStop
 	}
-	s.blind(err)
+	w.blind(err)
 	return nextGet
 }
 
 // poll reads the object again and again, for whoever may not watch it.
-func (s *sight) poll(ctx context.Context) {
-	pause := pollPause
-	for ctx.Err() == nil {
-		before := s.version
-		if s.get(ctx) == nextStop {
-			return
-		}
-		if s.version != before {
-			pause = pollPause
-		}
-		pauseFor(ctx, pause)
-		pause = min(pause+pause/2, pollMaxPause)
+func (w *objectWatch) poll(ctx context.Context) {
+	for ctx.Err() == nil && w.get(ctx) != nextStop {
+		pauseFor(ctx, pollPause)
 	}
 }
 
-func (s *sight) saw(o *unstructured.Unstructured) {
-	s.version = o.GetResourceVersion()
-	s.blind(nil)
-	s.see(o)
+func (w *objectWatch) saw(o *unstructured.Unstructured) {
+	w.version = o.GetResourceVersion()
+	w.blind(nil)
+	w.see(o)
 }

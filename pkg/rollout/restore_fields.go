@@ -34,8 +34,8 @@ func owners(o *unstructured.Unstructured) ([]owner, error) {
 }
 
 // ours tells whether a deploy wrote these fields, or a restore did.
-func (o owner) ours() bool {
-	return o.Manager == fieldManager && o.Subresource == ""
+func ours(entry metav1.ManagedFieldsEntry) bool {
+	return entry.Manager == fieldManager && entry.Subresource == ""
 }
 
 // is tells whether two entries are of one owner.
@@ -57,7 +57,7 @@ func earlierFields(before, live *unstructured.Unstructured) (*unstructured.Unstr
 	wanted, mine, others, scaled := &fieldpath.Set{}, &fieldpath.Set{}, &fieldpath.Set{}, &fieldpath.Set{}
 	for _, o := range now {
 		switch {
-		case o.ours():
+		case ours(o.ManagedFieldsEntry):
 			mine = mine.Union(o.fields)
 		case o.Subresource == "scale":
 			scaled = scaled.Union(o.fields)
@@ -70,7 +70,7 @@ func earlierFields(before, live *unstructured.Unstructured) (*unstructured.Unstr
 		// An owner that is gone was migrated to server-side apply by the deploy, or
 		// lost all its fields to it. Either way they are the deploy's now.
 		gone := (o.Subresource == "" || o.Subresource == "scale") && !slices.ContainsFunc(now, o.is)
-		if o.ours() || gone {
+		if ours(o.ManagedFieldsEntry) || gone {
 			wanted = wanted.Union(o.fields)
 		}
 	}

@@ -13,14 +13,11 @@ import (
 )
 
 // waiting says what the new pods wait for, at most two different things.
-func (d *diagnosis) waiting(live *unstructured.Unstructured, pods []*track) string {
-	if text := d.missing["pods"]; text != "" && len(pods) == 0 {
-		return text
-	}
+func (d *diagnosis) waiting(live *unstructured.Unstructured, pods []suspect) string {
 	var order []string
 	count := map[string]int{}
-	for _, t := range pods {
-		text := t.waiting()
+	for _, s := range pods {
+		text := s.waiting()
 		if text == "" {
 			continue
 		}
@@ -46,14 +43,22 @@ func (d *diagnosis) waiting(live *unstructured.Unstructured, pods []*track) stri
 	return strings.Join(order, "; ")
 }
 
-// waiting says what this pod waits for; "" if it serves.
+// waiting says what the pod waits for; "" if it serves.
+func (s suspect) waiting() string {
+	text := s.track.waiting()
+	if s.earlier && text != "" {
+		return s.blockedBy(text)
+	}
+	return text
+}
+
 func (t *track) waiting() string {
 	if t.symptom.class != healthy {
 		return t.symptom.cause
 	}
 	if c := t.unscheduled(); c != nil {
 		if c.Reason == corev1.PodReasonSchedulingGated {
-			return "pods wait for their scheduling gates"
+			return "not to be scheduled before its scheduling gates are gone"
 		}
 		return "cannot be scheduled: " + schedulerSaid(c.Message)
 	}
@@ -61,7 +66,7 @@ func (t *track) waiting() string {
 		return ""
 	}
 	if t.pod.Spec.NodeName == "" {
-		return "waiting for a node"
+		return "no node yet"
 	}
 	for i, status := range t.pod.Status.InitContainerStatuses {
 		spec := t.container(status.Name)
@@ -82,13 +87,13 @@ func (t *track) waiting() string {
 			}
 		}
 		if gate.ConditionType != "" {
-			return fmt.Sprintf("waiting for readiness gate %s", gate.ConditionType)
+			return fmt.Sprintf("readiness gate %s is not true yet", gate.ConditionType)
 		}
 	}
 	if t.kind == "Job" {
 		return "" // a pod of a Job need not be ready
 	}
-	return "waiting to become ready"
+	return "not ready yet"
 }
 
 // remedy says what to do about a pod that is not ready by no fault of its own.
@@ -184,7 +189,7 @@ func (t *track) unscheduled() *corev1.PodCondition {
 
 // warning tells once, and again when the reason is another one, that pods
 // cannot be scheduled, with what an autoscaler would need.
-func (d *diagnosis) warning(pods []*track) string {
+func (d *diagnosis) warning(pods []suspect) string {
 	for _, t := range pods {
 		c := t.unscheduled()
 		if c == nil || c.Reason != corev1.PodReasonUnschedulable {

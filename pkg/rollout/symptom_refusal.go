@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -80,12 +81,13 @@ func refusalSymptom(message string) symptom {
 
 // refusal finds out whether the workload's controller may create its pods.
 // Deployments and ReplicaSets say it in a condition, the others in events.
-func (d *diagnosis) refusal(live *unstructured.Unstructured, pods []*track) symptom {
+func (d *diagnosis) refusal(live *unstructured.Unstructured) symptom {
 	switch d.kind {
 	case "Deployment":
-		for _, c := range statusConditions(live) {
+		for _, c := range conditionsOf(live) {
 			// pkg/controller/deployment/sync.go; written before the generation is observed.
-			if c.reason == "ReplicaSetCreateError" && c.status == "False" && !c.updated.Before(d.since) {
+			updated, _ := time.Parse(time.RFC3339, c.updated)
+			if c.reason == "ReplicaSetCreateError" && c.status == "False" && !updated.Before(d.since) {
 				return refusalSymptom(c.message)
 			}
 		}
@@ -100,13 +102,13 @@ func (d *diagnosis) refusal(live *unstructured.Unstructured, pods []*track) symp
 			return failedCreate(live)
 		}
 	case "StatefulSet", "DaemonSet", "Job":
-		return d.refusalEvent(live, pods)
+		return d.refusalEvent(live)
 	}
 	return symptom{}
 }
 
 func failedCreate(o *unstructured.Unstructured) symptom {
-	for _, c := range statusConditions(o) {
+	for _, c := range conditionsOf(o) {
 		if c.kind == "ReplicaFailure" && c.status == "True" && c.reason == "FailedCreate" {
 			return refusalSymptom(c.message)
 		}
@@ -115,7 +117,8 @@ func failedCreate(o *unstructured.Unstructured) symptom {
 }
 
 // refusalEvent takes the newest FailedCreate that no pod came after.
-func (d *diagnosis) refusalEvent(live *unstructured.Unstructured, pods []*track) symptom {
+func (d *diagnosis) refusalEvent(live *unstructured.Unstructured) symptom {
+	pods := d.current(live)
 	if int64(len(pods)) >= wantedPods(live) {
 		return symptom{}
 	}

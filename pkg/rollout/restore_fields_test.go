@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,8 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
-
-var updateGolden = flag.Bool("update", false, "write the golden files")
 
 func readObject(t *testing.T, name string) *unstructured.Unstructured {
 	t.Helper()
@@ -49,19 +46,7 @@ func TestEarlierFields(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden := filepath.Join("testdata", "restore", name+".golden.yaml")
-			if *updateGolden {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Error(diff)
-			}
+			golden(t, "restore/"+name+".golden.yaml", string(got))
 		})
 	}
 }
@@ -151,11 +136,11 @@ func TestEarlierFieldsOwnership(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := earlierFields(thing(t, tt.before), thing(t, tt.live))
+			got, err := earlierFields(fromYAML(t, tt.before), fromYAML(t, tt.live))
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := thing(t, strings.Replace(tt.want, "{", "{apiVersion: example.com/v1, kind: Model, ", 1))
+			want := fromYAML(t, strings.Replace(tt.want, "{", "{apiVersion: example.com/v1, kind: Model, ", 1))
 			if diff := cmp.Diff(want.Object, got.Object); diff != "" {
 				t.Error(diff)
 			}
@@ -185,7 +170,7 @@ func TestDifferences(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			before, after := thing(t, object(tt.before)), thing(t, object(tt.after))
+			before, after := fromYAML(t, object(tt.before)), fromYAML(t, object(tt.after))
 			var got []string
 			for _, d := range differences(before, after) {
 				got = append(got, d.String()+" "+d.manager)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,9 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 )
-
-// defaultPersist is how long a state has to last until it proves a failure.
-const defaultPersist = 60 * time.Second
 
 var (
 	podResource        = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
@@ -49,14 +45,8 @@ type diagnosis struct {
 }
 
 func newDiagnosis(t Target, o Options) *diagnosis {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Persist <= 0 {
-		o.Persist = defaultPersist
-	}
 	d := &diagnosis{
-		target: t, options: o, live: t.Object,
+		target: t, options: o, live: t.Object, since: began(t),
 		pods:    map[types.UID]*track{},
 		sets:    map[types.UID]*unstructured.Unstructured{},
 		missing: map[string]string{},
@@ -69,29 +59,50 @@ func newDiagnosis(t Target, o Options) *diagnosis {
 			d.kind = gvk.Kind
 		}
 	}
-	d.since = began(t, o.Now())
 	return d
 }
 
-// began is the server's time of the write, which managedFields hold to the
-// second. What the deploy did not change is looked at from now on.
-func began(t Target, now time.Time) time.Time {
-	var newest time.Time
+// began is the server's time of the write. An object that came without
+// managedFields was written after the last write before, which is the best that
+// is known until it is seen again. What the deploy did not change is looked at
+// from now on.
+func began(t Target) time.Time {
 	if t.Changed {
-		for _, entry := range t.Object.GetManagedFields() {
-			if entry.Manager == fieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Time != nil && entry.Time.After(newest) {
-				newest = entry.Time.Time
-			}
+		at := written(t.Object, ours)
+		if at.IsZero() && t.Before != nil {
+			at = written(t.Before, func(metav1.ManagedFieldsEntry) bool { return true })
 		}
-		if newest.IsZero() {
-			newest = t.Object.GetCreationTimestamp().Time
+		if at.IsZero() {
+			at = t.Object.GetCreationTimestamp().Time
+		}
+		if !at.IsZero() {
+			return at
 		}
 	}
-	if newest.IsZero() {
-		// Clocks of runners and clusters differ by a little.
-		newest = now.Add(-5 * time.Second)
+	// Clocks of runners and clusters differ by a little.
+	return time.Now().Add(-5 * time.Second)
+}
+
+// written is when some managers last wrote an object, by the server's clock, to the second.
+func written(o *unstructured.Unstructured, by func(metav1.ManagedFieldsEntry) bool) time.Time {
+	var newest time.Time
+	for _, entry := range o.GetManagedFields() {
+		if by(entry) && entry.Time != nil && entry.Time.After(newest) {
+			newest = entry.Time.Time
+		}
 	}
 	return newest
+}
+
+// show takes in the object as it is now. Who calls it holds the lock.
+func (d *diagnosis) show(live *unstructured.Unstructured) {
+	d.live = live
+	if !d.target.Changed {
+		return
+	}
+	if at := written(live, ours); at.After(d.since) {
+		d.since = at
+	}
 }
 
 // follow keeps the diagnosis up to date until ctx ends; wake is called on each change.
@@ -99,50 +110,49 @@ func (d *diagnosis) follow(ctx context.Context, wake func()) {
 	if d.kind == "" {
 		return
 	}
-	var streams []*stream
 	pods, err := d.podOptions()
 	if err != nil {
 		return
 	}
-	streams = append(streams, d.podStream(pods, wake))
+	watches := []*listWatch{d.watchPods(pods, wake)}
 	switch d.kind {
 	case "Deployment":
-		streams = append(streams, d.setStream(pods, wake))
+		watches = append(watches, d.watchSets(pods, wake))
 	case "StatefulSet", "DaemonSet", "Job":
-		streams = append(streams, d.eventStream(wake))
+		watches = append(watches, d.watchEvents(wake))
 	}
 	var group sync.WaitGroup
-	for _, s := range streams {
-		group.Go(func() { s.run(ctx) })
+	for _, w := range watches {
+		group.Go(func() { w.run(ctx) })
 	}
 	group.Go(func() { d.askPods(ctx, wake) })
 	group.Wait()
 }
 
-func (d *diagnosis) podStream(only metav1.ListOptions, wake func()) *stream {
-	return &stream{
+func (d *diagnosis) watchPods(only metav1.ListOptions, wake func()) *listWatch {
+	return &listWatch{
 		resource: d.options.Dynamic.Resource(podResource).Namespace(d.namespace()),
 		only:     only,
 		replace:  func(all []unstructured.Unstructured) { d.replacePods(all); wake() },
 		change:   func(kind watch.EventType, o *unstructured.Unstructured) { d.changePod(kind, o); wake() },
-		denied:   func(verb string, err error) { d.denied("pods", verb, err); wake() },
+		denied:   func(err error) { d.denied("pods", err); wake() },
 	}
 }
 
-func (d *diagnosis) setStream(only metav1.ListOptions, wake func()) *stream {
-	return &stream{
+func (d *diagnosis) watchSets(only metav1.ListOptions, wake func()) *listWatch {
+	return &listWatch{
 		resource: d.options.Dynamic.Resource(replicaSetResource).Namespace(d.namespace()),
 		only:     only,
 		replace:  func(all []unstructured.Unstructured) { d.replaceSets(all); wake() },
 		change:   func(kind watch.EventType, o *unstructured.Unstructured) { d.changeSet(kind, o); wake() },
-		denied:   func(verb string, err error) { d.denied("replicasets", verb, err); wake() },
+		denied:   func(err error) { d.denied("replicasets", err); wake() },
 	}
 }
 
-// eventStream follows the Warnings of the workload itself: only there do these
+// watchEvents follows the Warnings of the workload itself: only there do these
 // controllers say that they cannot create a pod.
-func (d *diagnosis) eventStream(wake func()) *stream {
-	return &stream{
+func (d *diagnosis) watchEvents(wake func()) *listWatch {
+	return &listWatch{
 		resource: d.options.Dynamic.Resource(eventResource).Namespace(d.namespace()),
 		only:     metav1.ListOptions{FieldSelector: eventsOf(d.target.Object.GetUID(), true)},
 		replace:  func(all []unstructured.Unstructured) { d.ownEvents(all...); wake() },
@@ -152,7 +162,7 @@ func (d *diagnosis) eventStream(wake func()) *stream {
 				wake()
 			}
 		},
-		denied: func(verb string, err error) { d.denied("events", verb, err) },
+		denied: func(err error) { d.denied("events", err) },
 	}
 }
 
@@ -221,7 +231,7 @@ func (d *diagnosis) seePod(o *unstructured.Unstructured) {
 		}
 		d.pods[pod.UID] = t
 	}
-	t.see(pod, d.options.Now())
+	t.see(pod, time.Now())
 }
 
 func (d *diagnosis) replaceSets(all []unstructured.Unstructured) {
@@ -243,25 +253,30 @@ func (d *diagnosis) changeSet(kind watch.EventType, o *unstructured.Unstructured
 	d.sets[o.GetUID()] = o
 }
 
-// denied remembers a right that is missing, or that it is there again.
-func (d *diagnosis) denied(resource, verb string, err error) {
+// rights say what is not known without a right, and which one it is.
+var rights = map[string]string{
+	"pods":        `the pods cannot be read: a Role in namespace %q has to allow "list" and "watch" on pods`,
+	"pods/log":    `the log cannot be read: a Role in namespace %q has to allow "get" on pods/log`,
+	"replicasets": `the ReplicaSets cannot be read: a Role in namespace %q has to allow "list" and "watch" on replicasets of API group "apps"`,
+	"events":      `the events cannot be read: a Role in namespace %q has to allow "list" and "watch" on events`,
+}
+
+// denied remembers that a right is missing, or with nil that it is there again.
+func (d *diagnosis) denied(resource string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err == nil {
 		delete(d.missing, resource)
 		return
 	}
-	verbs := `"list" and "watch"`
-	if verb == "get" {
-		verbs = `"get"`
-	}
-	shown := strings.TrimSuffix(resource, "/log")
-	what := map[string]string{"pods": "the pods", "pods/log": "the log", "replicasets": "the ReplicaSets", "events": "the events"}[resource]
-	group := ""
-	if shown == "replicasets" {
-		group = ` of API group "apps"`
-	}
-	d.missing[resource] = fmt.Sprintf("%s cannot be read: a Role in namespace %q has to allow %s on %s%s", what, d.namespace(), verbs, resource, group)
+	d.missing[resource] = fmt.Sprintf(rights[resource], d.namespace())
+}
+
+// lacks returns the sentence about a right that is missing.
+func (d *diagnosis) lacks(resource string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.missing[resource]
 }
 
 // kindAndName is an object's kind, namespace and name.

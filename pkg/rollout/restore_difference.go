@@ -123,7 +123,7 @@ func compare(path []any, a, b any, holders []owner, found *[]difference) {
 	}
 	d := difference{path: path}
 	for _, o := range holders {
-		if !o.ours() {
+		if !ours(o.ManagedFieldsEntry) {
 			d.manager = o.Manager
 		}
 	}

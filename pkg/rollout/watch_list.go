@@ -12,95 +12,100 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// Pauses of a stream: after a list or watch went wrong, and when a right is
-// missing, which an administrator may be granting just now.
+// Pauses of a listWatch: after a list or watch went wrong, between lists where
+// watching is not allowed, and when a right is missing, which an administrator
+// may be granting just now.
 const (
-	streamPause     = 500 * time.Millisecond
-	streamMaxPause  = 8 * time.Second
-	streamPoll      = 3 * time.Second
-	streamForbidden = 30 * time.Second
+	listPause     = 300 * time.Millisecond
+	listMaxPause  = 2 * time.Second
+	listForbidden = 30 * time.Second
+	listTimeout   = 15 * time.Second
 )
 
-// stream keeps up with the objects that a selector selects: it lists them,
+// listWatch keeps up with the objects that a selector selects: it lists them,
 // watches from there, and lists again when the server no longer knows the
 // place. It ends with its context only.
-type stream struct {
+type listWatch struct {
 	resource dynamic.ResourceInterface
 	only     metav1.ListOptions
 	replace  func(all []unstructured.Unstructured)
 	change   func(watch.EventType, *unstructured.Unstructured)
-	// denied is told the verb that is not allowed, and nil when it is allowed again.
-	denied func(verb string, err error)
+	// denied is told that listing is not allowed, and with nil that it is again.
+	denied func(error)
 }
 
-func (s *stream) run(ctx context.Context) {
-	pause := streamPause
+func (l *listWatch) run(ctx context.Context) {
+	pause := listPause
 	for ctx.Err() == nil {
-		version, err := s.list(ctx)
-		if err != nil {
-			if apierrors.IsForbidden(err) {
-				s.denied("list", err)
-				pauseFor(ctx, streamForbidden)
-				continue
-			}
+		version, err := l.list(ctx)
+		switch {
+		case err == nil:
+			pause = listPause
+			l.watch(ctx, version)
+		case apierrors.IsForbidden(err):
+			pauseFor(ctx, listForbidden)
+		default:
 			pauseFor(ctx, spread(pause))
-			pause = min(2*pause, streamMaxPause)
-			continue
+			pause = min(2*pause, listMaxPause)
 		}
-		pause = streamPause
-		s.denied("list", nil)
-		s.watch(ctx, version)
 	}
 }
 
-func (s *stream) list(ctx context.Context) (version string, err error) {
-	list, err := s.resource.List(ctx, s.only)
+func (l *listWatch) list(ctx context.Context) (version string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	list, err := l.resource.List(ctx, l.only)
+	if apierrors.IsForbidden(err) {
+		l.denied(err)
+	}
 	if err != nil {
 		return "", err
 	}
-	s.replace(list.Items)
+	l.denied(nil)
+	l.replace(list.Items)
 	return list.GetResourceVersion(), nil
 }
 
 // watch returns when a new list is needed.
-func (s *stream) watch(ctx context.Context, version string) {
-	pause := streamPause
+func (l *listWatch) watch(ctx context.Context, version string) {
+	pause := watchPause
+	seconds := int64(watchSeconds)
 	for ctx.Err() == nil {
-		options := s.only
+		options := l.only
 		options.ResourceVersion = version
 		options.AllowWatchBookmarks = true
-		w, err := s.resource.Watch(ctx, options)
+		options.TimeoutSeconds = &seconds
+		w, err := l.resource.Watch(ctx, options)
 		switch {
 		case err == nil:
 		case apierrors.IsForbidden(err), apierrors.IsMethodNotSupported(err):
 			// Whoever may list but not watch is served by polling.
-			pauseFor(ctx, spread(streamPoll))
+			pauseFor(ctx, pollPause)
 			return
 		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
 			return
 		default:
 			pauseFor(ctx, spread(pause))
-			pause = min(2*pause, streamMaxPause)
+			pause = min(2*pause, watchMaxPause)
 			continue
 		}
-		last, again := s.read(ctx, w, version)
+		last, again := l.read(ctx, w, version)
 		if again {
 			return
 		}
 		if last != version {
-			pause = streamPause
-		} else {
-			// A proxy that closes every watch at once must not be hammered.
-			pauseFor(ctx, spread(pause))
-			pause = min(2*pause, streamMaxPause)
+			pause = watchPause
 		}
+		// A proxy that cuts every watch at once must not be hammered.
+		pauseFor(ctx, spread(pause))
+		pause = min(2*pause, watchMaxPause)
 		version = last
 	}
 }
 
 // read hands on the events of one watch until it is cut. It returns the place
 // to go on from, or again if the place is lost.
-func (s *stream) read(ctx context.Context, w watch.Interface, version string) (last string, again bool) {
+func (l *listWatch) read(ctx context.Context, w watch.Interface, version string) (last string, again bool) {
 	defer w.Stop()
 	for {
 		select {
@@ -114,13 +119,13 @@ func (s *stream) read(ctx context.Context, w watch.Interface, version string) (l
 			switch {
 			case event.Type == watch.Error || !isObject:
 				// 410 among others; a new list is right for each of them.
-				pauseFor(ctx, spread(streamPause))
+				pauseFor(ctx, spread(watchPause))
 				return version, true
 			case event.Type == watch.Bookmark:
 				version = o.GetResourceVersion()
 			default:
 				version = o.GetResourceVersion()
-				s.change(event.Type, o)
+				l.change(event.Type, o)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,29 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
-	"sigs.k8s.io/yaml"
 )
-
-// thing reads an object from YAML.
-func thing(t *testing.T, text string) *unstructured.Unstructured {
-	t.Helper()
-	body, err := yaml.YAMLToJSONStrict([]byte(text))
-	if err != nil {
-		t.Fatalf("%v in\n%s", err, text)
-	}
-	o := &unstructured.Unstructured{}
-	if err := o.UnmarshalJSON(body); err != nil {
-		t.Fatalf("%v in\n%s", err, text)
-	}
-	return o
-}
-
-// start is when the deploy of these tests wrote its object.
-var start = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
-
-func at(seconds int) string {
-	return start.Add(time.Duration(seconds) * time.Second).Format(time.RFC3339)
-}
 
 const theTemplate = `{metadata: {labels: {app: model}}, spec: {containers: [{name: model, image: "r.example/m:v2"}]}}`
 
@@ -46,7 +25,7 @@ func workload(t *testing.T, kind string, replicas int, status string) *unstructu
 	if kind == "Job" {
 		field = "parallelism"
 	}
-	return thing(t, fmt.Sprintf(`
+	return fromYAML(t, fmt.Sprintf(`
 apiVersion: %s
 kind: %s
 metadata:
@@ -62,7 +41,7 @@ status: %s
 }
 
 func replicaSet(t *testing.T, uid, revision, template, status string) *unstructured.Unstructured {
-	return thing(t, fmt.Sprintf(`
+	return fromYAML(t, fmt.Sprintf(`
 apiVersion: apps/v1
 kind: ReplicaSet
 metadata:
@@ -80,11 +59,11 @@ status: %s
 // onePod is one pod of a timeline.
 type onePod struct {
 	name, owner, extra string // extra: of metadata
-	status             string
+	spec, status       string // spec: more of it
 }
 
 func (p onePod) object(t *testing.T) *unstructured.Unstructured {
-	return thing(t, fmt.Sprintf(`
+	return fromYAML(t, fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
 metadata:
@@ -94,9 +73,9 @@ metadata:
   creationTimestamp: %q
   ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: model-new, uid: %s, controller: true}]
   %s
-spec: {nodeName: node-1, containers: [{name: model, image: "r.example/m:v2"}]}
+spec: {%s}
 status: %s
-`, p.name, p.name, at(1), p.owner, p.extra, p.status))
+`, p.name, p.name, at(1), p.owner, p.extra, cmp.Or(p.spec, `nodeName: node-1, containers: [{name: model, image: "r.example/m:v2"}]`), p.status))
 }
 
 const (
@@ -153,7 +132,7 @@ func TestLook(t *testing.T) {
 		}},
 		{name: "a missing image that appears", replicas: 1, steps: []step{
 			{at: 1, pods: []onePod{fresh("a", pullMissingState)}, waiting: "does not exist", again: 15 * time.Second},
-			{at: 11, pods: []onePod{fresh("a", runningState)}, waiting: "waiting to become ready"},
+			{at: 11, pods: []onePod{fresh("a", runningState)}, waiting: "not ready yet"},
 			{at: 80, pods: []onePod{fresh("a", readyState)}},
 		}},
 		{name: "denied fails after it persisted, through every attempt", replicas: 1, steps: []step{
@@ -217,7 +196,7 @@ func TestLook(t *testing.T) {
 			{at: 600, pods: []onePod{fresh("a", gpuState)}, waiting: "cannot be scheduled"},
 		}},
 		{name: "a readiness probe never fails", replicas: 1, steps: []step{
-			{at: 600, pods: []onePod{fresh("a", runningState)}, waiting: "waiting to become ready"},
+			{at: 600, pods: []onePod{fresh("a", runningState)}, waiting: "not ready yet"},
 		}},
 		{name: "a quota, as the new ReplicaSet says", replicas: 1, steps: []step{
 			{at: 0, set: `{conditions: [{type: ReplicaFailure, status: "True", reason: FailedCreate, message: 'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2'}]}`, waiting: `quota "q" forbids more pods: requested pods=1, used pods=2, limited to pods=2`, again: time.Minute},
@@ -279,50 +258,51 @@ func TestLook(t *testing.T) {
 			if tt.kind == "" {
 				tt.kind = "Deployment"
 			}
-			now := start
-			live := workload(t, tt.kind, tt.replicas, observedTwo)
-			d := newDiagnosis(Target{Object: live, Changed: true}, Options{Now: func() time.Time { return now }})
-			d.replaceSets([]unstructured.Unstructured{
-				*replicaSet(t, "old", "1", strings.Replace(theTemplate, "v2", "v1", 1), `{}`), *replicaSet(t, "new", "2", theTemplate, `{}`),
-			})
-			for _, s := range tt.steps {
-				now = start.Add(time.Duration(s.at) * time.Second)
-				if s.live != "" {
-					live = workload(t, tt.kind, tt.replicas, s.live)
-				}
-				if s.set != "" {
-					d.changeSet(watch.Modified, replicaSet(t, "new", "2", theTemplate, s.set))
-				}
-				d.own = append(d.own, s.events...)
-				var pods []unstructured.Unstructured
-				for _, p := range s.pods {
-					pods = append(pods, *p.object(t))
-				}
-				d.replacePods(pods)
-				v := d.look(live, now)
-				got := ""
-				if v.Failure != nil {
-					got = v.Failure.String()
-				}
-				if (s.failure == "") != (got == "") || !strings.Contains(got, s.failure) {
-					t.Fatalf("after %ds: failure %q, want %q", s.at, got, s.failure)
-				}
-				if s.failure != "" {
-					if v.Failure.Object != tt.kind+" default/model" || v.Failure.Fix == "" {
-						t.Errorf("after %ds: %+v", s.at, v.Failure)
+			inBubble(t, func(t *testing.T) {
+				live := workload(t, tt.kind, tt.replicas, observedTwo)
+				d := newDiagnosis(Target{Object: live, Changed: true}, Options{}.withDefaults())
+				d.replaceSets([]unstructured.Unstructured{
+					*replicaSet(t, "old", "1", strings.Replace(theTemplate, "v2", "v1", 1), `{}`), *replicaSet(t, "new", "2", theTemplate, `{}`),
+				})
+				for _, s := range tt.steps {
+					time.Sleep(time.Until(start.Add(time.Duration(s.at) * time.Second)))
+					if s.live != "" {
+						live = workload(t, tt.kind, tt.replicas, s.live)
 					}
-					return
+					if s.set != "" {
+						d.changeSet(watch.Modified, replicaSet(t, "new", "2", theTemplate, s.set))
+					}
+					d.own = append(d.own, s.events...)
+					var pods []unstructured.Unstructured
+					for _, p := range s.pods {
+						pods = append(pods, *p.object(t))
+					}
+					d.replacePods(pods)
+					v := d.look(live)
+					got := ""
+					if v.failure != nil {
+						got = v.failure.String()
+					}
+					if (s.failure == "") != (got == "") || !strings.Contains(got, s.failure) {
+						t.Fatalf("after %ds: failure %q, want %q", s.at, got, s.failure)
+					}
+					if s.failure != "" {
+						if v.failure.Object != tt.kind+" default/model" || v.failure.Fix == "" {
+							t.Errorf("after %ds: %+v", s.at, v.failure)
+						}
+						return
+					}
+					if !strings.Contains(v.waiting, s.waiting) || (s.waiting == "") != (v.waiting == "") {
+						t.Errorf("after %ds: waiting %q, want %q", s.at, v.waiting, s.waiting)
+					}
+					if !strings.Contains(v.warning, s.warning) || (s.warning == "") != (v.warning == "") {
+						t.Errorf("after %ds: warning %q, want %q", s.at, v.warning, s.warning)
+					}
+					if v.again != s.again {
+						t.Errorf("after %ds: again in %v, want %v", s.at, v.again, s.again)
+					}
 				}
-				if !strings.Contains(v.Waiting, s.waiting) || (s.waiting == "") != (v.Waiting == "") {
-					t.Errorf("after %ds: waiting %q, want %q", s.at, v.Waiting, s.waiting)
-				}
-				if !strings.Contains(v.Warning, s.warning) || (s.warning == "") != (v.Warning == "") {
-					t.Errorf("after %ds: warning %q, want %q", s.at, v.Warning, s.warning)
-				}
-				if v.Again != s.again {
-					t.Errorf("after %ds: again in %v, want %v", s.at, v.Again, s.again)
-				}
-			}
+			})
 		})
 	}
 }
@@ -330,19 +310,21 @@ func TestLook(t *testing.T) {
 func TestBaseline(t *testing.T) {
 	t.Parallel()
 	const many = `{phase: Running, conditions: [{type: Ready, status: "False"}], containerStatuses: [{name: model, restartCount: %d, state: {running: {}}, lastState: {terminated: {exitCode: 1, reason: Error}}}]}`
-	now := start
-	live := workload(t, "Deployment", 1, `{observedGeneration: 2}`)
-	d := newDiagnosis(Target{Object: live}, Options{Now: func() time.Time { return now.Add(time.Minute) }})
-	d.replaceSets([]unstructured.Unstructured{*replicaSet(t, "new", "2", theTemplate, `{}`)})
-	for _, step := range []struct {
-		restarts int
-		fails    bool
-	}{{40, false}, {42, false}, {43, true}} {
-		d.replacePods([]unstructured.Unstructured{*onePod{name: "a", owner: "new", status: fmt.Sprintf(many, step.restarts)}.object(t)})
-		if v := d.look(live, now); (v.Failure != nil) != step.fails {
-			t.Errorf("%d restarts: failure %v, want %v", step.restarts, v.Failure, step.fails)
+	inBubble(t, func(t *testing.T) {
+		time.Sleep(time.Minute)
+		live := workload(t, "Deployment", 1, `{observedGeneration: 2}`)
+		d := newDiagnosis(Target{Object: live}, Options{}.withDefaults())
+		d.replaceSets([]unstructured.Unstructured{*replicaSet(t, "new", "2", theTemplate, `{}`)})
+		for _, step := range []struct {
+			restarts int
+			fails    bool
+		}{{40, false}, {42, false}, {43, true}} {
+			d.replacePods([]unstructured.Unstructured{*onePod{name: "a", owner: "new", status: fmt.Sprintf(many, step.restarts)}.object(t)})
+			if v := d.look(live); (v.failure != nil) != step.fails {
+				t.Errorf("%d restarts: failure %v, want %v", step.restarts, v.failure, step.fails)
+			}
 		}
-	}
+	})
 }
 
 func TestRevisionOfDeployment(t *testing.T) {
@@ -366,7 +348,7 @@ func TestRevisionOfDeployment(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := newDiagnosis(Target{Object: tt.live, Changed: true}, Options{})
+			d := newDiagnosis(Target{Object: tt.live, Changed: true}, Options{}.withDefaults())
 			d.replaceSets(tt.sets)
 			if tt.sets == nil {
 				d.missing["replicasets"] = "no right"
@@ -374,7 +356,6 @@ func TestRevisionOfDeployment(t *testing.T) {
 			is := d.revision(tt.live)
 			for _, uid := range []string{"a", "b", "third"} {
 				p := onePod{name: "p-" + uid, owner: uid, status: `{}`}.object(t)
-				p.SetOwnerReferences(p.GetOwnerReferences())
 				refs := p.Object["metadata"].(map[string]any)["ownerReferences"].([]any)
 				refs[0].(map[string]any)["name"] = "model-" + uid
 				d.replacePods([]unstructured.Unstructured{*p})
@@ -417,7 +398,7 @@ status: {phase: Running, containerStatuses: [{name: model, started: %s, state: {
 		{name: "init", pod: `{spec: {initContainers: [{name: a}, {name: b}], containers: [{name: model}]}, status: {phase: Pending, initContainerStatuses: [{name: a, state: {terminated: {exitCode: 0}}}, {name: b, state: {running: {}}}], containerStatuses: [{name: model, state: {waiting: {reason: PodInitializing}}}]}}`,
 			want: `init container "b" runs (2 of 2)`},
 		{name: "gate", pod: `{spec: {containers: [{name: model}], readinessGates: [{conditionType: cloud.google.com/load-balancer-neg-ready}]}, status: {phase: Running, containerStatuses: [{name: model, ready: true, state: {running: {}}}]}}`,
-			want: "waiting for readiness gate cloud.google.com/load-balancer-neg-ready"},
+			want: "readiness gate cloud.google.com/load-balancer-neg-ready is not true yet"},
 		{name: "a running Job", kind: "Job", pod: `{spec: {containers: [{name: train}]}, status: {phase: Running, containerStatuses: [{name: train, state: {running: {}}}]}}`},
 	}
 	for _, tt := range tests {
