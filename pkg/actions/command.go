@@ -2,6 +2,7 @@ package actions
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 const (
 	maxAnnotations = 10
 	maxMessage     = 4096
+	maxTitle       = 255 // of GitHub's checks API
 )
 
 // Annotation is a message that GitHub shows beside the run and, with a file,
@@ -37,7 +39,10 @@ func (w *Workflow) Annotate(a Annotation) {
 	w.mu.Unlock()
 	if n > maxAnnotations {
 		where := ""
-		if a.File != "" {
+		switch {
+		case a.File != "" && a.Line > 0:
+			where = fmt.Sprintf("%s:%d: ", a.File, a.Line)
+		case a.File != "":
 			where = a.File + ": "
 		}
 		w.Printf("%s: %s%s", level, where, a.Message)
@@ -53,7 +58,7 @@ func (w *Workflow) Annotate(a Annotation) {
 	if a.Line > 0 {
 		set("line", itoa(a.Line))
 	}
-	set("title", oneLine(a.Title))
+	set("title", shorten(oneLine(a.Title), maxTitle))
 	w.command(level, properties, shorten(plain(a.Message), maxMessage))
 }
 

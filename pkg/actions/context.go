@@ -6,7 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/url"
 	"time"
+
+	"github.com/sethvargo/go-githubactions"
 )
 
 // Run is what the runner says of the run that this step is part of.
@@ -51,26 +55,48 @@ var ErrNoIDToken = errors.New("the job has no permission to ask for an OIDC toke
 const idTokenTries = 4
 
 // IDToken asks GitHub for an OIDC token for the audience. It is masked before
-// it is returned.
+// it is returned. A refusal is final; only what can pass is asked again.
 func (w *Workflow) IDToken(ctx context.Context, audience string) (string, error) {
 	if w.getenv("ACTIONS_ID_TOKEN_REQUEST_URL") == "" || w.getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN") == "" {
 		return "", ErrNoIDToken
 	}
-	var err error
-	for try := range idTokenTries {
-		if try > 0 {
-			pause := time.Duration(1+rand.IntN(1000))*time.Millisecond + time.Duration(try)*500*time.Millisecond
-			select {
-			case <-ctx.Done():
-				return "", ctx.Err()
-			case <-time.After(pause):
-			}
+	for try := 1; ; try++ {
+		token, err := w.sdk.GetIDToken(ctx, audience)
+		if err == nil && token == "" {
+			err = errors.New("its answer holds no token")
 		}
-		var token string
-		if token, err = w.sdk.GetIDToken(ctx, audience); err == nil {
+		if err == nil {
 			w.Mask(token)
 			return token, nil
 		}
+		if try == idTokenTries || refused(err) || ctx.Err() != nil {
+			return "", fmt.Errorf("GitHub's OIDC token service: %w", idTokenError(err))
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("GitHub's OIDC token service: %w", ctx.Err())
+		case <-time.After(time.Duration(try)*500*time.Millisecond + rand.N(time.Second)):
+		}
 	}
-	return "", fmt.Errorf("GitHub's OIDC token: %w", err)
+}
+
+// refused tells whether asking again is of no use.
+func refused(err error) bool {
+	var answer *githubactions.RequestFailedError
+	return errors.As(err, &answer) && answer.StatusCode < http.StatusInternalServerError &&
+		answer.StatusCode != http.StatusTooManyRequests && answer.StatusCode != http.StatusRequestTimeout
+}
+
+// idTokenError keeps to the cause: the SDK's words hold the request's URL, and
+// as much of the answer as there is.
+func idTokenError(err error) error {
+	var answer *githubactions.RequestFailedError
+	if errors.As(err, &answer) {
+		return fmt.Errorf("status %d %q", answer.StatusCode, shorten(oneLine(answer.Body), 200))
+	}
+	var request *url.Error
+	if errors.As(err, &request) {
+		return request.Err
+	}
+	return err
 }

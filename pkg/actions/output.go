@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// maxSummary keeps below the 1 MiB from which on the runner drops a summary whole.
-const maxSummary = 900 << 10
+// MaxSummary is what a job summary may hold; from 1 MiB on, the runner drops it whole.
+const MaxSummary = 900 << 10
 
 // SetOutput sets an output of the step. Without GITHUB_OUTPUT, as when the
 // image is run by hand, it does nothing.
@@ -31,12 +31,12 @@ func (w *Workflow) SetOutput(name, value string) error {
 	return nil
 }
 
-// AppendSummary adds to the job summary. What is longer than 900 KiB is cut at a
-// line, and says so. Without GITHUB_STEP_SUMMARY it does nothing.
+// AppendSummary adds to the job summary. Its author knows best what to leave out
+// to keep within MaxSummary; what is longer is cut at a line. Without
+// GITHUB_STEP_SUMMARY it does nothing.
 func (w *Workflow) AppendSummary(markdown string) error {
-	if len(markdown) > maxSummary {
-		cut := strings.LastIndexByte(markdown[:maxSummary], '\n') + 1
-		markdown = markdown[:cut] + "\n```\n\n</details>\n\nThis summary was cut here: GitHub shows at most 1 MiB. The log has the rest.\n"
+	if len(markdown) > MaxSummary {
+		markdown = markdown[:strings.LastIndexByte(markdown[:MaxSummary], '\n')+1]
 	}
 	if err := appendFile(w.getenv("GITHUB_STEP_SUMMARY"), markdown); err != nil {
 		return fmt.Errorf("job summary: %w", err)

@@ -12,8 +12,10 @@ package actions
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sethvargo/go-githubactions"
 )
@@ -31,9 +33,15 @@ type Workflow struct {
 
 // New returns the step whose environment getenv reads and whose runner reads stdout.
 func New(getenv func(string) string, stdout io.Writer) *Workflow {
+	// A redirect would take the job's token elsewhere.
+	client := &http.Client{
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	return &Workflow{
-		getenv:      getenv,
-		sdk:         githubactions.New(githubactions.WithGetenv(getenv), githubactions.WithWriter(io.Discard)),
+		getenv: getenv,
+		sdk: githubactions.New(githubactions.WithGetenv(getenv), githubactions.WithWriter(io.Discard),
+			githubactions.WithHTTPClient(client)),
 		stdout:      stdout,
 		annotations: map[string]int{},
 	}
@@ -67,19 +75,31 @@ func (w *Workflow) Warning(message string) {
 // turn every JSON in the log into stars.
 const minMask = 5
 
+// jsonText writes what JSON cannot hold in a string.
+var jsonText = strings.NewReplacer("\r", `\r`, "\n", `\n`, "\t", `\t`, `"`, `\"`, `\`, `\\`)
+
 // Mask keeps a secret out of all that is printed later. Mask before first use:
 // the runner does not look back.
 //
 // ::add-mask::<line>
 func (w *Workflow) Mask(secret string) {
+	mask := func(text string) {
+		if text = strings.TrimSpace(text); len(text) >= minMask {
+			w.command("add-mask", nil, text)
+		}
+	}
 	for line := range strings.FieldsFuncSeq(secret, func(r rune) bool { return r == '\n' || r == '\r' }) {
-		if line = strings.TrimSpace(line); len(line) >= minMask {
-			w.command("add-mask", nil, line)
+		mask(line)
+		// The log writer leaves characters out, and would print another text.
+		for printed := range strings.SplitSeq(plain(line), "\n") {
+			if printed != line {
+				mask(printed)
+			}
 		}
 	}
 	if trimmed := strings.TrimSpace(secret); strings.ContainsAny(trimmed, "\n\r") {
 		// JSON shows a line break as two characters, and the whole on one line.
-		w.command("add-mask", nil, strings.NewReplacer("\r", `\r`, "\n", `\n`).Replace(trimmed))
+		mask(jsonText.Replace(trimmed))
 	}
 }
 

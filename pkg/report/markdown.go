@@ -2,26 +2,76 @@ package report
 
 import (
 	"fmt"
-	"html"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
-// text makes foreign text plain inside Markdown, a table cell included: no
-// markup, no HTML, no line break, no mention of a user.
+// Bounds on one piece of foreign text; a longer one is a dump of something.
+const (
+	maxText = 2000 // a sentence or a name
+	maxLine = 2000 // a line of a log
+)
+
+// text makes foreign text plain inside Markdown, also in a cell of a table and
+// at the start of a line: no markup, no HTML, no line break. A URL stays one that
+// can be clicked, as its target is what it says.
 func text(s string) string {
+	runes := []rune(line(s))
 	var b strings.Builder
-	for _, r := range strings.Join(strings.Fields(s), " ") {
+	for i, r := range runes {
 		switch {
-		case r == '<' || r == '>' || r == '&' || r == '"':
-			b.WriteString(html.EscapeString(string(r)))
-		case strings.ContainsRune("\\`*_{}[]|#~$@:", r):
-			// A colon by its number keeps an address from becoming a link, and :tada: a word.
+		case strings.ContainsRune("<>&", r):
+			b.WriteString(htmlText.Replace(string(r)))
+		case r == '_' && i > 0 && i < len(runes)-1 && wordy(runes[i-1]) && wordy(runes[i+1]):
+			b.WriteRune(r) // inside a word it means nothing
+		case strings.ContainsRune("\\`*_[]|~$@", r), opens(runes, i):
+			// By its number: a backslash would itself be markup in some of these places.
 			fmt.Fprintf(&b, "&#%d;", r)
-		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r):
-			// Bidi controls could make one text look like another.
 		default:
 			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// opens tells whether the character makes a line begin a list, a heading or a rule.
+func opens(runes []rune, i int) bool {
+	switch runes[i] {
+	case '#', '-', '+', '=':
+		return i == 0
+	case '.', ')':
+		return i > 0 && strings.Trim(string(runes[:i]), "0123456789") == ""
+	}
+	return false
+}
+
+func wordy(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+
+// prose is a sentence of this program, in which backticks mark what to type.
+func prose(s string) string {
+	parts := strings.Split(line(s), "`")
+	if len(parts)%2 == 0 {
+		return text(s) // one of them is alone
+	}
+	var b strings.Builder
+	for i, part := range parts {
+		if i%2 == 1 {
+			b.WriteString(code(part))
+			continue
+		}
+		// A space at either end parts it from the code.
+		trimmed := strings.TrimSpace(part)
+		if trimmed == "" {
+			b.WriteString(part)
+			continue
+		}
+		if strings.HasPrefix(part, " ") {
+			b.WriteByte(' ')
+		}
+		b.WriteString(text(trimmed))
+		if strings.HasSuffix(part, " ") {
+			b.WriteByte(' ')
 		}
 	}
 	return b.String()
@@ -30,17 +80,79 @@ func text(s string) string {
 // code shows foreign text in the fixed-width face. An HTML element, not
 // backticks: nothing inside can end it.
 func code(s string) string {
-	if s == "" {
+	if s = text(s); s == "" {
 		return ""
 	}
-	return "<code>" + text(s) + "</code>"
+	return "<code>" + s + "</code>"
 }
 
-// link points to a URL that was made here or checked before.
+// link points to a URL that was made here or checked before. Its label is
+// Markdown already.
 func link(label, target string) string {
-	target = strings.NewReplacer("(", "%28", ")", "%29", " ", "%20", "<", "%3C", ">", "%3E", "|", "%7C", "\n", "", "\r", "").Replace(target)
 	if !strings.HasPrefix(target, "https://") && !strings.HasPrefix(target, "http://") {
-		return text(label)
+		return label
 	}
-	return "[" + text(label) + "](" + target + ")"
+	var b strings.Builder
+	for _, c := range []byte(target) {
+		// What could end the target, the cell or the line.
+		if c <= ' ' || c >= 0x7F || strings.IndexByte("()<>|\\`\"[]*_", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return "[" + label + "](" + b.String() + ")"
+}
+
+// htmlText makes text plain where Markdown is not read, between tags.
+var htmlText = strings.NewReplacer("<", "&lt;", ">", "&gt;", "&", "&amp;")
+
+// fold hides lines behind a title. The fence is longer than any run of backticks
+// inside, so that nothing inside can end it.
+func fold(title string, lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	var body strings.Builder
+	for _, l := range lines {
+		body.WriteString(shorten(strings.TrimRight(visible(l), " \t"), maxLine))
+		body.WriteByte('\n')
+	}
+	fence := "```"
+	for strings.Contains(body.String(), fence) {
+		fence += "`"
+	}
+	return fmt.Sprintf("<details><summary>%s</summary>\n\n%stext\n%s%s\n\n</details>\n\n", htmlText.Replace(line(title)), fence, body.String(), fence)
+}
+
+// line is foreign text on one line, of bounded length.
+func line(s string) string {
+	return shorten(strings.Join(strings.Fields(visible(s)), " "), maxText)
+}
+
+// visible leaves out what is not seen, and what makes one text look like another:
+// control characters, bidi controls, zero-width characters, broken UTF-8. Line
+// breaks of all kinds become spaces.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return r
+		case r == '\n' || r == '\r' || r == '\v' || r == '\f' || r == '\u0085' || r == '\u2028' || r == '\u2029':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// shorten cuts a text to n bytes, at a character.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n -= len("…"); n > 0 && !utf8.RuneStart(s[n]); n-- {
+	}
+	return s[:n] + "…"
 }

@@ -57,16 +57,11 @@ func internalNote(r *deploy.Result) string {
 
 // appliedSoFar says whether the cluster is as it was.
 func appliedSoFar(r *deploy.Result) string {
-	changed := 0
-	for _, c := range r.Changes {
-		if c.Action != "unchanged" {
-			changed++
-		}
-	}
-	if changed == 0 {
+	n := changed(r)
+	if n == 0 {
 		return " Nothing in the cluster was changed."
 	}
-	return fmt.Sprintf(" %s changed before that.", count(changed, "object was", "objects were"))
+	return fmt.Sprintf(" %s changed before that.", count(n, "object was", "objects were"))
 }
 
 // count words a number of things.

@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -11,18 +10,53 @@ import (
 	"github.com/org/deploy-model-action/pkg/deploy"
 )
 
-// Summary is the job summary: the outcome first, then where it serves, what
-// changed, how long each part took, and on failure why.
+// Bounds on what a summary shows of each; the log has the rest.
+const (
+	maxProblems = 50
+	maxFailures = 20
+	maxLines    = 100 // of events, and of a log
+	maxShown    = 20  // rows of a table that are not folded
+	maxRows     = 500
+)
+
+// Summary is the job summary: the outcome first, then what went wrong, where
+// the model serves, what happened to each object and how long each part took.
 func Summary(r *deploy.Result, run actions.Run) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "## %s\n\n", heading(r))
-	lead(&b, r, run)
-	problems(&b, r)
-	failures(&b, r)
-	restored(&b, r)
-	changes(&b, r)
-	timeline(&b, r)
-	return b.String()
+	d := document{left: actions.MaxSummary - len(tooLong)}
+	d.add("## " + heading(r) + "\n\n")
+	d.add(verdict(r))
+	d.add(problems(r, run))
+	d.add(facts(r, run))
+	for _, f := range r.Failures[:min(maxFailures, len(r.Failures))] {
+		d.add(failure(f, r.Problems))
+	}
+	if more := len(r.Failures) - maxFailures; more > 0 {
+		d.add(fmt.Sprintf("%s did not become ready; the log says why.\n\n", count(more, "more object", "more objects")))
+	}
+	d.add(restored(r))
+	d.add(objects(r))
+	d.add(timeline(r))
+	return d.String()
+}
+
+// document is a summary that grows by whole blocks, each complete in itself, so
+// that leaving one out leaves no fence and no fold open.
+type document struct {
+	strings.Builder
+	left int
+	cut  bool
+}
+
+const tooLong = "Part of this summary is left out, since GitHub shows at most 1 MiB. The log has it.\n\n"
+
+func (d *document) add(block string) {
+	if len(block) <= d.left {
+		d.WriteString(block)
+		d.left -= len(block)
+	} else if !d.cut {
+		d.cut = true
+		d.WriteString(tooLong)
+	}
 }
 
 func heading(r *deploy.Result) string {
@@ -30,7 +64,7 @@ func heading(r *deploy.Result) string {
 	if len(r.Images) > 0 {
 		what = code(short(path.Base(r.Images[0].Reference)))
 		if more := len(r.Images) - 1; more > 0 {
-			what += fmt.Sprintf(" and %s", count(more, "more image", "more images"))
+			what += " and " + count(more, "more image", "more images")
 		}
 	}
 	switch r.Outcome {
@@ -41,165 +75,249 @@ func heading(r *deploy.Result) string {
 	case deploy.RolledBack:
 		return "↩️ Rolled back " + what
 	case deploy.Cancelled:
-		return "⏹️ Cancelled " + what
+		return "⏹️ Cancelled the deploy of " + what
 	default:
 		return "❌ Failed to deploy " + what
 	}
 }
 
+// verdict is one sentence on what a deploy that failed leaves behind.
+func verdict(r *deploy.Result) string {
+	switch r.Outcome {
+	case deploy.Deployed, deploy.Unchanged:
+		return ""
+	case deploy.RolledBack:
+		return "This deploy failed. What was there before is there again.\n\n"
+	}
+	if n := changed(r); n > 0 {
+		return fmt.Sprintf("%s changed before that, and not put back.\n\n", count(n, "object was", "objects were"))
+	}
+	return "Nothing in the cluster was changed.\n\n"
+}
+
+// changed counts the objects that are different from before.
+func changed(r *deploy.Result) int {
+	n := 0
+	for _, c := range r.Changes {
+		if c.Action != "unchanged" {
+			n++
+		}
+	}
+	return n
+}
+
 // short cuts a commit's 40 digits to the 12 that people compare.
 func short(reference string) string {
 	name, tag, ok := strings.Cut(reference, ":")
-	if !ok || len(tag) != 40 || strings.Trim(tag, "0123456789abcdef") != "" {
+	if !ok || !isCommit(tag) {
 		return reference
 	}
 	return name + ":" + tag[:12]
 }
 
-// lead is the paragraph under the heading: where it serves, from which commit
-// and run, on which cluster.
-func lead(b *strings.Builder, r *deploy.Result, run actions.Run) {
-	var parts []string
+func isCommit(s string) bool {
+	return len(s) == 40 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// problems is one box with everything that went wrong, each mistake an item.
+func problems(r *deploy.Result, run actions.Run) string {
+	if len(r.Problems) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	if r.Outcome == deploy.Cancelled {
+		b.WriteString("> [!WARNING]\n")
+	} else {
+		b.WriteString("> [!CAUTION]\n")
+	}
+	for i, p := range r.Problems {
+		if i == maxProblems {
+			fmt.Fprintf(&b, "> and %s\n>\n", count(len(r.Problems)-i, "more mistake", "more mistakes"))
+			break
+		}
+		fmt.Fprintf(&b, "> **%s**", text(p.Title))
+		if p.File != "" {
+			b.WriteString(" in " + place(p, run))
+		}
+		b.WriteString("\n>\n")
+		for l := range strings.SplitSeq(strings.TrimSpace(p.Message), "\n") {
+			b.WriteString(mistake(strings.TrimPrefix(l, where(p)+": "), r.Failures))
+		}
+		b.WriteString(">\n")
+	}
+	return strings.TrimSuffix(b.String(), ">\n") + "\n"
+}
+
+// mistake is an item for one line of a problem's message. A line that a failure
+// explains is taken apart into cause and fix.
+func mistake(l string, failures []deploy.Failure) string {
+	for _, f := range failures {
+		if f.Fix != "" && l == f.Object+": "+f.Cause+"; "+f.Fix {
+			return fmt.Sprintf("> - %s: %s\n>\n>   **What to do:** %s\n", code(f.Object), prose(f.Cause), prose(f.Fix))
+		}
+	}
+	if l = prose(l); l == "" {
+		return ""
+	}
+	return "> - " + l + "\n"
+}
+
+// where is the place that a problem is about, as compilers write it.
+func where(p deploy.Problem) string {
+	if p.Line > 0 {
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	return p.File
+}
+
+// place links to the line of the manifest at this commit.
+func place(p deploy.Problem, run actions.Run) string {
+	target := ""
+	if repo := repository(run); repo != "" && run.SHA != "" {
+		target = repo + "/blob/" + run.SHA + "/" + escapePath(p.File)
+		if p.Line > 0 {
+			target += fmt.Sprintf("#L%d", p.Line)
+		}
+	}
+	return link(code(where(p)), target)
+}
+
+// repository is the URL of the repository, "" when run by hand.
+func repository(run actions.Run) string {
+	if run.ServerURL == "" || run.Repository == "" {
+		return ""
+	}
+	return strings.TrimSuffix(run.ServerURL, "/") + "/" + run.Repository
+}
+
+// facts say where it serves, what was deployed, and from where to where.
+func facts(r *deploy.Result, run actions.Run) string {
+	var rows [][2]string
+	fact := func(name, value string) {
+		if value != "" {
+			rows = append(rows, [2]string{name, value})
+		}
+	}
 	if r.URL != "" {
-		parts = append(parts, fmt.Sprintf("**%s**%s", link(r.URL, r.URL), internalNote(r)))
+		fact(serves(r), "**"+link(text(r.URL), r.URL)+"**"+internalNote(r))
 	}
-	if r.Cluster.Name != "" {
-		parts = append(parts, "cluster "+link(r.Cluster.Name, clusterURL(r.Cluster)))
+	fact("Took", duration(r.Finished.Sub(r.Started)))
+	fact("Health check", text(r.Health))
+	for i, im := range r.Images {
+		if i == maxShown {
+			break
+		}
+		fact("Image", link(code(im.Reference), imageURL(im))+"<br>"+code(im.Digest))
 	}
-	if run.ServerURL != "" && run.Repository != "" {
-		repository := strings.TrimSuffix(run.ServerURL, "/") + "/" + run.Repository
+	if repo := repository(run); repo != "" {
 		if run.SHA != "" {
-			sha := run.SHA
-			parts = append(parts, "commit "+link(sha[:min(12, len(sha))], repository+"/commit/"+sha))
+			fact("Commit", link(code(run.SHA[:min(12, len(run.SHA))]), repo+"/commit/"+run.SHA)+by(run.Actor))
 		}
 		if run.RunID != "" {
-			parts = append(parts, "run "+link("#"+run.RunNumber, repository+"/actions/runs/"+run.RunID))
+			fact("Run", link(text(strings.TrimSpace(run.Workflow+" #"+run.RunNumber)), repo+"/actions/runs/"+run.RunID)+attempt(run.RunAttempt))
 		}
 	}
-	if len(parts) > 0 {
-		fmt.Fprintf(b, "%s\n\n", strings.Join(parts, " · "))
+	if c := r.Cluster; c.Name != "" {
+		fact("Cluster", link(code(c.Name), clusterURL(c))+" in "+text(c.Location)+endpoint(c.EndpointKind))
 	}
-	if r.Health != "" {
-		fmt.Fprintf(b, "Health check: %s\n\n", text(r.Health))
-	}
-	if len(r.Images) > 0 {
-		b.WriteString("| image | digest |\n| --- | --- |\n")
-		for _, i := range r.Images {
-			fmt.Fprintf(b, "| %s | %s |\n", code(i.Reference), code(i.Digest))
-		}
-		b.WriteString("\n")
-	}
-}
-
-func problems(b *strings.Builder, r *deploy.Result) {
-	for _, p := range r.Problems {
-		b.WriteString("> [!CAUTION]\n")
-		where := ""
-		if p.File != "" {
-			where = " " + code(fmt.Sprintf("%s:%d", p.File, p.Line))
-		}
-		fmt.Fprintf(b, "> **%s**%s\n", text(p.Title), where)
-		for line := range strings.Lines(p.Message) {
-			fmt.Fprintf(b, "> %s<br>\n", text(strings.TrimRight(line, "\r\n")))
-		}
-		b.WriteString("\n")
-	}
-}
-
-// failures folds away what only the person who repairs it wants to read.
-func failures(b *strings.Builder, r *deploy.Result) {
-	for _, f := range r.Failures {
-		fmt.Fprintf(b, "### Why %s did not become ready\n\n%s %s\n\n", code(f.Object), text(f.Cause), text(f.Fix))
-		fold(b, "Events since the deploy began", f.Events)
-		title := "Log"
-		if f.LogsOf != "" {
-			title = "Log of " + f.LogsOf
-		}
-		fold(b, title, f.Logs)
-	}
-}
-
-func fold(b *strings.Builder, title string, lines []string) {
-	if len(lines) == 0 {
-		return
-	}
-	body := strings.Join(lines, "\n")
-	fence := "```"
-	for strings.Contains(body, fence) {
-		fence += "`"
-	}
-	fmt.Fprintf(b, "<details><summary>%s (%s)</summary>\n\n%stext\n%s\n%s\n\n</details>\n\n",
-		text(title), count(len(lines), "line", "lines"), fence, body, fence)
-}
-
-func restored(b *strings.Builder, r *deploy.Result) {
-	if len(r.Restored) == 0 {
-		return
-	}
-	b.WriteString("### Rollback\n\n| object | what happened | |\n| --- | --- | --- |\n")
-	for _, x := range r.Restored {
-		fmt.Fprintf(b, "| %s | %s | %s |\n", code(x.Object), text(x.Action), text(x.Message))
-	}
-	b.WriteString("\n")
-}
-
-// maxRows keeps a summary of a thousand objects readable; what changed comes first.
-const maxRows = 100
-
-func changes(b *strings.Builder, r *deploy.Result) {
-	if len(r.Changes) == 0 {
-		return
-	}
-	b.WriteString("### What changed\n\n| kind | name | namespace | action | time |\n| --- | --- | --- | --- | --- |\n")
-	rows, left := 0, 0
-	for _, unchanged := range []bool{false, true} {
-		for _, c := range r.Changes {
-			if (c.Action == "unchanged") != unchanged {
-				continue
-			}
-			if rows++; rows > maxRows {
-				left++
-				continue
-			}
-			name := code(c.Name)
-			if u := objectURL(r.Cluster, c); u != "" {
-				name = link(c.Name, u)
-			}
-			action := text(c.Action)
-			if !unchanged {
-				action = "**" + action + "**"
-			}
-			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", text(c.Kind), name, text(c.Namespace), action, seconds(c.Took))
-		}
-	}
-	if left > 0 {
-		fmt.Fprintf(b, "\nand %s.", count(left, "more object", "more objects"))
-	}
-	b.WriteString("\n")
-}
-
-func seconds(d time.Duration) string {
-	if d <= 0 {
+	if len(rows) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.2f s", d.Seconds())
+	var b strings.Builder
+	for i, row := range rows {
+		fmt.Fprintf(&b, "| %s | %s |\n", unbroken(row[0]), row[1])
+		if i == 0 {
+			b.WriteString("| :-- | :-- |\n")
+		}
+	}
+	b.WriteString("\n")
+	return b.String()
 }
 
-func clusterURL(c deploy.Cluster) string {
-	return fmt.Sprintf("https://console.cloud.google.com/kubernetes/clusters/details/%s/%s/details?project=%s",
-		url.PathEscape(c.Location), url.PathEscape(c.Name), url.QueryEscape(c.Project))
+// serves words what a URL is worth after this outcome.
+func serves(r *deploy.Result) string {
+	switch r.Outcome {
+	case deploy.Deployed, deploy.Unchanged:
+		return "Serves at"
+	case deploy.RolledBack:
+		return "Serves again at"
+	}
+	return "Address"
 }
 
-// objectURL is the object's page in Google's console, "" for kinds without one.
-func objectURL(c deploy.Cluster, o deploy.Change) string {
-	page := map[string]string{
-		"Deployment": "deployment", "StatefulSet": "statefulset", "DaemonSet": "daemonset", "Job": "job",
-		"CronJob": "cronjob", "Pod": "pod", "Service": "service", "Ingress": "ingress",
-		"ConfigMap": "config", "Secret": "secret",
-	}[o.Kind]
-	if page == "" || c.Name == "" {
+func by(actor string) string {
+	if actor == "" {
 		return ""
 	}
-	return fmt.Sprintf("https://console.cloud.google.com/kubernetes/%s/%s/%s/%s/%s/overview?project=%s", page,
-		url.PathEscape(c.Location), url.PathEscape(c.Name), url.PathEscape(o.Namespace), url.PathEscape(o.Name), url.QueryEscape(c.Project))
+	return " by " + text(actor)
 }
+
+func attempt(n string) string {
+	if n == "" || n == "1" {
+		return ""
+	}
+	return ", attempt " + text(n)
+}
+
+func endpoint(kind string) string {
+	if kind == "" {
+		return ""
+	}
+	return ", through its " + code(kind) + " endpoint"
+}
+
+// failure is the explanation of one object. What only the person who repairs it
+// wants to read is folded away.
+func failure(f deploy.Failure, told []deploy.Problem) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### Why %s is not ready", code(f.Object))
+	if f.Reason != "" {
+		b.WriteString(": " + text(f.Reason))
+	}
+	b.WriteString("\n\n")
+	known := false
+	for _, p := range told {
+		known = known || f.Cause != "" && strings.Contains(p.Message, f.Cause)
+	}
+	if !known {
+		for _, part := range [][2]string{{"Cause", f.Cause}, {"What to do", f.Fix}} {
+			if sentence := prose(part[1]); sentence != "" {
+				fmt.Fprintf(&b, "**%s:** %s\n\n", part[0], sentence)
+			}
+		}
+	}
+	if len(f.Events) > 0 {
+		fmt.Fprintf(&b, "<details><summary>Events since the deploy began (%d)</summary>\n\n", len(f.Events))
+		for _, e := range last(f.Events) {
+			fmt.Fprintf(&b, "- %s\n", text(e))
+		}
+		b.WriteString("\n</details>\n\n")
+	}
+	title := "Log"
+	if f.LogsOf != "" {
+		title = "Log of " + f.LogsOf
+	}
+	b.WriteString(fold(fmt.Sprintf("%s (%s)", title, count(len(f.Logs), "line", "lines")), last(f.Logs)))
+	return b.String()
+}
+
+// last are the lines next to the failure.
+func last(lines []string) []string { return lines[max(0, len(lines)-maxLines):] }
+
+// duration is a time as people say it.
+func duration(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return ""
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+}
+
+// unbroken keeps words of a narrow cell on one line.
+func unbroken(s string) string { return strings.ReplaceAll(s, " ", "&nbsp;") }

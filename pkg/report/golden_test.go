@@ -1,0 +1,218 @@
+package report
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/org/deploy-model-action/pkg/actions"
+	"github.com/org/deploy-model-action/pkg/deploy"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(file, []byte(got), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got), run with -update to accept:\n%s", file, diff)
+	}
+}
+
+const (
+	testSHA      = "8e2d7a6b5c4f3e2d1c0b9a8f7e6d5c4b3a291807"
+	testDigest   = "sha256:5f0e4a9c1b7d2e8f3a6c5d4b9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f"
+	testRegistry = "europe-west6-docker.pkg.dev/my-project/models"
+	deployment   = "celestial-bodies-classifier-deployment"
+	service      = "celestial-bodies-classifier-service"
+)
+
+// start is when every deploy of the tests began.
+var start = time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
+
+// at is a time after the start, in seconds.
+func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
+
+var testRun = actions.Run{
+	Repository: "octocat/celestial-bodies", SHA: testSHA, Ref: "refs/heads/main", RunID: "16000000042", RunNumber: "42",
+	RunAttempt: "1", ServerURL: "https://github.com", Workflow: "MLOps", Job: "deploy", Actor: "octocat", EventName: "push", Workspace: ".",
+}
+
+// connected is a result as it stands when cluster and image are known.
+func connected(seconds float64) *deploy.Result {
+	name := testRegistry + "/celestial-bodies-classifier:" + testSHA
+	return &deploy.Result{
+		Namespace: "default",
+		Started:   start, Finished: at(seconds),
+		Cluster: deploy.Cluster{Project: "my-project", Location: "europe-west6-a", Name: "mlops-cluster", Endpoint: "https://34.65.10.20", EndpointKind: "public"},
+		Images: []deploy.Image{{
+			Written:   testRegistry + "/celestial-bodies-classifier:latest",
+			Reference: name, Digest: testDigest, Pinned: name + "@" + testDigest,
+		}},
+		Phases: []deploy.Phase{
+			{Name: "Manifests", Started: at(0), Finished: at(0.004)},
+			{Name: "Cluster and images", Started: at(0.004), Finished: at(0.61)},
+		},
+	}
+}
+
+// applied adds the outcome for both objects.
+func applied(r *deploy.Result, first, second string) {
+	r.Phases = append(r.Phases, deploy.Phase{Name: "Apply", Started: at(0.61), Finished: at(0.92)})
+	r.Changes = []deploy.Change{
+		{Kind: "Service", Namespace: "default", Name: service, Action: second, Line: "service/" + service + " " + second, File: "kubernetes/service.yaml", FileLine: 1, Started: at(0.7), Took: 84 * time.Millisecond},
+		{Kind: "Deployment", Namespace: "default", Name: deployment, Action: first, Line: "deployment.apps/" + deployment + " " + first, File: "kubernetes/deployment.yaml", FileLine: 1, Started: at(0.8), Took: 112 * time.Millisecond},
+	}
+}
+
+// rolledOut adds the wait for both.
+func rolledOut(r *deploy.Result, seconds float64, ready bool, message string) {
+	r.Phases = append(r.Phases, deploy.Phase{Name: "Rollout", Started: at(0.92), Finished: at(seconds), Failed: !ready})
+	r.Rollouts = []deploy.Rollout{
+		{Object: "Service " + service, Ready: true, Message: "address 34.65.72.12", Started: at(0.92), Finished: at(min(seconds, 3.4))},
+		{Object: "Deployment " + deployment, Ready: ready, Message: message, Started: at(0.92), Finished: at(seconds)},
+	}
+	r.URL, r.Host = "http://34.65.72.12", "34.65.72.12"
+}
+
+func deployed() *deploy.Result {
+	r := connected(38.9)
+	applied(r, "created", "created")
+	rolledOut(r, 37.2, true, "3 of 3 updated, 3 ready, 3 available")
+	r.Phases = append(r.Phases, deploy.Phase{Name: "Health check", Started: at(37.2), Finished: at(38.9)})
+	r.Outcome, r.ExitCode = deploy.Deployed, deploy.ExitOK
+	r.Health = "GET http://34.65.72.12/readyz: 200 OK"
+	return r
+}
+
+func unchanged() *deploy.Result {
+	r := connected(1.1)
+	applied(r, "unchanged", "unchanged")
+	rolledOut(r, 1.1, true, "3 of 3 updated, 3 ready, 3 available")
+	r.Outcome, r.ExitCode = deploy.Unchanged, deploy.ExitOK
+	return r
+}
+
+const crash = `container "celestial-bodies-classifier" crashed with exit code 1, restarted 3 times: ModuleNotFoundError: No module named 'keras'`
+
+// crashed is a rollout whose new pods do not start.
+func crashed() *deploy.Result {
+	r := connected(74.3)
+	applied(r, "configured", "unchanged")
+	rolledOut(r, 74.3, false, "1 of 3 updated, 3 ready, 3 available")
+	r.Outcome, r.ExitCode = deploy.Failed, deploy.ExitRefused
+	fix := "read its log; the last version serves on until it starts"
+	r.Failures = []deploy.Failure{{
+		Object: "Deployment default/" + deployment, Reason: "CrashLoopBackOff", Cause: crash, Fix: fix,
+		Events: []string{
+			"Pod " + deployment + "-6d5f7c9b8-x2x4q BackOff: Back-off restarting failed container celestial-bodies-classifier in pod " + deployment + "-6d5f7c9b8-x2x4q_default(1f0c…) (6 times)",
+			"Pod " + deployment + "-6d5f7c9b8-x2x4q Unhealthy: Readiness probe failed: Get \"http://10.4.1.17:3000/readyz\": dial tcp 10.4.1.17:3000: connect: connection refused (4 times)",
+		},
+		Logs: []string{
+			"2026-03-14T09:27:51+0000 [INFO] [cli] Environ for worker 0: set CPU thread count to 2",
+			"2026-03-14T09:27:53+0000 [ERROR] [runner:celestial_bodies_classifier:1] Traceback (most recent call last):",
+			`  File "/usr/local/lib/python3.13/site-packages/starlette/routing.py", line 732, in lifespan`,
+			"    async with self.lifespan_context(app) as maybe_state:",
+			`  File "/home/bentoml/bento/src/serve.py", line 12, in <module>`,
+			"    import keras",
+			"ModuleNotFoundError: No module named 'keras'",
+			"",
+			"2026-03-14T09:27:53+0000 [ERROR] [runner:celestial_bodies_classifier:1] Application startup failed. Exiting.",
+		},
+		LogsOf: `pod "` + deployment + `-6d5f7c9b8-x2x4q", container "celestial-bodies-classifier", run before the last restart`,
+	}}
+	r.Problems = []deploy.Problem{{Title: "Rollout failed", Message: "Deployment default/" + deployment + ": " + crash + "; " + fix}}
+	return r
+}
+
+func rolledBack() *deploy.Result {
+	r := crashed()
+	r.Outcome = deploy.RolledBack
+	r.Finished = at(81.6)
+	r.Phases = append(r.Phases, deploy.Phase{Name: "Rollback", Started: at(74.3), Finished: at(81.6)})
+	r.Restored = []deploy.Restored{{Object: "Deployment " + deployment, Action: "restored", Message: `left to others: spec.replicas 4 (held by "kube-controller-manager")`}}
+	return r
+}
+
+// notRolledBack is a rollback that did not work either.
+func notRolledBack() *deploy.Result {
+	r := rolledBack()
+	r.Outcome = deploy.Failed
+	r.Phases[len(r.Phases)-1].Failed = true
+	r.Restored[0] = deploy.Restored{Object: "Deployment " + deployment, Action: "not restored", Message: "a newer run has deployed it since; it is left as it is"}
+	r.Restored = append(r.Restored, deploy.Restored{Object: "ConfigMap settings", Action: "left", Message: "created by this deploy; left for inspection"})
+	r.Problems[0].Message += "\nrestore Deployment default/" + deployment + ": a newer run has deployed it since; it is left as it is"
+	return r
+}
+
+func cancelled() *deploy.Result {
+	r := connected(0.9)
+	applied(r, "configured", "configured")
+	r.Changes = r.Changes[:1]
+	r.Phases[2].Failed = true
+	r.Outcome, r.ExitCode = deploy.Cancelled, deploy.ExitCancelled
+	r.Problems = []deploy.Problem{{Title: "Deploy failed", Message: "stopped: 1 of 2 objects were applied: context canceled"}}
+	return r
+}
+
+func mistaken() *deploy.Result {
+	return &deploy.Result{
+		Outcome: deploy.Failed, ExitCode: deploy.ExitInput, Namespace: "default", Started: start, Finished: at(0.012),
+		Phases: []deploy.Phase{{Name: "Manifests", Started: at(0), Finished: at(0.012), Failed: true}},
+		Problems: []deploy.Problem{
+			{Title: "Wrong input", Message: strings.Join([]string{
+				`input timeout "10": not a duration; use a number with a unit, e.g. 90s or 10m`,
+				"input cluster_name: required; give the cluster's name, as `gcloud container clusters list` shows it",
+				`inputs zone "europe-west6-a" and location "europe-west6": two names for one thing with two values; give one of them`,
+			}, "\n")},
+			{Title: "Manifest", Message: "kubernetes/deployment.yaml:12: key \"replica\": did not find expected ':'; correct the line", File: "kubernetes/deployment.yaml", Line: 12},
+			{Title: "Manifest", Message: "kubernetes/old: is empty; add an object, or remove the file", File: "kubernetes/old"},
+		},
+	}
+}
+
+// thousand is a deploy of 1,000 objects, of which 250 were changed.
+func thousand() *deploy.Result {
+	r := connected(9.4)
+	r.Outcome = deploy.Deployed
+	r.Phases = append(r.Phases, deploy.Phase{Name: "Apply", Started: at(0.61), Finished: at(9)}, deploy.Phase{Name: "Rollout", Started: at(9), Finished: at(9.4)})
+	for i := range 1000 {
+		c := deploy.Change{Kind: "ConfigMap", Namespace: "models", Name: fmt.Sprintf("settings-%d", i), Action: "unchanged", Took: 12 * time.Millisecond}
+		if i%4 == 3 {
+			c.Action = "configured"
+		}
+		if i%100 == 3 {
+			c.Kind = "Deployment"
+			r.Rollouts = append(r.Rollouts, deploy.Rollout{Object: "Deployment " + c.Name, Ready: true, Message: "1 of 1 updated, 1 ready, 1 available", Started: at(9), Finished: at(9 + float64(i)/2500)})
+		}
+		r.Changes = append(r.Changes, c)
+	}
+	return r
+}
+
+func TestSummary(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]*deploy.Result{
+		"deployed": deployed(), "unchanged": unchanged(), "crashed": crashed(), "rolled-back": rolledBack(),
+		"not-rolled-back": notRolledBack(), "cancelled": cancelled(), "mistaken": mistaken(), "thousand": thousand(),
+	} {
+		golden(t, name+".md", Summary(r, testRun))
+	}
+	golden(t, "by-hand.md", Summary(deployed(), actions.Run{Workspace: "."}))
+}
