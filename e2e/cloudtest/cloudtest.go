@@ -11,9 +11,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,11 +32,33 @@ var (
 	binary string
 	failed error
 	folder string
+
+	mu   sync.Mutex
+	slow []string // what took longer than notable
 )
 
-// Main runs the tests and stops the cloud: func TestMain(m *testing.M) { cloudtest.Main(m) }.
+// notable is how long something may take without being named at the end.
+const notable = 10 * time.Second
+
+// took notes how long something took.
+func took(name string, since time.Time) {
+	d := time.Since(since)
+	if d < notable {
+		return
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	slow = append(slow, fmt.Sprintf("%6.1fs  %s", d.Seconds(), name))
+}
+
+// Main runs the tests, stops the cloud and names what was slow:
+// func TestMain(m *testing.M) { cloudtest.Main(m) }.
 func Main(m *testing.M) {
 	code := m.Run()
+	slices.SortFunc(slow, func(a, b string) int { return strings.Compare(b, a) })
+	for _, line := range slow {
+		fmt.Fprintln(os.Stderr, line)
+	}
 	if cloud != nil {
 		cloud.Close()
 	}
@@ -48,6 +72,7 @@ func Main(m *testing.M) {
 func Cloud(t *testing.T) *localcloud.Cloud {
 	t.Helper()
 	once.Do(func() {
+		defer took("start of the local cloud", time.Now())
 		if folder, failed = os.MkdirTemp("", "cloudtest"); failed != nil {
 			return
 		}
@@ -107,7 +132,9 @@ func New(t *testing.T) *Test {
 		t.Fatal(err)
 	}
 	x := &Test{T: t, Cloud: c, Kube: kube, Namespace: ns.Name, Client: ns.Name, Workspace: t.TempDir()}
+	start := time.Now()
 	t.Cleanup(func() {
+		took(t.Name(), start)
 		_ = kube.CoreV1().Namespaces().Delete(context.Background(), ns.Name, metav1.DeleteOptions{})
 	})
 	return x
@@ -154,13 +181,9 @@ func (x *Test) Push(tag string, labels map[string]string) string {
 // Step is a step that deploys the workspace at the commit. with replaces or adds inputs.
 func (x *Test) Step(sha string, with map[string]string) runner.Step {
 	x.Helper()
-	key, err := os.ReadFile(x.Cloud.CredentialsFile)
-	if err != nil {
-		x.Fatal(err)
-	}
 	inputs := map[string]string{
 		"cluster_name": localcloud.Cluster, "zone": localcloud.Location, "registry_host": localcloud.RegistryHost,
-		"namespace": x.Namespace, "credentials_json": string(key),
+		"namespace": x.Namespace, "credentials_json": string(x.key()),
 	}
 	maps.Copy(inputs, with)
 	return runner.Step{

@@ -1,6 +1,7 @@
 package google
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -12,10 +13,12 @@ import (
 type Cluster struct {
 	Name, Location  string
 	Status          string // RUNNING, PROVISIONING, RECONCILING, STOPPING, ERROR
+	StatusMessage   string // why, for ERROR
 	Endpoint        string // public IP address; "" if there is none
-	PrivateEndpoint string
+	PrivateEndpoint string // IP address in the cluster's network; "" if there is none
 	DNSEndpoint     string // NAME.LOCATION.gke.goog; "" if there is none
 	AllowExternal   bool   // whether the DNS endpoint answers from outside
+	Authorized      bool   // whether the public endpoint answers authorised networks only
 	CA              []byte // PEM
 	Autopilot       bool
 }
@@ -35,9 +38,7 @@ func (c *Cloud) Container() http.Handler {
 	mux.HandleFunc("GET /v1/projects/{project}/zones/{location}/clusters", c.listClusters)
 	mux.HandleFunc("GET /v1/projects/{project}/locations/{location}/clusters/{cluster}", c.getCluster)
 	mux.HandleFunc("GET /v1/projects/{project}/zones/{location}/clusters/{cluster}", c.getCluster)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		apiError(w, http.StatusNotFound, "NOT_FOUND", "Method not found.")
-	})
+	mux.HandleFunc("/", notFound)
 	return c.authenticated(mux)
 }
 
@@ -57,16 +58,16 @@ func (c *Cloud) authenticated(next http.Handler) http.Handler {
 func (c *Cloud) caller(r *http.Request) string {
 	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	t, _ := c.Lookup(token)
-	return t.Email
+	return t.Principal
 }
 
-// allowed checks the project and the role, and answers if it is not allowed.
+// allowed checks the project and the permission, and answers if it is not allowed.
 func (c *Cloud) allowed(w http.ResponseWriter, r *http.Request, permission, resource string) bool {
-	if project := r.PathValue("project"); project != c.Project {
+	if project := r.PathValue("project"); project != c.Project && project != c.Number {
 		apiError(w, http.StatusForbidden, "PERMISSION_DENIED", fmt.Sprintf("Permission denied on resource project %s (or it may not exist).", project))
 		return false
 	}
-	if !c.HasRole(c.caller(r), RoleDeveloper, "roles/container.clusterViewer", "roles/container.viewer", "roles/container.admin", "roles/owner", "roles/editor") {
+	if !c.HasPermission(c.caller(r), permission) {
 		apiError(w, http.StatusForbidden, "PERMISSION_DENIED", fmt.Sprintf("Required %q permission(s) for %q.", permission, resource))
 		return false
 	}
@@ -74,7 +75,7 @@ func (c *Cloud) allowed(w http.ResponseWriter, r *http.Request, permission, reso
 }
 
 func (c *Cloud) listClusters(w http.ResponseWriter, r *http.Request) {
-	if !c.allowed(w, r, "container.clusters.list", "projects/"+c.Project) {
+	if !c.allowed(w, r, permissionListClusters, "projects/"+c.Project) {
 		return
 	}
 	c.mu.Lock()
@@ -90,7 +91,7 @@ func (c *Cloud) listClusters(w http.ResponseWriter, r *http.Request) {
 
 func (c *Cloud) getCluster(w http.ResponseWriter, r *http.Request) {
 	name := fmt.Sprintf("projects/%s/locations/%s/clusters/%s", r.PathValue("project"), r.PathValue("location"), r.PathValue("cluster"))
-	if !c.allowed(w, r, "container.clusters.get", name) {
+	if !c.allowed(w, r, permissionGetCluster, name) {
 		return
 	}
 	c.mu.Lock()
@@ -115,7 +116,7 @@ func (c *Cloud) describe(x Cluster) map[string]any {
 		"name": x.Name, "location": x.Location, "zone": x.Location, "status": x.Status,
 		"selfLink":             fmt.Sprintf("https://container.googleapis.com/v1/projects/%s/%s/%s/clusters/%s", c.Project, kind, x.Location, x.Name),
 		"id":                   fmt.Sprintf("%064x", []byte(x.Location+"/"+x.Name)),
-		"endpoint":             x.Endpoint,
+		"endpoint":             cmp.Or(x.Endpoint, x.PrivateEndpoint, x.DNSEndpoint),
 		"masterAuth":           map[string]any{"clusterCaCertificate": base64.StdEncoding.EncodeToString(x.CA)},
 		"currentMasterVersion": "1.36.3-gke.1000000", "currentNodeVersion": "1.36.3-gke.1000000", "initialClusterVersion": "1.36.3-gke.1000000",
 		"currentNodeCount": 2, "network": "default", "subnetwork": "default", "locations": []string{x.Location},
@@ -124,34 +125,39 @@ func (c *Cloud) describe(x Cluster) map[string]any {
 		"createTime":     "2026-01-12T08:00:00+00:00",
 		"releaseChannel": map[string]any{"channel": "REGULAR"},
 		"autopilot":      map[string]any{"enabled": x.Autopilot},
-		"controlPlaneEndpointsConfig": map[string]any{
-			"dnsEndpointConfig": map[string]any{"endpoint": x.DNSEndpoint, "allowExternalTraffic": x.AllowExternal},
-			"ipEndpointsConfig": map[string]any{
-				"enabled": x.Endpoint != "", "enablePublicEndpoint": x.Endpoint != "",
-				"publicEndpoint": x.Endpoint, "privateEndpoint": x.PrivateEndpoint,
-			},
-		},
-		"privateClusterConfig": map[string]any{"privateEndpoint": x.PrivateEndpoint, "publicEndpoint": x.Endpoint},
+	}
+	networks := map[string]any{"enabled": x.Authorized}
+	if x.Authorized {
+		networks["cidrBlocks"] = []map[string]string{{"displayName": "office", "cidrBlock": "198.51.100.0/24"}}
+		d["masterAuthorizedNetworksConfig"] = networks
+	}
+	addresses := map[string]any{"enabled": x.Endpoint != "" || x.PrivateEndpoint != "", "enablePublicEndpoint": x.Endpoint != "", "authorizedNetworksConfig": networks}
+	private := map[string]any{}
+	if x.Endpoint == "" && x.PrivateEndpoint != "" {
+		private["enablePrivateEndpoint"] = true
+	}
+	// Google leaves empty fields away.
+	for name, value := range map[string]string{"publicEndpoint": x.Endpoint, "privateEndpoint": x.PrivateEndpoint} {
+		if value != "" {
+			addresses[name], private[name] = value, value
+		}
+	}
+	endpoints := map[string]any{"ipEndpointsConfig": addresses}
+	if x.DNSEndpoint != "" {
+		endpoints["dnsEndpointConfig"] = map[string]any{"endpoint": x.DNSEndpoint, "allowExternalTraffic": x.AllowExternal}
+	}
+	d["controlPlaneEndpointsConfig"], d["privateClusterConfig"] = endpoints, private
+	if x.StatusMessage != "" {
+		d["statusMessage"] = x.StatusMessage
+		d["conditions"] = []map[string]string{{"code": "GCE_STOCKOUT", "canonicalCode": "RESOURCE_EXHAUSTED", "message": x.StatusMessage}}
+	}
+	for _, m := range c.members {
+		if m.Cluster == x.Name && m.ClusterLocation == x.Location {
+			d["fleet"] = map[string]any{
+				"project": c.Project, "preRegistered": true,
+				"membership": fmt.Sprintf("//gkehub.googleapis.com/projects/%s/locations/%s/memberships/%s", c.Number, m.Location, m.Name),
+			}
+		}
 	}
 	return d
-}
-
-// apiError is the error body of Google's JSON APIs.
-func apiError(w http.ResponseWriter, status int, code, message string) {
-	writeJSON(w, status, map[string]any{"error": map[string]any{
-		"code": status, "message": message, "status": code,
-		"errors": []map[string]string{{"message": message, "domain": "global", "reason": reason(status)}},
-	}})
-}
-
-func reason(status int) string {
-	switch status {
-	case http.StatusNotFound:
-		return "notFound"
-	case http.StatusForbidden:
-		return "forbidden"
-	case http.StatusUnauthorized:
-		return "unauthorized"
-	}
-	return "badRequest"
 }

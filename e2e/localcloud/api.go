@@ -12,8 +12,9 @@ import (
 )
 
 // apiServer passes requests on to the real API server, with the client's token
-// and without buffering: a watch is an answer that does not end.
-func apiServer(c *controlplane.ControlPlane) (http.Handler, error) {
+// and without buffering: a watch is an answer that does not end. With a
+// certificate, the requests are its owner's.
+func apiServer(c *controlplane.ControlPlane, certificates ...tls.Certificate) (http.Handler, error) {
 	target, err := url.Parse(c.URL)
 	if err != nil {
 		return nil, err
@@ -26,7 +27,7 @@ func apiServer(c *controlplane.ControlPlane) (http.Handler, error) {
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		FlushInterval: -1,
 		Transport: &http.Transport{
-			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			TLSClientConfig:     &tls.Config{RootCAs: roots, Certificates: certificates, MinVersion: tls.VersionTLS12},
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 100,
 		},

@@ -15,6 +15,7 @@ const systemRoots = "/etc/ssl/certs/ca-certificates.crt"
 // Info is localcloud.json: all that a client needs to know.
 type Info struct {
 	ProjectID       string `json:"project_id"`
+	ProjectNumber   string `json:"project_number"`
 	Location        string `json:"location"`
 	ClusterName     string `json:"cluster_name"`
 	RegistryHost    string `json:"registry_host"`
@@ -29,7 +30,7 @@ type Info struct {
 // Info describes the cloud.
 func (c *Cloud) Info() Info {
 	return Info{
-		ProjectID: Project, Location: Location, ClusterName: Cluster, RegistryHost: RegistryHost,
+		ProjectID: Project, ProjectNumber: ProjectNumber, Location: Location, ClusterName: Cluster, RegistryHost: RegistryHost,
 		ProxyURL: c.Proxy.URL, CAFile: c.CAFile, CredentialsFile: c.CredentialsFile,
 		Kubeconfig: c.Kubeconfig, RequestsFile: c.RequestsFile, ServiceAccount: c.ServiceAccount,
 	}

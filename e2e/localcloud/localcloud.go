@@ -15,9 +15,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/org/deploy-model-action/e2e/controlplane"
+	"github.com/org/deploy-model-action/e2e/github"
 	"github.com/org/deploy-model-action/e2e/google"
 	"github.com/org/deploy-model-action/e2e/node"
 	"github.com/org/deploy-model-action/e2e/proxy"
@@ -27,11 +29,12 @@ import (
 // What the local cloud is called. The addresses are of the networks that RFC
 // 5737 keeps for documentation: a request that misses the proxy reaches nobody.
 const (
-	Project      = "local-project"
-	Location     = "europe-west6-a"
-	Cluster      = "mlops-cluster"
-	Registry     = "europe-west6-docker.pkg.dev"
-	RegistryHost = Registry + "/" + Project + "/models"
+	Project       = "local-project"
+	ProjectNumber = "123456789012"
+	Location      = "europe-west6-a"
+	Cluster       = "mlops-cluster"
+	Registry      = "europe-west6-docker.pkg.dev"
+	RegistryHost  = Registry + "/" + Project + "/models"
 
 	publicEndpoint  = "192.0.2.10"
 	privateEndpoint = "10.172.0.2"
@@ -50,6 +53,8 @@ type Options struct {
 	LBDelay time.Duration
 	// NoNodes leaves the cluster without simulated nodes.
 	NoNodes bool
+	// Dial connects to nodes and pods that are not simulated. Default, nobody does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Log is told what takes long. Default, nobody.
 	Log io.Writer
 }
@@ -59,7 +64,9 @@ type Cloud struct {
 	Options
 	Proxy        *proxy.Proxy
 	Google       *google.Cloud
+	GitHub       *github.GitHub
 	Registry     *registry.Registry
+	Foreign      map[string]*registry.Foreign // by host
 	ControlPlane *controlplane.ControlPlane
 	Nodes        *node.Nodes
 
@@ -70,7 +77,11 @@ type Cloud struct {
 	roles   *roles
 	state   string
 	ca      *controlplane.CA
+	api     http.Handler
 	stop    context.CancelFunc
+
+	mu       sync.Mutex
+	admitted map[string]bool // clients inside the clusters' network
 }
 
 // Start builds what has to be built and returns when everything answers.
@@ -112,17 +123,20 @@ func Start(ctx context.Context, o Options) (*Cloud, error) {
 }
 
 func (c *Cloud) start(ctx, running context.Context, binary string) error {
-	c.Google = google.New(Project)
+	c.Google = google.New(Project, ProjectNumber)
 	c.Google.Lifetime = c.TokenLifetime
 	c.reviews = httptest.NewServer(c.Google.TokenReview())
 	var err error
 	c.ControlPlane, err = controlplane.Start(ctx, binary, controlplane.Options{
 		Dir: c.state, TokenReviewURL: c.reviews.URL, Hosts: []string{publicEndpoint, privateEndpoint},
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if c.Nodes == nil {
-				return nil, fmt.Errorf("dial %s: no nodes", address)
+			switch {
+			case c.Nodes != nil:
+				return c.Nodes.Dial(ctx, network, address)
+			case c.Dial != nil:
+				return c.Dial(ctx, network, address)
 			}
-			return c.Nodes.Dial(ctx, network, address)
+			return nil, fmt.Errorf("dial %s: no nodes", address)
 		},
 	})
 	if err != nil {
@@ -132,7 +146,9 @@ func (c *Cloud) start(ctx, running context.Context, binary string) error {
 		return err
 	}
 	c.Google.OnRoles = c.roles.set
-	c.Registry = registry.New(Registry, c.Google)
+	if err := c.startServices(); err != nil {
+		return err
+	}
 	if !c.NoNodes {
 		c.Nodes, err = node.Start(running, c.ControlPlane.Config, node.Options{Images: c.pull, LBDelay: c.LBDelay})
 		if err != nil {
@@ -142,7 +158,9 @@ func (c *Cloud) start(ctx, running context.Context, binary string) error {
 	if err := c.startProxy(); err != nil {
 		return err
 	}
-	c.addClusters()
+	if err := c.addClusters(); err != nil {
+		return err
+	}
 	email, key, err := c.Google.CreateServiceAccount("google-service-account", google.RoleDeveloper, google.RoleWriter)
 	if err != nil {
 		return err
@@ -159,23 +177,17 @@ func (c *Cloud) startProxy() error {
 	if c.ca, err = controlplane.NewCA("Local Cloud"); err != nil {
 		return err
 	}
-	api, err := apiServer(c.ControlPlane)
+	if c.api, err = apiServer(c.ControlPlane); err != nil {
+		return err
+	}
+	hosts, err := c.hosts()
 	if err != nil {
 		return err
 	}
-	for name, handler := range map[string]http.Handler{
-		"oauth2.googleapis.com":    c.Google.OAuth(),
-		"container.googleapis.com": c.Google.Container(),
-		Registry:                   c.Registry,
-		dnsEndpoint:                api,
-	} {
+	for name, handler := range hosts {
 		if err := c.Proxy.Handle(name, c.ca, handler); err != nil {
 			return err
 		}
-	}
-	// The cluster's address shows a certificate of the cluster's own authority.
-	if err := c.Proxy.Handle(publicEndpoint, c.ControlPlane.CA, api); err != nil {
-		return err
 	}
 	c.Proxy.HandlePlain(c.loadBalancer)
 	c.Proxy.HandleControl("/service-accounts", c.serviceAccounts())
@@ -188,25 +200,6 @@ func (c *Cloud) loadBalancer(host string) http.Handler {
 		return nil
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.Nodes.ServeLoadBalancer(w, r, host) })
-}
-
-func (c *Cloud) addClusters() {
-	ca := c.ControlPlane.CA.PEM
-	main := google.Cluster{
-		Name: Cluster, Location: Location, Status: "RUNNING", CA: ca,
-		Endpoint: publicEndpoint, PrivateEndpoint: privateEndpoint, DNSEndpoint: dnsEndpoint,
-	}
-	c.Google.AddCluster(main)
-	for _, other := range []google.Cluster{
-		{Name: "staging-cluster", Location: Location, Status: "RUNNING"},
-		{Name: "training", Location: "us-central1", Status: "RUNNING"},
-		{Name: "leaving-cluster", Location: Location, Status: "STOPPING"},
-		{Name: "coming-cluster", Location: Location, Status: "PROVISIONING"},
-		{Name: "broken-cluster", Location: Location, Status: "ERROR"},
-	} {
-		other.CA, other.Endpoint = ca, "192.0.2.99"
-		c.Google.AddCluster(other)
-	}
 }
 
 // Close stops everything and removes what is not in Dir.

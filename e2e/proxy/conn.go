@@ -6,13 +6,17 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"sync"
 )
 
 // peer says who asks which host.
 type peer struct{ host, client string }
 
-type peerKey struct{}
+type (
+	peerKey struct{}
+	connKey struct{}
+)
 
 // peerConn remembers its peer below the TLS connection.
 type peerConn struct {
@@ -23,15 +27,26 @@ type peerConn struct {
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	if t, ok := c.(*tls.Conn); ok {
 		if p, ok := t.NetConn().(*peerConn); ok {
-			return context.WithValue(ctx, peerKey{}, p.peer)
+			ctx = context.WithValue(ctx, peerKey{}, p.peer)
+			c = p.Conn
 		}
 	}
-	return ctx
+	return context.WithValue(ctx, connKey{}, c)
 }
 
 func peerOf(ctx context.Context) peer {
 	p, _ := ctx.Value(peerKey{}).(peer)
 	return p
+}
+
+// reset breaks the request's connection, as a firewall or a node that goes away
+// does: over HTTP/2 everything else that is under way on it breaks too.
+func reset(r *http.Request) {
+	if c, ok := r.Context().Value(connKey{}).(*net.TCPConn); ok {
+		_ = c.SetLinger(0) // RST, not FIN
+		_ = c.Close()
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // pipe is a listener of connections that were accepted elsewhere.

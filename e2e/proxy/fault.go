@@ -25,8 +25,8 @@ type Fault struct {
 	Status      int    `json:"status,omitempty"`       // answered instead of asking the host
 	Body        string `json:"body,omitempty"`         // of that answer
 	RetryAfter  int    `json:"retry_after,omitempty"`  // seconds, in that answer
-	ResetBefore bool   `json:"reset_before,omitempty"` // the connection breaks and the host was not asked
-	ResetAfter  bool   `json:"reset_after,omitempty"`  // the connection breaks after the host has done it
+	ResetBefore bool   `json:"reset_before,omitempty"` // the connection breaks, with all that is on it, and the host was not asked
+	ResetAfter  bool   `json:"reset_after,omitempty"`  // the connection breaks in the same way, after the host has done it
 	CutAfterMS  int    `json:"cut_after_ms,omitempty"` // the answer ends in the middle: a cut watch
 }
 
@@ -57,7 +57,9 @@ func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodPost:
 		var fault Fault
-		if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&fault); err != nil {
+		decoder := json.NewDecoder(io.LimitReader(r.Body, 1<<20))
+		decoder.DisallowUnknownFields() // a fault that is misspelt would match everything and do nothing
+		if err := decoder.Decode(&fault); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
@@ -104,10 +106,10 @@ func (f *Faults) play(w http.ResponseWriter, r *http.Request, from peer, handler
 	}
 	switch {
 	case fault.ResetBefore:
-		panic(http.ErrAbortHandler)
+		reset(r)
 	case fault.ResetAfter:
 		handler.ServeHTTP(httptest.NewRecorder(), r)
-		panic(http.ErrAbortHandler)
+		reset(r)
 	case fault.Status != 0:
 		if fault.RetryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(fault.RetryAfter))
@@ -118,22 +120,5 @@ func (f *Faults) play(w http.ResponseWriter, r *http.Request, from peer, handler
 		cut(w, r, handler, time.Duration(fault.CutAfterMS)*time.Millisecond)
 	default:
 		handler.ServeHTTP(w, r)
-	}
-}
-
-// cut breaks the answer off after a while, whether or not it was complete.
-func cut(w http.ResponseWriter, r *http.Request, handler http.Handler, after time.Duration) {
-	done := make(chan any, 1)
-	go func() {
-		defer func() { done <- recover() }()
-		handler.ServeHTTP(w, r)
-	}()
-	select {
-	case failure := <-done:
-		if failure != nil {
-			panic(failure)
-		}
-	case <-time.After(after):
-		panic(http.ErrAbortHandler)
 	}
 }

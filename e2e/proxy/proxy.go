@@ -31,6 +31,7 @@ type Proxy struct {
 
 	mu      sync.Mutex
 	hosts   map[string]host
+	fences  map[string]func(client string) bool
 	plain   func(host string) http.Handler
 	control *http.ServeMux
 }
@@ -57,7 +58,7 @@ func Start(listen, requestsFile string) (*Proxy, error) {
 		inner: newPipe(listener.Addr()), hosts: map[string]host{}, control: http.NewServeMux(),
 	}
 	p.control.Handle("/faults", p.Faults)
-	outer := http.Server{Handler: http.HandlerFunc(p.serveOuter), ReadHeaderTimeout: time.Minute, ErrorLog: quiet()}
+	outer := http.Server{Handler: http.HandlerFunc(p.serveOuter), ReadHeaderTimeout: time.Minute, ErrorLog: quiet(), ConnContext: withPeer}
 	inner := http.Server{
 		Handler: http.HandlerFunc(p.serveInner), ReadHeaderTimeout: time.Minute, ErrorLog: quiet(), ConnContext: withPeer,
 		TLSConfig: &tls.Config{NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12},
@@ -118,6 +119,9 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 	client := clientOf(r)
 	if !ok || port != "443" {
 		p.refuse(w, r, client, r.Host)
+		return
+	}
+	if p.fenced(w, r, name, client) {
 		return
 	}
 	conn, _, err := http.NewResponseController(w).Hijack()

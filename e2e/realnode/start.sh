@@ -1,9 +1,9 @@
 #!/bin/sh
 # Runs inside the node's container: makes its own cgroups writable, then runs
-# containerd and the kubelet until one of them ends. NODE_NAME, NODE_IP and
-# POD_CIDR come from the environment; /node holds what the test made: the
-# kubelet, its kubeconfig, certificates and the pause image.
+# containerd and the kubelet until one of them ends. NODE_NAME, POD_CIDR and
+# HTTPS_PROXY come from the environment; /node holds what the test made.
 set -eu
+exec >/node/start.log 2>&1
 
 # A private cgroup namespace is mounted read-only; mounted again it is writable,
 # and all that the kubelet makes stays below the container's own cgroup.
@@ -14,6 +14,7 @@ if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
   sed 's/ / +/g; s/^/+/' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cgroup.subtree_control
 else
   for dir in /sys/fs/cgroup/*; do
+    mountpoint -q "$dir" || continue
     name=$(basename "$dir")
     case "$name" in
       systemd) options=none,name=systemd ;;
@@ -25,18 +26,41 @@ else
 fi
 mount --make-rshared /
 
-mkdir -p /etc/containerd /etc/cni/net.d /opt/cni
-ln -sfn /usr/lib/cni /opt/cni/bin
+# The kubelet sets these for the whole machine. It is given files to write to
+# instead, so that there is nothing to restore.
+for name in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
+  mkdir -p "/run/sysctl/$(dirname "$name")"
+  cat "/proc/sys/$name" >"/run/sysctl/$name"
+  mount --bind "/run/sysctl/$name" "/proc/sys/$name"
+done
+
+# The host reaches pods at the node: their addresses are of the node's own network.
+echo 1 >/proc/sys/net/ipv4/ip_forward
+echo 1 >/proc/sys/net/ipv4/conf/eth0/proxy_arp
+echo 0 >/proc/sys/net/ipv4/neigh/eth0/proxy_delay
+node_ip=$(hostname -i)
+
+mkdir -p /etc/containerd /etc/cni/net.d
 cat >/etc/cni/net.d/10-pods.conflist <<E
 {"cniVersion":"0.4.0","name":"pods","plugins":[
  {"type":"ptp","ipMasq":true,"ipam":{"type":"host-local","subnet":"$POD_CIDR","routes":[{"dst":"0.0.0.0/0"}]}},
  {"type":"portmap","capabilities":{"portMappings":true}}]}
 E
-cp /node/containerd.toml /etc/containerd/config.toml
 
-containerd >/node/containerd.log 2>&1 &
-until ctr version >/dev/null 2>&1; do sleep 0.1; done
+SSL_CERT_FILE=/node/roots.crt containerd --config /node/containerd.toml >/node/containerd.log 2>&1 &
+containerd=$!
+unset HTTPS_PROXY
+until ctr version >/dev/null 2>&1; do
+  kill -0 $containerd
+  sleep 0.1
+done
 ctr -n k8s.io images import /node/pause.tar >/dev/null
 
-exec /node/kubelet --kubeconfig=/node/kubelet.kubeconfig --config=/node/kubelet.yaml \
-  --hostname-override="$NODE_NAME" --node-ip="$NODE_IP" >/node/kubelet.log 2>&1
+mkdir -p /node/logins
+kubelet --kubeconfig=/node/kubeconfig --config=/node/kubelet.yaml \
+  --image-credential-provider-config=/node/logins.json --image-credential-provider-bin-dir=/node/logins \
+  --hostname-override="$NODE_NAME" --node-ip="$node_ip" >/node/kubelet.log 2>&1 &
+
+# The shell is the container's first process: it takes the orphans of containerd.
+trap 'exit 0' TERM INT
+wait $!

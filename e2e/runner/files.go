@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -47,6 +48,8 @@ func newFiles(s Step) (*files, error) {
 	}
 	return f, nil
 }
+
+func (f *files) remove() { _ = os.RemoveAll(f.temp) }
 
 // translate rewrites a value that is, or begins with, a mounted path.
 func (f *files) translate(value string) string {
@@ -90,56 +93,88 @@ func (f *files) read(r *Result) error {
 	return nil
 }
 
-// keyValues parses NAME=VALUE and NAME<<DELIMITER blocks; what the runner fails
-// the step for is an error.
+// keyValues is EnvFileKeyValuePairs: NAME=VALUE lines and NAME<<DELIMITER
+// blocks. What the runner fails the step for is an error.
 func keyValues(content string) (map[string]string, error) {
 	values := map[string]string{}
-	lines := strings.Split(content, "\n")
-	for i := 0; i < len(lines); i++ {
-		line := strings.TrimSuffix(lines[i], "\r")
-		if line == "" {
-			continue
-		}
+	line, rest, _ := strings.Cut(content, "\n")
+	for line != "" || rest != "" {
 		equals, heredoc := strings.Index(line, "="), strings.Index(line, "<<")
 		switch {
+		case line == "":
 		case equals > 0 && (heredoc < 0 || equals < heredoc):
 			values[line[:equals]] = line[equals+1:]
-		case heredoc > 0:
-			name, delimiter := line[:heredoc], line[heredoc+2:]
-			if delimiter == "" {
-				return nil, fmt.Errorf("invalid format %q: empty delimiter", line)
+		case heredoc > 0 && (equals < 0 || heredoc < equals) && heredoc+2 < len(line):
+			value, after, err := block(rest, line[heredoc+2:])
+			if err != nil {
+				return nil, err
 			}
-			var block []string
-			for i++; ; i++ {
-				if i >= len(lines) {
-					return nil, fmt.Errorf("matching delimiter not found %q", delimiter)
-				}
-				if strings.TrimSuffix(lines[i], "\r") == delimiter {
-					break
-				}
-				block = append(block, lines[i])
-			}
-			values[name] = strings.Join(block, "\n")
+			values[line[:heredoc]], rest = value, after
 		default:
 			return nil, fmt.Errorf("invalid format %q", line)
 		}
+		line, rest, _ = strings.Cut(rest, "\n")
 	}
 	return values, nil
 }
 
-// snapshot sums every file of a folder.
-func snapshot(dir string) (map[string][32]byte, error) {
+// block cuts the text before the first line that is the delimiter.
+func block(text, delimiter string) (value, after string, err error) {
+	end := 0
+	for start := 0; start < len(text); {
+		line, _, more := strings.Cut(text[start:], "\n")
+		next := start + len(line) + 1
+		switch {
+		case line == delimiter:
+			return text[:end], text[min(next, len(text)):], nil
+		case !more:
+			return "", "", fmt.Errorf("no line break before the end of the file, in the value that ends with %q", delimiter)
+		}
+		end, start = next-1, next
+	}
+	return "", "", fmt.Errorf("no line %q", delimiter)
+}
+
+// snapshot sums every file that the step can see, but not those that it is
+// there to write to: they are read in full afterwards.
+func (f *files) snapshot() (map[string][32]byte, error) {
 	sums := map[string][32]byte{}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		content, err := os.ReadFile(path)
+	for _, dir := range []string{f.workspace, f.temp} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() || f.own(path) {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			sums[path] = sha256.Sum256(content)
+			return nil
+		})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		sums[path] = sha256.Sum256(content)
-		return nil
-	})
-	return sums, err
+	}
+	return sums, nil
+}
+
+// changed are the files that were made, written to or removed.
+func changed(before, after map[string][32]byte) []string {
+	var names []string
+	for name, sum := range after {
+		if old, ok := before[name]; !ok || old != sum {
+			names = append(names, name)
+		}
+	}
+	for name := range before {
+		if _, ok := after[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (f *files) own(path string) bool {
+	return slices.Contains([]string{f.output, f.env, f.path, f.state, f.summary}, path)
 }

@@ -40,7 +40,7 @@ type Step struct {
 	SHA, Event, Number, Attempt string
 	// DockerArgs come before the image, e.g. --network host.
 	DockerArgs []string
-	// Started is closed when the first line was printed; nil if nobody asks.
+	// OnLine is told each line as it is printed; nil if nobody asks.
 	OnLine func(line string)
 }
 
@@ -55,6 +55,7 @@ type Result struct {
 	Masks       []string
 	Warnings    []string // of the runner itself
 	Duration    time.Duration
+	MaxRSS      int64    // bytes that the process held at most; 0 for a container
 	Files       []string // that the action made or changed outside the runner's own files
 }
 
@@ -71,12 +72,12 @@ func (s Step) Run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("runner: %w", err)
 	}
-	defer os.RemoveAll(files.temp)
+	defer files.remove()
 	env, warnings, err := s.environment(files)
 	if err != nil {
 		return nil, fmt.Errorf("runner: %w", err)
 	}
-	before, err := snapshot(s.Workspace)
+	before, err := files.snapshot()
 	if err != nil {
 		return nil, fmt.Errorf("runner: %w", err)
 	}
@@ -96,16 +97,15 @@ func (s Step) Run(ctx context.Context) (*Result, error) {
 	} else if err != nil {
 		return result, fmt.Errorf("runner: %w", err)
 	}
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok && s.Image == "" {
+		result.MaxRSS = usage.Maxrss << 10
+	}
 	parse(result)
-	after, err := snapshot(s.Workspace)
+	after, err := files.snapshot()
 	if err != nil {
 		return result, err
 	}
-	for name, sum := range after {
-		if before[name] != sum {
-			result.Files = append(result.Files, name)
-		}
-	}
+	result.Files = changed(before, after)
 	return result, files.read(result)
 }
 

@@ -16,6 +16,10 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "pause" {
+		wait() // as the container that holds a pod's network
+		return
+	}
 	for line := range strings.SplitSeq(os.Getenv("MODEL_LOG"), "\n") {
 		if line != "" {
 			fmt.Println(line)
@@ -29,7 +33,12 @@ func main() {
 		time.AfterFunc(duration("MODEL_EXIT_AFTER"), func() { os.Exit(number(code)) })
 	}
 	go serve()
-	// The kubelet sends SIGTERM; as PID 1 nothing else would end the process.
+	wait()
+}
+
+// wait returns when the kubelet sends SIGTERM; as PID 1 nothing else would end
+// the process.
+func wait() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
 	<-stop

@@ -1,0 +1,119 @@
+package cloudtest
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/org/deploy-model-action/e2e/proxy"
+)
+
+// As is the same place in the cloud under another client name, for steps whose
+// requests are to be told apart.
+func (x *Test) As(client string) *Test {
+	y := *x
+	y.Client = client
+	return &y
+}
+
+// Dynamic is a client for objects of any kind, with all rights.
+func (x *Test) Dynamic() dynamic.Interface {
+	x.Helper()
+	client, err := dynamic.NewForConfig(x.Cloud.ControlPlane.Config)
+	if err != nil {
+		x.Fatal(err)
+	}
+	return client
+}
+
+// Objects are all objects in the namespace, by "resource name", but those that
+// come and go by themselves: events and leases.
+func (x *Test) Objects() map[string]*unstructured.Unstructured {
+	x.Helper()
+	lists, err := x.Kube.Discovery().ServerPreferredNamespacedResources()
+	if err != nil {
+		x.Fatal(err)
+	}
+	all := map[string]*unstructured.Unstructured{}
+	for _, list := range lists {
+		version, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			x.Fatal(err)
+		}
+		for _, r := range list.APIResources {
+			if !slices.Contains(r.Verbs, "list") || r.Name == "events" || r.Name == "leases" || version.Group == "metrics.k8s.io" {
+				continue
+			}
+			found, err := x.Dynamic().Resource(version.WithResource(r.Name)).Namespace(x.Namespace).List(x.Context(), metav1.ListOptions{})
+			if err != nil {
+				x.Fatal(err)
+			}
+			for i := range found.Items {
+				all[r.Name+" "+found.Items[i].GetName()] = &found.Items[i]
+			}
+		}
+	}
+	return all
+}
+
+// Versions are the resourceVersions of all objects in the namespace: two that
+// are equal say that nothing was changed in between.
+func (x *Test) Versions() map[string]string {
+	x.Helper()
+	versions := map[string]string{}
+	for name, object := range x.Objects() {
+		versions[name] = object.GetResourceVersion()
+	}
+	return versions
+}
+
+// IsWrite tells whether a request may have changed the cluster.
+func (x *Test) IsWrite(e proxy.Entry) bool {
+	return x.IsCluster(e) && e.Method != http.MethodGet && !strings.Contains(e.Path, "dryRun=All")
+}
+
+// IsCluster tells whether a request went to the cluster's API server, at any of
+// its addresses.
+func (x *Test) IsCluster(e proxy.Entry) bool {
+	return strings.HasPrefix(e.Path, "/api/") || strings.HasPrefix(e.Path, "/apis/") || e.Path == "/api" || e.Path == "/apis" ||
+		strings.HasPrefix(e.Path, "/openapi") || strings.HasPrefix(e.Path, "/version")
+}
+
+// Leaks finds what no place that people or later steps can read may hold: a
+// token of the cloud, or a part of the private key, plain or encoded.
+func (x *Test) Leaks(text string, keys ...[]byte) []string {
+	x.Helper()
+	var found []string
+	look := func(name, secret string) {
+		for form, encoded := range Encodings(secret) {
+			if strings.Contains(text, encoded) {
+				found = append(found, name+" "+form)
+			}
+		}
+	}
+	look("an access token", TokenPrefix)
+	for _, key := range append(keys, x.key()) {
+		var k struct {
+			PrivateKey   string `json:"private_key"`
+			PrivateKeyID string `json:"private_key_id"`
+		}
+		if json.Unmarshal(key, &k) != nil {
+			continue
+		}
+		// A few lines from the middle: the first and the last are alike in every key.
+		if lines := strings.Split(k.PrivateKey, "\n"); len(lines) > 6 {
+			for _, line := range lines[3:6] {
+				look("the private key", line)
+			}
+		}
+		look("the key's name", k.PrivateKeyID)
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}

@@ -1,0 +1,221 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// The kinds of probes, as events name them.
+const (
+	startup   = "Startup"
+	liveness  = "Liveness"
+	readiness = "Readiness"
+)
+
+// startProbes begins to probe a run: the workers of pkg/kubelet/prober.
+func (p *pod) startProbes(c *container, r *run) {
+	if c.init && !c.sidecar {
+		return
+	}
+	for kind, spec := range map[string]*corev1.Probe{
+		startup: c.spec.StartupProbe, liveness: c.spec.LivenessProbe, readiness: c.spec.ReadinessProbe,
+	} {
+		if spec != nil {
+			go p.probe(c, r, kind, spec)
+		}
+	}
+}
+
+// askReadiness has the containers that are not ready probed at once, as the
+// kubelet does whenever it makes a status.
+func (p *pod) askReadiness() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.all() {
+		if c.isStarted() && !c.isReady() {
+			select {
+			case c.current.probeNow <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+func (p *pod) probe(c *container, r *run, kind string, spec *corev1.Probe) {
+	period := time.Duration(max(spec.PeriodSeconds, 1)) * time.Second
+	ticker := time.NewTicker(period)
+	defer ticker.Stop()
+	var now chan struct{}
+	if kind == readiness {
+		now = r.probeNow
+	}
+	succeeded, inARow := false, int32(0)
+	for {
+		select {
+		case <-r.done:
+			return
+		case <-now:
+			ticker.Reset(period)
+		case <-ticker.C:
+		}
+		if !p.probed(c, r, kind, spec) {
+			continue
+		}
+		if !p.serving() && kind != readiness {
+			return
+		}
+		failure, err := p.check(c, r, spec)
+		if err != nil {
+			c.warning("Unhealthy", "%s probe errored and resulted in unknown state: %v", kind, err)
+			continue
+		}
+		if failure != "" {
+			c.warning("Unhealthy", "%s probe failed: %s", kind, failure)
+		}
+		if succeeded == (failure == "") {
+			inARow++
+		} else {
+			succeeded, inARow = failure == "", 1
+		}
+		if succeeded && inARow < max(spec.SuccessThreshold, 1) || !succeeded && inARow < max(spec.FailureThreshold, 1) {
+			continue
+		}
+		if p.note(r, kind, succeeded) {
+			p.nudge(0)
+		}
+		if kind == startup || kind == liveness && !succeeded {
+			return // until the next run
+		}
+	}
+}
+
+// probed tells whether a probe is due.
+func (p *pod) probed(c *container, r *run, kind string, spec *corev1.Probe) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.current != r || r.exited || int32(time.Since(r.started).Seconds()) < spec.InitialDelaySeconds {
+		return false
+	}
+	return c.isStarted() != (kind == startup)
+}
+
+// note keeps the result of a probe, and tells whether it is news.
+func (p *pod) note(r *run, kind string, result bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := map[string]**bool{startup: &r.startup, liveness: &r.alive, readiness: &r.ok}[kind]
+	news := *kept == nil || **kept != result
+	*kept = &result
+	return news
+}
+
+// check probes once, and returns what the kubelet says of a failure
+// (pkg/probe/{http,tcp,exec}).
+func (p *pod) check(c *container, r *run, spec *corev1.Probe) (failure string, err error) {
+	switch {
+	case spec.HTTPGet != nil:
+		return p.checkHTTP(c, spec.HTTPGet)
+	case spec.TCPSocket != nil:
+		port, err := portNumber(spec.TCPSocket.Port, c)
+		if err != nil {
+			return "", err
+		}
+		return p.checkTCP(spec.TCPSocket.Host, port), nil
+	case spec.GRPC != nil:
+		if p.checkTCP("", int(spec.GRPC.Port)) != "" {
+			return fmt.Sprintf("timeout: failed to connect service %q within 1s: context deadline exceeded", net.JoinHostPort(p.address, strconv.Itoa(int(spec.GRPC.Port)))), nil
+		}
+	case spec.Exec != nil:
+		if r.behaviour.execExitCode != 0 {
+			return "command exited with code " + strconv.Itoa(r.behaviour.execExitCode), nil
+		}
+	}
+	return "", nil
+}
+
+func (p *pod) checkHTTP(c *container, action *corev1.HTTPGetAction) (string, error) {
+	port, err := portNumber(action.Port, c)
+	if err != nil {
+		return "", err
+	}
+	host := action.Host
+	if host == "" {
+		host = p.address
+	}
+	scheme := "http"
+	if action.Scheme == corev1.URISchemeHTTPS {
+		scheme = "https"
+	}
+	path := action.Path
+	if path == "" {
+		path = "/"
+	}
+	url := fmt.Sprintf("%s://%s%s", scheme, net.JoinHostPort(host, strconv.Itoa(port)), path)
+	if refused := p.checkTCP(host, port); refused != "" {
+		return fmt.Sprintf("Get %q: %s", url, refused), nil
+	}
+	if scheme == "https" {
+		return fmt.Sprintf("Get %q: http: server gave HTTP response to HTTPS client", url), nil
+	}
+	if status, _ := p.answer(port, path); status < http.StatusOK || status >= http.StatusBadRequest {
+		return fmt.Sprintf("HTTP probe failed with statuscode: %d", status), nil
+	}
+	return "", nil
+}
+
+func (p *pod) checkTCP(host string, port int) string {
+	if host == "" {
+		host = p.address
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.all() {
+		if _, ok := c.listens(port); ok && host == p.address {
+			return ""
+		}
+	}
+	return fmt.Sprintf("dial tcp %s: connect: connection refused", net.JoinHostPort(host, strconv.Itoa(port)))
+}
+
+// portNumber finds a port by its name or number: ResolveContainerPort of pkg/probe.
+func portNumber(port intstr.IntOrString, c *container) (int, error) {
+	number := port.IntValue()
+	if port.Type == intstr.String {
+		for _, p := range c.spec.Ports {
+			if p.Name == port.StrVal {
+				return int(p.ContainerPort), nil
+			}
+		}
+		var err error
+		if number, err = strconv.Atoi(port.StrVal); err != nil {
+			return 0, err
+		}
+	}
+	if number < 1 || number > 65535 {
+		return 0, fmt.Errorf("invalid port number: %v", number)
+	}
+	return number, nil
+}
+
+// answer is what the pod answers to a request, now.
+func (p *pod) answer(port int, path string) (status int, body string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.all() {
+		if listening, ok := c.listens(port); ok {
+			b := c.current.behaviour
+			body := b.body
+			if body == "" {
+				body = fmt.Sprintf("served by %s (pod %s)", c.spec.Image, p.name)
+			}
+			return b.answer(path, listening), body
+		}
+	}
+	return 0, ""
+}
