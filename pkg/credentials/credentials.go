@@ -40,6 +40,10 @@ type Options struct {
 	// Delegates are the accounts between the one found and ServiceAccount, each
 	// of which may make tokens of the next. Default, none.
 	Delegates []string
+	// People lets the login of a person count too: GOOGLE_OAUTH_ACCESS_TOKEN, or
+	// what `gcloud auth application-default login` left. Default, it is refused:
+	// a workflow does not act as a person.
+	People bool
 	// Getenv reads the environment; nil reads none.
 	Getenv func(string) string
 	// Workspace is the folder that credentials files usually lie in; symbolic
@@ -66,8 +70,13 @@ type Credentials struct {
 	// Kind is what the tokens are made of, e.g. "service account key".
 	Kind string
 	// Principal is the identity: the e-mail address of a service account, or
-	// principal://… or principalSet://… for a federated one.
+	// principal://… or principalSet://… for a federated one; "" if it is a person
+	// whose login does not say who it is.
 	Principal string
+	// Personal says that it is the login of a person, whose requests Google counts
+	// for QuotaProject; that is "" if the login names none.
+	Personal     bool
+	QuotaProject string
 	// ProjectID is the project that the identity belongs to; "" if unknown.
 	ProjectID string
 	// File is the credentials file that was read, as the environment names it; "" if none.
@@ -77,7 +86,9 @@ type Credentials struct {
 // identity is what one way in leads to, before its tokens are cached.
 type identity struct {
 	kind, principal, project, file string
-	federated                      bool // a principal of a workload identity pool, not a service account
+	quota                          string // project that the requests of a person count for
+	federated                      bool   // a principal of a workload identity pool, not a service account
+	personal                       bool
 	fetch                          func(context.Context) (grant, error)
 }
 
@@ -107,6 +118,7 @@ func Find(ctx context.Context, o Options) (*Credentials, error) {
 	return &Credentials{
 		Tokens: f.source(ctx, found.fetch),
 		Kind:   found.kind, Principal: found.principal, ProjectID: found.project, File: found.file,
+		Personal: found.personal, QuotaProject: found.quota,
 	}, nil
 }
 
@@ -139,6 +151,11 @@ func (f *finder) base(ctx context.Context) (*identity, error) {
 	case f.WorkloadIdentityProvider != "":
 		return f.direct()
 	}
+	if f.People {
+		if found, err := f.personal(); found != nil || err != nil {
+			return found, err
+		}
+	}
 	for _, name := range []string{"GOOGLE_GHA_CREDS_PATH", "GOOGLE_APPLICATION_CREDENTIALS"} {
 		if path := f.Getenv(name); path != "" {
 			return f.file(name, path)
@@ -170,6 +187,10 @@ func (f *finder) checkAccounts() error {
 
 // nothing names every way in.
 func (f *finder) nothing() error {
+	if f.People {
+		return invalid("Google credentials", "none were found: set GOOGLE_OAUTH_ACCESS_TOKEN to what `gcloud auth print-access-token` prints, "+
+			"or run `gcloud auth application-default login` and mount ~/.config/gcloud at /root/.config/gcloud")
+	}
 	problem := "none were found: set credentials_json to a service account key, " +
 		"or set workload_identity_provider and give the job `permissions: id-token: write`, " +
 		"or run google-github-actions/auth before this step, " +

@@ -49,11 +49,13 @@ func (f *finder) parse(input string, data []byte) (*identity, error) {
 		return nil, invalid(input, problem)
 	}
 	var found *identity
-	switch kind, _ := doc.text("type"); kind {
-	case "service_account":
+	switch kind, _ := doc.text("type"); {
+	case kind == "service_account":
 		found, problem = f.key(doc)
-	case "external_account":
+	case kind == "external_account":
 		found, problem = f.external(doc)
+	case kind == "authorized_user" && f.People:
+		found, problem = f.person(doc)
 	default:
 		problem = unknownType(doc, kind)
 	}
