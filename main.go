@@ -13,19 +13,28 @@ import (
 
 	"github.com/org/deploy-model-action/pkg/actions"
 	"github.com/org/deploy-model-action/pkg/deploy"
+	"github.com/org/deploy-model-action/pkg/grant"
 	"github.com/org/deploy-model-action/pkg/report"
 )
 
 func main() {
 	// The runner sends SIGINT, SIGTERM 7.5 s later, and kills 2.5 s after that.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	code := run(ctx, os.Getenv, os.Stdout)
+	code := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
 	stop()
 	os.Exit(code)
 }
 
-func run(ctx context.Context, getenv func(string) string, stdout io.Writer) int {
+func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) int {
 	workflow := actions.New(getenv, stdout)
+	switch {
+	case len(args) == 0: // as the runner starts it
+	case args[0] == "grant":
+		return grant.Run(ctx, args[1:], grant.Options{Getenv: getenv, Printf: workflow.Printf, Mask: workflow.Mask})
+	default:
+		workflow.Printf("unknown command %q: without one, the image is a step of a workflow; `grant` gives a service account its roles", args[0])
+		return deploy.ExitInput
+	}
 	folder := workflow.Run().Workspace
 	workspace, err := os.OpenRoot(folder)
 	if err != nil {

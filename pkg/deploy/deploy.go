@@ -101,6 +101,7 @@ func (d *deployment) prepare(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
+	d.log.Mask(d.RegistryPassword)
 	note(d.Mistakes)
 	note(d.mistakes(d.runner.Getenv))
 
@@ -206,16 +207,25 @@ func (d *deployment) connect(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
-		images, imageErr = image.Resolve(ctx, d.matches, image.Options{
-			Tokens: d.credentials.Tokens, Transport: d.runner.Transport,
-		})
+		images, imageErr = image.Resolve(ctx, d.matches, d.imageOptions())
 		return nil
 	})
 	_ = group.Wait()
 	if err := errors.Join(clusterErr, imageErr); err != nil {
 		return err
 	}
-	return d.pin(images)
+	if err := d.pin(images); err != nil {
+		return err
+	}
+	return d.fits(ctx, images)
+}
+
+func (d *deployment) imageOptions() image.Options {
+	return image.Options{
+		RegistryHost: d.RegistryHost, Username: d.RegistryUsername, Password: d.RegistryPassword,
+		Tokens: d.credentials.Tokens, Principal: d.credentials.Principal,
+		Platforms: true, Transport: d.runner.Transport,
+	}
 }
 
 // pin writes the digests into the manifests and opens the cluster.

@@ -35,6 +35,10 @@ type Options struct {
 	Manifests []string `input:"manifests"`
 	// Namespace is for objects that name none.
 	Namespace string `input:"namespace"`
+	// RegistryUsername and RegistryPassword log in to the host of RegistryHost.
+	// Default: Google's token on Google's registries, nobody elsewhere.
+	RegistryUsername string `input:"registry_username"`
+	RegistryPassword string `input:"registry_password,secret"`
 	// CredentialsJSON is a service account key, or a federation file. Default:
 	// what an earlier step left, or the metadata server.
 	CredentialsJSON string `input:"credentials_json,secret"`
@@ -146,6 +150,9 @@ func (o Options) mistakes(getenv func(string) string) error {
 	}
 	if len(o.Manifests) == 0 {
 		mistake("input manifests: empty; name the files, folders or globs to apply, e.g. kubernetes")
+	}
+	if (o.RegistryUsername == "") != (o.RegistryPassword == "") {
+		mistake("inputs registry_username and registry_password: only one of them is set; set both, or neither for Google's registries and for public images")
 	}
 	if o.HealthPath != "" && !strings.HasPrefix(o.HealthPath, "/") {
 		mistake("input health_path %q: not a path; begin it with /, e.g. /readyz", o.HealthPath)

@@ -82,6 +82,7 @@ func title(all, first error) string {
 		failed   *rollout.FailedError
 		slow     *rollout.TimeoutError
 		ill      *rollout.UnhealthyError
+		platform *PlatformError
 	)
 	switch {
 	case errors.As(first, &noImage):
@@ -104,6 +105,8 @@ func title(all, first error) string {
 		return "Cluster not ready"
 	case errors.As(first, &reach):
 		return "Cluster unreachable"
+	case errors.As(first, &platform):
+		return "Platform does not fit"
 	case errors.As(first, &failed):
 		return "Rollout failed"
 	case errors.As(first, &slow):
