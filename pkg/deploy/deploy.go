@@ -11,12 +11,10 @@ package deploy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/apply"
@@ -64,6 +62,11 @@ func Run(ctx context.Context, o Options, r Runner, log Log) *Result {
 func (d *deployment) run(ctx context.Context) error {
 	if err := d.phase(ctx, "Manifests", d.prepare); err != nil {
 		return &InputError{err}
+	}
+	if d.Push != "" {
+		if err := d.phase(ctx, "Publish", d.publish); err != nil {
+			return err
+		}
 	}
 	if err := d.phase(ctx, "Cluster and images", d.connect); err != nil {
 		return err
@@ -120,6 +123,7 @@ func (d *deployment) prepare(ctx context.Context) error {
 	note(err)
 	d.credentials = found
 	note(d.parseName())
+	note(d.findArchive())
 
 	if len(d.Manifests) > 0 {
 		note(d.loadManifests())
@@ -185,67 +189,6 @@ func (d *deployment) loadManifests() error {
 		}
 	}
 	d.matches, err = image.Plan(written, d.RegistryHost, d.SHA, d.Images)
-	return err
-}
-
-// connect asks the GKE API and the registry at the same time, with one token.
-func (d *deployment) connect(ctx context.Context) error {
-	// A refused credential is said once, rather than by each that needs it.
-	if _, err := d.credentials.Tokens.Token(); err != nil {
-		return fmt.Errorf("credentials (%s): %w", d.credentials.Kind, err)
-	}
-	var (
-		group                errgroup.Group
-		images               []image.Image
-		clusterErr, imageErr error
-	)
-	group.Go(func() error {
-		d.cluster, clusterErr = cluster.Find(ctx, cluster.Options{
-			Name: d.name, Endpoint: d.Endpoint, FleetMembership: d.FleetMembership,
-			Tokens: d.credentials.Tokens, Principal: d.credentials.Principal, Transport: d.runner.Transport,
-		})
-		return nil
-	})
-	group.Go(func() error {
-		images, imageErr = image.Resolve(ctx, d.matches, d.imageOptions())
-		return nil
-	})
-	_ = group.Wait()
-	if err := errors.Join(clusterErr, imageErr); err != nil {
-		return err
-	}
-	if err := d.pin(images); err != nil {
-		return err
-	}
-	return d.fits(ctx, images)
-}
-
-func (d *deployment) imageOptions() image.Options {
-	return image.Options{
-		RegistryHost: d.RegistryHost, Username: d.RegistryUsername, Password: d.RegistryPassword,
-		Tokens: d.credentials.Tokens, Principal: d.credentials.Principal,
-		Platforms: true, Transport: d.runner.Transport,
-	}
-}
-
-// pin writes the digests into the manifests and opens the cluster.
-func (d *deployment) pin(images []image.Image) error {
-	replace := map[string]string{}
-	for _, i := range images {
-		replace[i.Written] = i.Pinned
-		d.result.Images = append(d.result.Images, Image{Written: i.Written, Reference: i.Reference, Digest: i.Digest, Pinned: i.Pinned})
-		d.log.Printf("Image %s", i.Pinned)
-	}
-	d.manifests.SetImages(replace)
-
-	c := d.cluster
-	d.result.Cluster = Cluster{
-		Project: c.Name.Project, Location: c.Name.Location, Name: c.Name.Cluster,
-		Endpoint: c.Host, EndpointKind: c.Kind,
-	}
-	d.log.Printf("Cluster %s at %s (%s)", c.Name, c.Host, c.Why)
-	var err error
-	d.client, err = c.Connect(d.credentials.Tokens)
 	return err
 }
 

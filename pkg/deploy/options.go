@@ -33,6 +33,11 @@ type Options struct {
 	Images []string `input:"images"`
 	// Manifests are files, folders or globs inside the workspace.
 	Manifests []string `input:"manifests"`
+	// Push publishes the images first: `docker` for the runner's engine, or the
+	// path of an archive inside the workspace. Default: they are in the registry.
+	Push string `input:"push"`
+	// Tags are set besides SHA on what Push publishes.
+	Tags []string `input:"tags"`
 	// Namespace is for objects that name none.
 	Namespace string `input:"namespace"`
 	// RegistryUsername and RegistryPassword log in to the host of RegistryHost.
@@ -75,6 +80,7 @@ type Options struct {
 func Defaults() Options {
 	return Options{
 		Manifests: []string{"kubernetes"},
+		Tags:      []string{"latest"},
 		Namespace: "default",
 		Endpoint:  cluster.KindAuto,
 		Timeout:   10 * time.Minute,
@@ -115,6 +121,9 @@ func (e *InputError) Unwrap() error { return e.Err }
 // endpoints are the values of the input endpoint.
 var endpoints = []string{cluster.KindAuto, cluster.KindPublic, cluster.KindInternal, cluster.KindDNS, cluster.KindGateway}
 
+// tagForm is OCI's tag.
+var tagForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+
 // dnsLabel is RFC 1123's label, which Kubernetes wants for a namespace.
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
@@ -135,6 +144,11 @@ func (o Options) mistakes(getenv func(string) string) error {
 	}
 	if o.SHA == "" {
 		mistake("input sha: required; give the tag to deploy, e.g. ${{ github.sha }}")
+	}
+	for _, tag := range o.Tags {
+		if !tagForm.MatchString(tag) {
+			mistake("input tags %q: not a tag; use letters, digits, '_', '.' and '-', at most 128, and none of '.' and '-' first", tag)
+		}
 	}
 	if o.Zone != "" && o.Location != "" && o.Zone != o.Location {
 		mistake("inputs zone %q and location %q: two names for one thing with two values; give one of them", o.Zone, o.Location)

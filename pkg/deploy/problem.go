@@ -83,6 +83,9 @@ func title(all, first error) string {
 		slow     *rollout.TimeoutError
 		ill      *rollout.UnhealthyError
 		platform *PlatformError
+		absent   *image.NotThereError
+		fixed    *image.ImmutableTagError
+		quota    *image.QuotaError
 	)
 	switch {
 	case errors.As(first, &noImage):
@@ -93,6 +96,12 @@ func title(all, first error) string {
 		return "Wrong input"
 	case errors.As(first, &tag):
 		return "Image not found"
+	case errors.As(first, &absent):
+		return "Nothing to publish"
+	case errors.As(first, &fixed):
+		return "Tag is immutable"
+	case errors.As(first, &quota):
+		return "Registry quota"
 	case errors.As(first, &registry):
 		return "Registry refused"
 	case errors.As(first, &google):

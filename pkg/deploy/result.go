@@ -33,6 +33,7 @@ type Result struct {
 	Problems []Problem // what went wrong, ready for annotations; empty on success
 
 	Cluster   Cluster
+	Published []Published
 	Images    []Image
 	Changes   []Change
 	Rollouts  []Rollout
@@ -71,6 +72,18 @@ type Image struct {
 	Reference string // HOST/NAME:SHA
 	Digest    string // sha256:…
 	Pinned    string // HOST/NAME:SHA@sha256:…
+}
+
+// Published is what became of one image that was to be published.
+type Published struct {
+	Reference string   // HOST/NAME:SHA
+	Tags      []string // the further tags that it now has
+	Digest    string   // "" if it was not published
+	Source    string   // what it was published from
+
+	Uploaded, There, Mounted int // layers that were sent, that were there, and that another repository had
+	Bytes                    int64
+	Took                     time.Duration
 }
 
 // Change is what happened to one object.

@@ -1,0 +1,134 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/org/deploy-model-action/pkg/cluster"
+	"github.com/org/deploy-model-action/pkg/image"
+)
+
+// publishTimeout is long: a model's image has gigabytes, and every request has
+// a bound of its own.
+const publishTimeout = time.Hour
+
+// findArchive looks whether there is something to publish, before anything is contacted.
+func (d *deployment) findArchive() error {
+	if d.Push == "" || d.Push == image.FromDocker {
+		return nil
+	}
+	if _, err := d.runner.Workspace.Stat(d.Push); err != nil {
+		return fmt.Errorf("input push %q: %w; write docker for the runner's engine, or the path of an archive inside the workspace", d.Push, err)
+	}
+	return nil
+}
+
+// publish brings the images into the registry. The cluster is looked up first:
+// that takes one request, and its name may be wrong.
+func (d *deployment) publish(ctx context.Context) error {
+	if err := d.login(); err != nil {
+		return err
+	}
+	if err := d.find(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	published, err := image.Publish(ctx, d.matches, image.PublishOptions{
+		Options: d.imageOptions(), From: d.Push, Tags: d.Tags, Workspace: d.runner.Workspace,
+		DockerHost: d.runner.Getenv("DOCKER_HOST"), Temp: d.runner.Getenv("RUNNER_TEMP"), Log: d.log.Printf,
+	})
+	for _, p := range published {
+		d.result.Published = append(d.result.Published, Published{
+			Reference: p.Reference, Tags: p.Tags, Digest: p.Digest, Source: p.Source,
+			Uploaded: p.Uploaded, There: p.There, Mounted: p.Mounted, Bytes: p.Bytes, Took: p.Took,
+		})
+	}
+	return err
+}
+
+// connect asks the GKE API and the registry at the same time, with one token.
+func (d *deployment) connect(ctx context.Context) error {
+	if err := d.login(); err != nil {
+		return err
+	}
+	var (
+		group                errgroup.Group
+		images               []image.Image
+		clusterErr, imageErr error
+	)
+	group.Go(func() error {
+		clusterErr = d.find(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		images, imageErr = image.Resolve(ctx, d.matches, d.imageOptions())
+		return nil
+	})
+	_ = group.Wait()
+	if err := errors.Join(clusterErr, imageErr); err != nil {
+		return err
+	}
+	if err := d.pin(images); err != nil {
+		return err
+	}
+	return d.fits(ctx, images)
+}
+
+// login gets the first token: a refused credential is said once, rather than by
+// each that needs it.
+func (d *deployment) login() error {
+	if _, err := d.credentials.Tokens.Token(); err != nil {
+		return fmt.Errorf("credentials (%s): %w", d.credentials.Kind, err)
+	}
+	return nil
+}
+
+// find looks the cluster up, once.
+func (d *deployment) find(ctx context.Context) error {
+	if d.cluster != nil {
+		return nil
+	}
+	found, err := cluster.Find(ctx, cluster.Options{
+		Name: d.name, Endpoint: d.Endpoint, FleetMembership: d.FleetMembership,
+		Tokens: d.credentials.Tokens, Principal: d.credentials.Principal, Transport: d.runner.Transport,
+	})
+	if err != nil {
+		return err
+	}
+	d.cluster = found
+	return nil
+}
+
+func (d *deployment) imageOptions() image.Options {
+	return image.Options{
+		RegistryHost: d.RegistryHost, Username: d.RegistryUsername, Password: d.RegistryPassword,
+		Tokens: d.credentials.Tokens, Principal: d.credentials.Principal,
+		Platforms: true, Transport: d.runner.Transport,
+	}
+}
+
+// pin writes the digests into the manifests and opens the cluster.
+func (d *deployment) pin(images []image.Image) error {
+	replace := map[string]string{}
+	for _, i := range images {
+		replace[i.Written] = i.Pinned
+		d.result.Images = append(d.result.Images, Image{Written: i.Written, Reference: i.Reference, Digest: i.Digest, Pinned: i.Pinned})
+		d.log.Printf("Image %s", i.Pinned)
+	}
+	d.manifests.SetImages(replace)
+
+	c := d.cluster
+	d.result.Cluster = Cluster{
+		Project: c.Name.Project, Location: c.Name.Location, Name: c.Name.Cluster,
+		Endpoint: c.Host, EndpointKind: c.Kind,
+	}
+	d.log.Printf("Cluster %s at %s (%s)", c.Name, c.Host, c.Why)
+	var err error
+	d.client, err = c.Connect(d.credentials.Tokens)
+	return err
+}
