@@ -114,9 +114,13 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 type StrangerError struct {
 	Registry string // who sent us there
 	Host     string // who would have got them
+	Layer    bool   // it was a layer that was to be sent there
 }
 
 func (e *StrangerError) Error() string {
+	if e.Layer {
+		return fmt.Sprintf("registry %q wants its layers sent to %q; they are sent to the registry's own host only, so nothing was sent; use a registry that takes them itself", e.Registry, e.Host)
+	}
 	return fmt.Sprintf("registry %q sends to %q, which wants credentials; they are sent to the registry's own host over TLS only, so nothing was sent; correct registry_host, or use a registry that gives out its tokens itself", e.Registry, e.Host)
 }
 

@@ -49,8 +49,12 @@ func (l *login) answered(reference string, write bool, answer *transport.Error) 
 		return fmt.Errorf("image %q: registry %q answered %d %s, also after %s of tries%s; run the job again when it is well",
 			reference, host, status, http.StatusText(status), l.Patience, bracketed(answer))
 	}
-	return fmt.Errorf("image %q: registry %q answered %d %s%s; correct registry_host if that is no registry",
-		reference, host, answer.StatusCode, http.StatusText(answer.StatusCode), bracketed(answer))
+	fix := "correct registry_host if that is no registry"
+	if write && len(answer.Errors) > 0 {
+		fix = "run the job again, and ask those who run the registry if that does not help"
+	}
+	return fmt.Errorf("image %q: registry %q answered %d %s%s; %s",
+		reference, host, answer.StatusCode, http.StatusText(answer.StatusCode), bracketed(answer), fix)
 }
 
 // refused names what is missing and how to get it.

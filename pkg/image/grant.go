@@ -26,19 +26,27 @@ func isGoogle(host string) bool {
 
 // grant is the command that gives a principal the role on a repository.
 func grant(r name.Repository, principal, role string) string {
-	member := member(principal)
-	host, path := r.RegistryStr(), strings.Split(r.RepositoryStr(), "/")
-	project := path[0]
-	path = path[1:]
+	who := member(principal)
+	project, repository := googleRepository(r)
+	location, artifacts := strings.CutSuffix(r.RegistryStr(), "-docker.pkg.dev")
+	if artifacts && repository != "" {
+		return fmt.Sprintf("gcloud artifacts repositories add-iam-policy-binding %s --project=%s --location=%s --member=%s --role=%s", repository, project, location, who, role)
+	}
+	return fmt.Sprintf("gcloud projects add-iam-policy-binding %s --member=%s --role=%s", project, who, role)
+}
+
+// googleRepository is the project and the repository in the path of an image. A
+// project of a domain takes two parts.
+func googleRepository(r name.Repository) (project, repository string) {
+	path := strings.Split(r.RepositoryStr(), "/")
+	project, path = path[0], path[1:]
 	if strings.Contains(project, ".") && len(path) > 0 {
-		project += ":" + path[0] // a project of a domain
-		path = path[1:]
+		project, path = project+":"+path[0], path[1:]
 	}
-	location, artifacts := strings.CutSuffix(host, "-docker.pkg.dev")
-	if artifacts && len(path) > 0 {
-		return fmt.Sprintf("gcloud artifacts repositories add-iam-policy-binding %s --project=%s --location=%s --member=%s --role=%s", path[0], project, location, member, role)
+	if len(path) > 0 {
+		repository = path[0]
 	}
-	return fmt.Sprintf("gcloud projects add-iam-policy-binding %s --member=%s --role=%s", project, member, role)
+	return project, repository
 }
 
 // member is a principal as IAM policies name it.

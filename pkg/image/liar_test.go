@@ -147,7 +147,7 @@ func TestRealms(t *testing.T) {
 		o := Options{RegistryHost: place, Transport: w.client, Username: "user", Password: "password"}
 		admit := user
 		if c.google {
-			o.Username, o.Password, o.Tokens, admit = "", "", google, isGoogleToken
+			o.Username, o.Password, o.Tokens, admit = "", "", googleSource, isGoogleToken
 		}
 		shelf := store()
 		w.host(host, &door{behind: shelf, realm: "https://" + c.realm + "/v2/token"})

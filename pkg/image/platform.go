@@ -86,9 +86,14 @@ func platformsOf(d *remote.Descriptor) []string {
 		if err != nil {
 			return nil
 		}
-		all = append(all, platform(v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}))
+		all = append(all, platformOf(config))
 	}
 	return distinct(all)
+}
+
+// platformOf is what a configuration says.
+func platformOf(c *v1.ConfigFile) string {
+	return platform(v1.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant})
 }
 
 // platform is how Kubernetes writes one; "" for what is no image, such as the

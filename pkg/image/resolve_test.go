@@ -35,7 +35,7 @@ func TestResolve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Resolve(t.Context(), matches, Options{Tokens: google, Transport: w.client})
+	got, err := Resolve(t.Context(), matches, Options{Tokens: googleSource, Transport: w.client})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,21 +142,21 @@ func TestResolveCredentials(t *testing.T) {
 		door              *door
 		want              []string // credentials that the image's host got
 	}{
-		{"Google's token, as it is", testHost, testImage, Options{Tokens: google}, &door{admit: isGoogleToken, basic: true}, []string{googles}},
-		{"Google's token, by handshake", testHost, testImage, Options{Tokens: google}, &door{admit: isGoogleToken}, []string{googles, "Bearer token-of-oauth2accesstoken"}},
-		{"Google's token, where Basic counts as nobody", testHost, testImage, Options{Tokens: google}, &door{admit: isGoogleToken, extra: func(w http.ResponseWriter, r *http.Request) bool {
+		{"Google's token, as it is", testHost, testImage, Options{Tokens: googleSource}, &door{admit: isGoogleToken, basic: true}, []string{googles}},
+		{"Google's token, by handshake", testHost, testImage, Options{Tokens: googleSource}, &door{admit: isGoogleToken}, []string{googles, "Bearer token-of-oauth2accesstoken"}},
+		{"Google's token, where Basic counts as nobody", testHost, testImage, Options{Tokens: googleSource}, &door{admit: isGoogleToken, extra: func(w http.ResponseWriter, r *http.Request) bool {
 			if _, _, ok := r.BasicAuth(); ok && r.URL.Path != "/v2/token" {
 				say(w, http.StatusForbidden, "DENIED", "Unauthenticated request.")
 				return true
 			}
 			return false
 		}}, []string{googles, "Bearer token-of-oauth2accesstoken"}},
-		{"Google's token on gcr.io", "eu.gcr.io/my-project", "eu.gcr.io/my-project/x", Options{Tokens: google}, &door{admit: isGoogleToken, basic: true}, []string{googles}},
-		{"no Google's token elsewhere", "ghcr.io/acme", "ghcr.io/acme/x", Options{Tokens: google}, &door{admit: anybody}, []string{"Bearer token-of-"}},
-		{"no Google's token on a lookalike", "pkg.dev.example.com/a/b", "pkg.dev.example.com/a/b/x", Options{Tokens: google}, &door{admit: anybody}, []string{"Bearer token-of-"}},
-		{"user and password", "ghcr.io/acme", "ghcr.io/acme/x", Options{Tokens: google, RegistryHost: "ghcr.io/acme", Username: "user", Password: "password"}, &door{admit: user}, []string{basic, "Bearer token-of-user"}},
-		{"user and password on Google", testHost, testImage, Options{Tokens: google, RegistryHost: testHost, Username: "user", Password: "password"}, &door{admit: user}, []string{basic, "Bearer token-of-user"}},
-		{"no password for another host", "quay.io/acme", "quay.io/acme/x", Options{Tokens: google, RegistryHost: "ghcr.io/acme", Username: "user", Password: "password"}, &door{admit: anybody}, []string{"Bearer token-of-"}},
+		{"Google's token on gcr.io", "eu.gcr.io/my-project", "eu.gcr.io/my-project/x", Options{Tokens: googleSource}, &door{admit: isGoogleToken, basic: true}, []string{googles}},
+		{"no Google's token elsewhere", "ghcr.io/acme", "ghcr.io/acme/x", Options{Tokens: googleSource}, &door{admit: anybody}, []string{"Bearer token-of-"}},
+		{"no Google's token on a lookalike", "pkg.dev.example.com/a/b", "pkg.dev.example.com/a/b/x", Options{Tokens: googleSource}, &door{admit: anybody}, []string{"Bearer token-of-"}},
+		{"user and password", "ghcr.io/acme", "ghcr.io/acme/x", Options{Tokens: googleSource, RegistryHost: "ghcr.io/acme", Username: "user", Password: "password"}, &door{admit: user}, []string{basic, "Bearer token-of-user"}},
+		{"user and password on Google", testHost, testImage, Options{Tokens: googleSource, RegistryHost: testHost, Username: "user", Password: "password"}, &door{admit: user}, []string{basic, "Bearer token-of-user"}},
+		{"no password for another host", "quay.io/acme", "quay.io/acme/x", Options{Tokens: googleSource, RegistryHost: "ghcr.io/acme", Username: "user", Password: "password"}, &door{admit: anybody}, []string{"Bearer token-of-"}},
 		{"nobody at all", "quay.io/acme", "quay.io/acme/x", Options{}, nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -267,15 +267,15 @@ func TestResolveMistakes(t *testing.T) {
 		handler           func(t *testing.T) http.Handler
 		kind              string
 	}{
-		{"missing tag, nearest first", testHost, testImage, Options{Tokens: google}, func(t *testing.T) http.Handler {
+		{"missing tag, nearest first", testHost, testImage, Options{Tokens: googleSource}, func(t *testing.T) http.Handler {
 			shelf, image := store(), small(t, "linux/amd64")
 			for _, tag := range []string{"latest", "v1", "aaaa1b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a", "sha-3f2a1b9", "3f2a1b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3b"} {
 				put(t, shelf, testImage+":"+tag, image)
 			}
 			return &door{behind: shelf, admit: isGoogleToken, basic: true}
 		}, "tag"},
-		{"missing tag among many", testHost, testImage, Options{Tokens: google}, func(t *testing.T) http.Handler { return &door{behind: full(t, 14), admit: isGoogleToken, basic: true} }, "tag"},
-		{"missing tag, newest first", testHost, testImage, Options{Tokens: google}, func(*testing.T) http.Handler {
+		{"missing tag among many", testHost, testImage, Options{Tokens: googleSource}, func(t *testing.T) http.Handler { return &door{behind: full(t, 14), admit: isGoogleToken, basic: true} }, "tag"},
+		{"missing tag, newest first", testHost, testImage, Options{Tokens: googleSource}, func(*testing.T) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if strings.HasSuffix(r.URL.Path, "/tags/list") {
 					_, _ = io.WriteString(w, `{"name":"x","tags":["a","b","latest"],"manifest":{"sha256:1":{"tag":["a"],"timeUploadedMs":"1700000000000"},"sha256:2":{"tag":["b","latest"],"timeUploadedMs":"1800000000000"}}}`)
@@ -284,7 +284,7 @@ func TestResolveMistakes(t *testing.T) {
 				say(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "Failed to fetch \""+testSHA+"\"")
 			})
 		}, "tag"},
-		{"no tag at all", testHost, testImage, Options{Tokens: google}, func(*testing.T) http.Handler {
+		{"no tag at all", testHost, testImage, Options{Tokens: googleSource}, func(*testing.T) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if strings.HasSuffix(r.URL.Path, "/tags/list") {
 					_, _ = io.WriteString(w, `{"name":"x","tags":null}`)
@@ -304,23 +304,23 @@ func TestResolveMistakes(t *testing.T) {
 				}
 			})
 		}, "tag"},
-		{"missing repository", testHost, testImage, Options{Tokens: google}, func(*testing.T) http.Handler { return &door{behind: store(), admit: isGoogleToken, basic: true} }, "tag"},
-		{"Artifact Registry without role", testHost, testImage, Options{Tokens: google, Principal: "deployer@my-project.iam.gserviceaccount.com"}, func(*testing.T) http.Handler {
+		{"missing repository", testHost, testImage, Options{Tokens: googleSource}, func(*testing.T) http.Handler { return &door{behind: store(), admit: isGoogleToken, basic: true} }, "tag"},
+		{"Artifact Registry without role", testHost, testImage, Options{Tokens: googleSource, Principal: "deployer@my-project.iam.gserviceaccount.com"}, func(*testing.T) http.Handler {
 			return &door{admit: isGoogleToken, basic: true, refuse: denied, may: never}
 		}, "refused"},
-		{"Artifact Registry, federated", testHost, testImage, Options{Tokens: google, Principal: "principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/attribute.repository/acme/models"}, func(*testing.T) http.Handler {
+		{"Artifact Registry, federated", testHost, testImage, Options{Tokens: googleSource, Principal: "principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/attribute.repository/acme/models"}, func(*testing.T) http.Handler {
 			return &door{admit: isGoogleToken, basic: true, refuse: denied, may: never}
 		}, "refused"},
-		{"Artifact Registry, project of a domain", "us-docker.pkg.dev/example.com/p/models", "us-docker.pkg.dev/example.com/p/models/x", Options{Tokens: google}, func(*testing.T) http.Handler {
+		{"Artifact Registry, project of a domain", "us-docker.pkg.dev/example.com/p/models", "us-docker.pkg.dev/example.com/p/models/x", Options{Tokens: googleSource}, func(*testing.T) http.Handler {
 			return &door{admit: isGoogleToken, basic: true, refuse: denied, may: never}
 		}, "refused"},
-		{"gcr.io without role", "gcr.io/my-project", "gcr.io/my-project/model", Options{Tokens: google, Principal: "deployer@my-project.iam.gserviceaccount.com"}, func(*testing.T) http.Handler {
+		{"gcr.io without role", "gcr.io/my-project", "gcr.io/my-project/model", Options{Tokens: googleSource, Principal: "deployer@my-project.iam.gserviceaccount.com"}, func(*testing.T) http.Handler {
 			return &door{admit: isGoogleToken, basic: true, refuse: denied, may: never}
 		}, "refused"},
-		{"Google's token not accepted", testHost, testImage, Options{Tokens: google, Principal: "deployer@my-project.iam.gserviceaccount.com"}, func(*testing.T) http.Handler { return &door{admit: nobody, basic: true} }, "refused"},
+		{"Google's token not accepted", testHost, testImage, Options{Tokens: googleSource, Principal: "deployer@my-project.iam.gserviceaccount.com"}, func(*testing.T) http.Handler { return &door{admit: nobody, basic: true} }, "refused"},
 		{"Google without credentials", testHost, testImage, Options{}, func(*testing.T) http.Handler { return &door{admit: nobody} }, "refused"},
 		{"Google with a key as password", testHost, testImage, Options{RegistryHost: testHost, Username: "_json_key", Password: "{}"}, func(*testing.T) http.Handler { return &door{admit: nobody} }, "refused"},
-		{"other registry without login", "registry.example.com/models", "registry.example.com/models/x", Options{Tokens: google}, func(*testing.T) http.Handler { return &door{admit: nobody} }, "refused"},
+		{"other registry without login", "registry.example.com/models", "registry.example.com/models/x", Options{Tokens: googleSource}, func(*testing.T) http.Handler { return &door{admit: nobody} }, "refused"},
 		{"GitHub's registry without login", "ghcr.io/acme", "ghcr.io/acme/x", Options{}, func(*testing.T) http.Handler {
 			return &door{admit: anybody, may: never, refuse: `{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}`}
 		}, "refused"},

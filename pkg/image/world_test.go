@@ -284,7 +284,7 @@ func say(w http.ResponseWriter, status int, code, message string) {
 // secret is a token source whose tokens can be told from all else.
 const secret = "ya29.google"
 
-var google = oauth2.StaticTokenSource(&oauth2.Token{AccessToken: secret})
+var googleSource = oauth2.StaticTokenSource(&oauth2.Token{AccessToken: secret})
 
 func isGoogleToken(user, password string) bool {
 	return user == "oauth2accesstoken" && password == secret
@@ -298,4 +298,9 @@ func only(t *testing.T, written, host, sha string) []Match {
 		t.Fatal(err)
 	}
 	return m
+}
+
+func must2(t *testing.T, reference string) name.Reference {
+	t.Helper()
+	return must[name.Reference](t)(name.ParseReference(reference))
 }

@@ -1,0 +1,459 @@
+package image
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+)
+
+// publishing is a world with one registry of Google's, and what is published there.
+type publishing struct {
+	*world
+	store http.Handler
+	mu    sync.Mutex
+	lines []string
+}
+
+func newPublishing(t *testing.T) *publishing {
+	p := &publishing{world: newWorld(t), store: store()}
+	p.host(pkgDev, &door{behind: p.store, admit: isGoogleToken, basic: true})
+	return p
+}
+
+func (p *publishing) options(root *os.Root, from string) PublishOptions {
+	return PublishOptions{
+		Options: Options{RegistryHost: testHost, Tokens: googleSource, Transport: p.client},
+		From:    from, Workspace: root, Tags: []string{"latest"},
+		Log: func(format string, args ...any) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.lines = append(p.lines, fmt.Sprintf(format, args...))
+		},
+	}
+}
+
+// pull gets an image past the door, as a node would with credentials.
+func (p *publishing) pull(t *testing.T, reference string) *remote.Descriptor {
+	t.Helper()
+	w := newWorld(t)
+	ref := must[name.Reference](t)(name.ParseReference(reference))
+	w.host(ref.Context().RegistryStr(), p.store)
+	return must[*remote.Descriptor](t)(remote.Get(ref, remote.WithTransport(w.client)))
+}
+
+// count is how many requests of a method the registry got.
+func (w *world) count(method, part string) int {
+	n := 0
+	for _, r := range w.requests(pkgDev) {
+		if strings.HasPrefix(r, method+" ") && strings.Contains(r, part) {
+			n++
+		}
+	}
+	return n
+}
+
+// diffIDs are what is in an image, whatever it is compressed to.
+func diffIDs(t *testing.T, image v1.Image) []v1.Hash {
+	t.Helper()
+	return must[*v1.ConfigFile](t)(image.ConfigFile()).RootFS.DiffIDs
+}
+
+// TestPublishForms publishes each form of archive, twice.
+func TestPublishForms(t *testing.T) {
+	t.Parallel()
+	tag := testImage + ":" + testSHA
+	named := map[string]string{annotationRefName: tag}
+	twice := func(t *testing.T, image v1.Image) v1.Image { // a layer twice, as Dockerfiles make them
+		return must[v1.Image](t)(mutate.AppendLayers(image, must[[]v1.Layer](t)(image.Layers())[0]))
+	}
+	for _, c := range []struct {
+		name   string
+		write  func(t *testing.T, dir string) any // into dir/image; returns what was written
+		exact  bool                               // the digest is kept
+		layers int
+	}{
+		{name: "docker save, old", layers: 2, write: func(t *testing.T, dir string) any {
+			image := twice(t, small(t, "linux/amd64", 3000, 100_000))
+			write(t, dir, savedOld(t, image, testImage+":latest", tag).tar(t))
+			return image
+		}},
+		{name: "docker save, old, gzip", layers: 2, write: func(t *testing.T, dir string) any {
+			image := twice(t, small(t, "linux/amd64", 3000, 100_000))
+			write(t, dir, zip(t, savedOld(t, image, tag).tar(t)))
+			return image
+		}},
+		{name: "docker save, new", layers: 2, write: func(t *testing.T, dir string) any {
+			image := small(t, "linux/amd64", 3000, 100_000)
+			write(t, dir, savedNew(t, image, false, tag, testImage+":latest").tar(t))
+			return image
+		}},
+		{name: "docker save, new, gzip", layers: 2, write: func(t *testing.T, dir string) any {
+			image := small(t, "linux/amd64", 3000, 100_000)
+			write(t, dir, zip(t, savedNew(t, image, false, tag).tar(t)))
+			return image
+		}},
+		{name: "docker save with compressed layers", layers: 2, write: func(t *testing.T, dir string) any {
+			image := small(t, "linux/amd64", 3000, 100_000)
+			write(t, dir, savedNew(t, image, true, tag).tar(t))
+			return image
+		}},
+		{name: "layout, folder", exact: true, layers: 2, write: func(t *testing.T, dir string) any {
+			image := oci(t, small(t, "linux/amd64", 3000, 100_000))
+			ociFolder(t, filepath.Join(dir, "image"), image, named)
+			return image
+		}},
+		{name: "layout, tar", exact: true, layers: 2, write: func(t *testing.T, dir string) any {
+			image := oci(t, small(t, "linux/amd64", 3000, 100_000))
+			folder := t.TempDir()
+			ociFolder(t, folder, image, named)
+			write(t, dir, folderTar(t, folder).tar(t))
+			return image
+		}},
+		{name: "layout, tar, gzip, without a name", exact: true, layers: 2, write: func(t *testing.T, dir string) any {
+			image := oci(t, small(t, "linux/amd64", 3000, 100_000))
+			folder := t.TempDir()
+			ociFolder(t, folder, image, nil)
+			write(t, dir, zip(t, folderTar(t, folder).tar(t)))
+			return image
+		}},
+		{name: "layout of several platforms, folder", exact: true, layers: 6, write: func(t *testing.T, dir string) any {
+			index := multi(t)
+			ociFolder(t, filepath.Join(dir, "image"), index, map[string]string{annotationRefName: "latest"})
+			return index
+		}},
+		{name: "layout of several platforms, tar", exact: true, layers: 6, write: func(t *testing.T, dir string) any {
+			index := multi(t)
+			folder := t.TempDir()
+			ociFolder(t, folder, index, named)
+			write(t, dir, folderTar(t, folder).tar(t))
+			return index
+		}},
+		{name: "layout with layers that are not compressed", exact: true, layers: 1, write: func(t *testing.T, dir string) any {
+			l := must[v1.Layer](t)(random.Layer(5000, types.OCIUncompressedLayer))
+			image := oci(t, must[v1.Image](t)(mutate.AppendLayers(mutate.MediaType(emptyImage(t), types.OCIManifestSchema1), l)))
+			folder := t.TempDir()
+			ociFolder(t, folder, image, named)
+			write(t, dir, folderTar(t, folder).tar(t))
+			return image
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			want := c.write(t, dir)
+			root := must[*os.Root](t)(os.OpenRoot(dir))
+			defer root.Close()
+			p := newPublishing(t)
+			temp := t.TempDir()
+			o := p.options(root, "image")
+			o.Temp = temp
+			matches := only(t, testImage+":latest", testHost, testSHA)
+
+			first, err := Publish(t.Context(), matches, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := first[0]
+			if got.Reference != tag || got.Uploaded != c.layers || got.There != 0 || !slices.Equal(got.Tags, []string{"latest"}) || got.Bytes == 0 || len(got.Platforms) == 0 {
+				t.Errorf("first: %+v", got)
+			}
+			d := p.pull(t, tag)
+			if d.Digest.String() != got.Digest || p.pull(t, testImage+":latest").Digest != d.Digest {
+				t.Errorf("digest is %s, reported %s", d.Digest, got.Digest)
+			}
+			switch want := want.(type) {
+			case v1.ImageIndex:
+				if h := must[v1.Hash](t)(want.Digest()); h != d.Digest {
+					t.Errorf("digest %s, want %s", d.Digest, h)
+				}
+				if err := validate.Index(must[v1.ImageIndex](t)(d.ImageIndex())); err != nil {
+					t.Error(err)
+				}
+			case v1.Image:
+				image := must[v1.Image](t)(d.Image())
+				if err := validate.Image(image); err != nil {
+					t.Error(err)
+				}
+				if diff := cmp.Diff(diffIDs(t, want), diffIDs(t, image)); diff != "" {
+					t.Errorf("layers (-want +got):\n%s", diff)
+				}
+				if h := must[v1.Hash](t)(want.Digest()); c.exact && h != d.Digest {
+					t.Errorf("digest %s, want %s", d.Digest, h)
+				}
+				if a, b := must[v1.Hash](t)(want.ConfigName()), must[v1.Hash](t)(image.ConfigName()); a != b {
+					t.Errorf("configuration %s, want %s", b, a)
+				}
+			}
+
+			p.forget()
+			again, err := Publish(t.Context(), matches, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := again[0]; got.Digest != d.Digest.String() || got.Uploaded != 0 || got.Bytes != 0 || got.There == 0 || !slices.Equal(got.Tags, []string{"latest"}) {
+				t.Errorf("again: %+v", got)
+			}
+			for _, method := range []string{http.MethodPost, http.MethodPatch, http.MethodPut} {
+				if n := p.count(method, ""); n != 0 {
+					t.Errorf("again: %d %s", n, method)
+				}
+			}
+			if left := must[[]os.DirEntry](t)(os.ReadDir(temp)); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func emptyImage(t *testing.T) v1.Image {
+	t.Helper()
+	image := must[v1.Image](t)(random.Image(0, 0))
+	config := must[*v1.ConfigFile](t)(image.ConfigFile()).DeepCopy()
+	config.OS, config.Architecture = "linux", "amd64"
+	return must[v1.Image](t)(mutate.ConfigFile(image, config))
+}
+
+func write(t *testing.T, dir string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "image"), content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPublishNextCommit holds that of the image of the next commit only the layer
+// that changed is sent, and that an unchanged one under a new tag is only tagged.
+func TestPublishNextCommit(t *testing.T) {
+	t.Parallel()
+	p := newPublishing(t)
+	base := small(t, "linux/amd64", 3000, 50_000, 2000)
+	next := must[v1.Image](t)(mutate.AppendLayers(base, must[v1.Layer](t)(random.Layer(4000, types.DockerLayer))))
+	root := workspace(t, map[string][]byte{
+		"1": savedNew(t, base, false, testImage+":"+testSHA).tar(t),
+		"2": savedOld(t, next, testImage+":latest").tar(t),
+	})
+	if _, err := Publish(t.Context(), only(t, testImage, testHost, testSHA), p.options(root, "1")); err != nil {
+		t.Fatal(err)
+	}
+	p.forget()
+	got, err := Publish(t.Context(), only(t, testImage, testHost, "second"), p.options(root, "2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g := got[0]; g.Uploaded != 1 || g.There != 3 {
+		t.Errorf("%+v", g)
+	}
+	if n := p.count(http.MethodPatch, ""); n != 2 { // the layer and the configuration
+		t.Errorf("%d blobs sent", n)
+	}
+	if err := validate.Image(must[v1.Image](t)(p.pull(t, testImage+":second").Image())); err != nil {
+		t.Error(err)
+	}
+	p.forget()
+	if got, err = Publish(t.Context(), only(t, testImage, testHost, "third"), p.options(root, "2")); err != nil {
+		t.Fatal(err)
+	}
+	if g := got[0]; g.Uploaded != 0 || g.There != 4 || p.count(http.MethodPut, "") != 1 {
+		t.Errorf("%+v, %d PUT", g, p.count(http.MethodPut, ""))
+	}
+}
+
+// TestPublishMounts holds that what one image has brought is taken over by the next.
+func TestPublishMounts(t *testing.T) {
+	t.Parallel()
+	p := newPublishing(t)
+	// go-containerregistry's registry keeps all blobs in one place; this one asks
+	// for them to be taken over, as real ones do.
+	owned := map[string]bool{}
+	var mu sync.Mutex
+	p.host(pkgDev, &door{admit: isGoogleToken, basic: true, behind: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		repo, rest, _ := strings.Cut(r.URL.Path, "/blobs/")
+		switch digest, from := r.URL.Query().Get("mount"), r.URL.Query().Get("from"); {
+		case r.Method == http.MethodHead && rest != "" && !owned[repo+rest]:
+			w.WriteHeader(http.StatusNotFound)
+			return
+		case digest != "" && owned["/v2/"+from+digest]:
+			owned[repo+digest] = true
+			w.WriteHeader(http.StatusCreated)
+			return
+		case r.Method == http.MethodPut && rest != "":
+			owned[repo+r.URL.Query().Get("digest")] = true
+		}
+		p.store.ServeHTTP(w, r)
+	})})
+	a := small(t, "linux/amd64", 3000, 50_000)
+	b := must[v1.Image](t)(mutate.AppendLayers(a, must[v1.Layer](t)(random.Layer(4000, types.DockerLayer))))
+	both := savedOld(t, a, testHost+"/a:latest")
+	second := savedOld(t, b, "b:"+testSHA)
+	both = merge(t, both, second)
+	root := workspace(t, map[string][]byte{"image.tar": both.tar(t)})
+	matches := must[[]Match](t)(Plan([]string{testHost + "/a", testHost + "/b:v1"}, testHost, testSHA, nil))
+	got, err := Publish(t.Context(), matches, p.options(root, "image.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got[0].Uploaded != 2 || got[1].Uploaded != 1 || got[1].Mounted != 2 {
+		t.Errorf("%+v", got)
+	}
+	for _, n := range []string{"a", "b"} {
+		if err := validate.Image(must[v1.Image](t)(p.pull(t, testHost+"/"+n+":"+testSHA).Image())); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// merge makes one archive of two.
+func merge(t *testing.T, a, b archived) archived {
+	t.Helper()
+	var both archived
+	var entries []string
+	for i, from := range []archived{a, b} {
+		for _, f := range from {
+			switch f.name {
+			case "manifest.json":
+				m := strings.Trim(string(f.content), "[]")
+				entries = append(entries, strings.ReplaceAll(m, "/layer.tar", fmt.Sprintf("-%d/layer.tar", i)))
+			case "repositories":
+			default:
+				f.name = strings.Replace(f.name, "/", fmt.Sprintf("-%d/", i), 1)
+				both = append(both, f)
+			}
+		}
+	}
+	both.add("manifest.json", []byte("["+strings.Join(entries, ",")+"]"))
+	return both
+}
+
+// TestPublishChooses shows which image of an archive is published.
+func TestPublishChooses(t *testing.T) {
+	t.Parallel()
+	full := testImage + ":" + testSHA
+	for _, c := range []struct {
+		name string
+		tags []string // one image each
+		want int
+	}{
+		{"by full name and sha", []string{"celestial-bodies-classifier:latest", testImage + ":latest", full}, 2},
+		{"by full name", []string{"celestial-bodies-classifier:latest", testImage + ":latest"}, 1},
+		{"by sha, before any latest", []string{testImage + ":latest", "celestial-bodies-classifier:" + testSHA}, 1},
+		{"by short name and sha", []string{"celestial-bodies-classifier:latest", "celestial-bodies-classifier:" + testSHA}, 1},
+		{"by short name", []string{"other:latest", "celestial-bodies-classifier:latest"}, 1},
+		{"by short name with its host", []string{"other:latest", "docker.io/library/celestial-bodies-classifier:latest"}, 1},
+		{"the only one", []string{"celestial_bodies_classifier:q4vzkxw7dk6mmlg6"}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPublishing(t)
+			var all archived
+			var images []v1.Image
+			for i, tag := range c.tags {
+				image := small(t, "linux/amd64")
+				images = append(images, image)
+				if i == 0 {
+					all = savedOld(t, image, tag)
+				} else {
+					all = mergeAs(t, all, savedOld(t, image, tag), i)
+				}
+			}
+			root := workspace(t, map[string][]byte{"image.tar": all.tar(t)})
+			got, err := Publish(t.Context(), only(t, testImage, testHost, testSHA), p.options(root, "image.tar"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			published := must[v1.Image](t)(p.pull(t, got[0].Reference).Image())
+			if diff := cmp.Diff(diffIDs(t, images[c.want]), diffIDs(t, published)); diff != "" {
+				t.Errorf("published %s", got[0].Source)
+			}
+		})
+	}
+}
+
+// mergeAs adds an archive to one.
+func mergeAs(t *testing.T, a, b archived, i int) archived {
+	t.Helper()
+	var both archived
+	var first string
+	for _, f := range a {
+		if f.name == "manifest.json" {
+			first = strings.Trim(string(f.content), "[]")
+			continue
+		}
+		both = append(both, f)
+	}
+	for _, f := range b {
+		switch f.name {
+		case "manifest.json":
+			m := strings.ReplaceAll(strings.Trim(string(f.content), "[]"), "/layer.tar", fmt.Sprintf("-%d/layer.tar", i))
+			both.add("manifest.json", []byte("["+first+","+m+"]"))
+		case "repositories":
+		default:
+			f.name = strings.Replace(f.name, "/", fmt.Sprintf("-%d/", i), 1)
+			both = append(both, f)
+		}
+	}
+	return both
+}
+
+// TestPublishPartialIndex holds that an index of which an engine has only some
+// platforms is published with these.
+func TestPublishPartialIndex(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		without []int // children whose manifest is not there
+		layers  []int // children whose layers are not there
+		want    []string
+	}{
+		{"one of two", []int{1, 2}, nil, []string{"linux/amd64"}},
+		{"two of two, without attestation", []int{2}, nil, []string{"linux/amd64", "linux/arm64"}},
+		{"one without layers", nil, []int{1}, []string{"linux/amd64"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPublishing(t)
+			index := multi(t)
+			folder := t.TempDir()
+			ociFolder(t, folder, index, nil)
+			children := must[*v1.IndexManifest](t)(index.IndexManifest()).Manifests
+			for _, i := range c.without {
+				if err := os.Remove(filepath.Join(folder, "blobs", "sha256", children[i].Digest.Hex)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, i := range c.layers {
+				image := must[v1.Image](t)(index.Image(children[i].Digest))
+				layer := must[v1.Hash](t)(must[[]v1.Layer](t)(image.Layers())[0].Digest())
+				if err := os.Remove(filepath.Join(folder, "blobs", "sha256", layer.Hex)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			root := workspace(t, map[string][]byte{"image.tar": folderTar(t, folder).tar(t)})
+			got, err := Publish(t.Context(), only(t, testImage, testHost, testSHA), p.options(root, "image.tar"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got[0].Platforms); diff != "" {
+				t.Errorf("platforms (-want +got):\n%s", diff)
+			}
+			images, err := Resolve(t.Context(), only(t, testImage, testHost, testSHA), Options{Tokens: googleSource, Transport: p.client, Platforms: true})
+			if err != nil || images[0].Digest != got[0].Digest || !slices.Equal(images[0].Platforms, c.want) {
+				t.Errorf("resolved %+v, %v", images, err)
+			}
+		})
+	}
+}
