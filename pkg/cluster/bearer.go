@@ -35,6 +35,7 @@ type tokenError struct{ err error }
 func (e *tokenError) Error() string { return e.err.Error() }
 func (e *tokenError) Unwrap() error { return e.err }
 
+// RoundTrip sends the request with a token, and with another one if that was refused.
 func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != "https" || !slices.Contains(b.hosts, req.URL.Host) || req.Response != nil {
 		closeBody(req)

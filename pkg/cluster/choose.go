@@ -176,7 +176,7 @@ func (g *google) notOffered(ways []way) error {
 	case KindPublic:
 		e.Problem, e.Fix = "it is off", "switch it on in the cluster's control plane networking"
 	case KindInternal:
-		e.Problem, e.Fix = "the cluster has no private address", "set endpoint: auto"
+		e.Problem, e.Fix = "the cluster has no private address", "leave endpoint away"
 	}
 	return e
 }

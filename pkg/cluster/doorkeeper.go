@@ -32,6 +32,7 @@ type doorError struct{ err error }
 func (e *doorError) Error() string { return e.err.Error() }
 func (e *doorError) Unwrap() error { return e.err }
 
+// RoundTrip looks at who has answered.
 func (d *doorkeeper) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := d.base.RoundTrip(req)
 	if err != nil || strings.Contains(req.URL.Path+"/", "/proxy/") { // there, a workload answers

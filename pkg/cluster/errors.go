@@ -58,8 +58,8 @@ func (e *ForbiddenError) Error() string {
 		who = "this principal"
 	}
 	if e.Manifest != "" {
-		return fmt.Sprintf("%s: %s may not %s: let an administrator grant %s with `%s`, or just what is missing with `kubectl apply -f` and this file:\n%s",
-			e.Act, who, e.Permission, e.Role, e.Command, e.Manifest)
+		return fmt.Sprintf("%s: %s may not %s: let an administrator grant %s with `%s`, or in the cluster alone with `kubectl apply -f` and this file:\n%s",
+			e.Act, who, e.Permission, e.Role, e.Command, strings.TrimSuffix(e.Manifest, "\n"))
 	}
 	lacks := fmt.Sprintf("%s: %s lacks the permission %s in project %s", e.Act, who, e.Permission, e.Project)
 	if e.Permission == "container.clusters.get" {

@@ -30,6 +30,9 @@ func (c *Cluster) Explain(err error) error {
 		}
 	}
 	for _, leaf := range leaves {
+		if explained(leaf) {
+			return err
+		}
 		if e := c.explain(leaf); e != nil {
 			add(e)
 			changed = true
@@ -67,10 +70,6 @@ func (c *Cluster) explain(err error) error {
 	case errors.As(err, &door):
 		return door.err
 	}
-	var done *UnreachableError
-	if errors.As(err, &done) {
-		return done
-	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
 		if status.Status().Code == http.StatusUnauthorized {
@@ -84,13 +83,22 @@ func (c *Cluster) explain(err error) error {
 	return nil
 }
 
+// explained says that an error is of this package's making.
+func explained(err error) bool {
+	switch err.(type) { //nolint:errorlint // what wraps one says something more
+	case *UnreachableError, *UnauthorizedError, *ForbiddenError, *DisabledError, *EndpointError:
+		return true
+	}
+	return false
+}
+
 // separate takes joined errors apart. What adds words of its own to several
 // errors stays whole.
 func separate(err error) []error {
 	if err == nil {
 		return nil
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the tree is walked by hand
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}

@@ -70,6 +70,7 @@ func newGoogle(ctx context.Context, o Options) (*google, error) {
 // capped bounds the answers.
 type capped struct{ base http.RoundTripper }
 
+// RoundTrip cuts off what is longer.
 func (c *capped) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := c.base.RoundTrip(req)
 	if err != nil {

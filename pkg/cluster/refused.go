@@ -66,17 +66,31 @@ func (n need) refused(err error) error {
 	case api.Code >= 500:
 		return fmt.Errorf("%s: Google's API is out of order (%s): run the job again later", n.act, said)
 	}
-	return fmt.Errorf("%s: Google refuses: %s", n.act, said)
+	return fmt.Errorf("%s: Google refuses (%s): look at cluster_name, zone, project_id and fleet_membership", n.act, said)
 }
 
 // unanswered explains a request that Google's API did not answer.
 func (n need) unanswered(err error) error {
-	var wrapped *url.Error
-	if !errors.As(err, &wrapped) {
+	var request *url.Error
+	if !errors.As(err, &request) {
 		return fmt.Errorf("%s: read Google's answer: %w: let the runner reach Google itself, without a portal or proxy that answers in its place", n.act, err)
 	}
-	return fmt.Errorf("%s: ask %s: %w: let the runner reach it, directly or through HTTPS_PROXY", n.act, n.service, wrapped.Err)
+	what, cause := diagnose(err)
+	way := "let the runner reach it, directly or through HTTPS_PROXY"
+	if what == untrusted {
+		way = "let the runner reach it without a proxy that opens TLS, or trust that proxy's CA with SSL_CERT_FILE"
+	}
+	return &silenceError{fmt.Sprintf("%s: ask %s: %s: %s", n.act, n.service, cause, way), err}
 }
+
+// silenceError has words for a failure of the network, and keeps the failure.
+type silenceError struct {
+	text string
+	err  error
+}
+
+func (e *silenceError) Error() string { return e.text }
+func (e *silenceError) Unwrap() error { return e.err }
 
 // forbidden names the role and makes the command that grants it.
 func (n need) forbidden() *ForbiddenError {

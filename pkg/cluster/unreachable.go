@@ -29,12 +29,13 @@ const (
 // is something else.
 func (c *Cluster) unreachable(err error) error {
 	var request *url.Error
-	if errors.As(err, &request) {
+	switch {
+	case errors.As(err, &request):
 		// The caller may have asked others too, a registry or the model itself.
-		if u, bad := url.Parse(request.URL); bad != nil || u.Host != c.authority() {
+		if u, _ := url.Parse(request.URL); u == nil || u.Host != c.authority() {
 			return nil
 		}
-	} else if !lost(err) {
+	case !lost(err):
 		return nil
 	}
 	what, cause := diagnose(err)
@@ -109,6 +110,9 @@ func diagnose(err error) (trouble, string) {
 		err = request.Err
 	}
 	text := phrase(err.Error())
+	if strings.Contains(text, "HTTP response to HTTPS client") { // has no type
+		return untrusted, proxy + "it does not speak TLS"
+	}
 	switch text { // what a proxy answers to CONNECT, of which net/http leaves the words only
 	case http.StatusText(http.StatusBadGateway), http.StatusText(http.StatusServiceUnavailable), http.StatusText(http.StatusGatewayTimeout):
 		return blocked, fmt.Sprintf("the proxy reaches nothing there (%q)", text)
