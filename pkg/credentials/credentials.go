@@ -12,7 +12,6 @@ package credentials
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -191,12 +190,17 @@ func (f *finder) nothing() error {
 		return invalid("Google credentials", "none were found: set GOOGLE_OAUTH_ACCESS_TOKEN to what `gcloud auth print-access-token` prints, "+
 			"or run `gcloud auth application-default login` and mount ~/.config/gcloud at /root/.config/gcloud")
 	}
-	problem := "none were found: set credentials_json to a service account key, " +
-		"or set workload_identity_provider and give the job `permissions: id-token: write`, " +
-		"or run google-github-actions/auth before this step, " +
-		"or use a runner inside Google Cloud that has a service account"
-	if event := f.Getenv("GITHUB_EVENT_NAME"); event == "pull_request" || event == "pull_request_review" {
-		problem += fmt.Sprintf("; this run is for the event %s: if the branch is in a fork, GitHub gives it neither secrets nor identity tokens, so deploy after the merge", event)
+	return invalid("Google credentials", "none were found: set credentials_json to a service account key, "+
+		"or set workload_identity_provider and give the job `permissions: id-token: write`, "+
+		"or run google-github-actions/auth before this step, "+
+		"or use a runner inside Google Cloud that has a service account"+f.fork())
+}
+
+// fork says why there may be nothing in a run for a pull request.
+func (f *finder) fork() string {
+	event := f.Getenv("GITHUB_EVENT_NAME")
+	if event != "pull_request" && event != "pull_request_review" {
+		return ""
 	}
-	return invalid("Google credentials", problem)
+	return "; this run is for the event " + event + ": if the branch is in a fork, GitHub gives it neither secrets nor identity tokens, so deploy after the merge"
 }

@@ -70,7 +70,7 @@ func (f *finder) identityTokens() string {
 	if f.IDToken != nil && f.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL") != "" {
 		return ""
 	}
-	return "needs an identity token from GitHub, and this job may not ask for one: give the job `permissions: id-token: write` (runs for pull requests from forks never get it)"
+	return "needs an identity token from GitHub, and this job may not ask for one: give the job `permissions: id-token: write`" + f.fork()
 }
 
 // federated exchanges GitHub's identity token for Google's.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -143,6 +144,8 @@ func TestHostile(t *testing.T) {
 	golden(t, "hostile.golden", all.String())
 }
 
+var fourDigits = regexp.MustCompile(`\([0-9]{4} characters\)`)
+
 func manyFields() string {
 	var b strings.Builder
 	b.WriteString(`{"type":"service_account"`)
@@ -196,7 +199,9 @@ func TestInputs(t *testing.T) {
 			t.Errorf("%s: error = %v, want an *InvalidError", c.name, err)
 			continue
 		}
-		fmt.Fprintf(&all, "%s:\n  %s\n", c.name, strings.ReplaceAll(err.Error(), "\n", "\n  "))
+		// The key is another each time, and not always as long.
+		text := fourDigits.ReplaceAllString(err.Error(), "(many characters)")
+		fmt.Fprintf(&all, "%s:\n  %s\n", c.name, strings.ReplaceAll(text, "\n", "\n  "))
 	}
 	golden(t, "inputs.golden", all.String())
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,7 +68,7 @@ func (f *finder) generate(ctx context.Context, from *identity, token, account st
 		sent := time.Now()
 		answer, err := client.GenerateAccessToken(ctx, request, gax.WithRetry(nil))
 		if err != nil {
-			return grant{}, f.refusedGenerate(act, from, account, token, err)
+			return grant{}, f.refusedGenerate(act, from, append(slices.Clone(delegates), account), token, err)
 		}
 		if !isToken(answer.GetAccessToken()) {
 			return grant{}, noToken(act)
@@ -104,7 +105,7 @@ func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // refusedGenerate sorts the client's errors: tried again, or explained.
-func (f *finder) refusedGenerate(act string, from *identity, account, token string, err error) error {
+func (f *finder) refusedGenerate(act string, from *identity, chain []string, token string, err error) error {
 	var api *googleapi.Error
 	switch {
 	case errors.Is(err, proto.Error):
@@ -121,7 +122,7 @@ func (f *finder) refusedGenerate(act string, from *identity, account, token stri
 	}
 	said := refusal{status: api.Code, text: phrase(api.Message, token)}
 	reason, service, consumer := errorInfo(api)
-	return explainGenerate(act, from, account, said, reason, service, strings.TrimPrefix(consumer, "projects/"), err)
+	return explainGenerate(act, from, chain, said, reason, service, strings.TrimPrefix(consumer, "projects/"), err)
 }
 
 // errorInfo reads google.rpc.ErrorInfo from an error's details.

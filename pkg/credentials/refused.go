@@ -88,14 +88,10 @@ func refusedExchange(act string, p provider, said refusal) error {
 	return e
 }
 
-// explainGenerate explains why Google makes no token of the account.
-func explainGenerate(act string, from *identity, account string, said refusal, reason, service, project string, err error) error {
+// explainGenerate explains why Google makes no token of the last account of a
+// chain, which is longer than one if there are delegates.
+func explainGenerate(act string, from *identity, chain []string, said refusal, reason, service, project string, err error) error {
 	e := &RefusedError{Act: act, Err: err}
-	role, member := "roles/iam.serviceAccountTokenCreator", "serviceAccount:"+from.principal
-	if from.federated {
-		role, member = "roles/iam.workloadIdentityUser", from.principal
-	}
-	grant := fmt.Sprintf("`gcloud iam service-accounts add-iam-policy-binding %s --role=%s --member='%s'`", account, role, member)
 	switch {
 	case reason == "SERVICE_DISABLED" || strings.Contains(said.text, "has not been used in project"):
 		if service == "" {
@@ -107,9 +103,16 @@ func explainGenerate(act string, from *identity, account string, said refusal, r
 		e.Cause = "the IAM Service Account Credentials API is not enabled in project " + project
 		e.Fix = fmt.Sprintf("enable it with `gcloud services enable %s --project=%s`", service, project)
 		return e
+	case said.status == http.StatusForbidden && len(chain) > 1:
+		e.Cause = "one of the chain from " + from.principal + " may not make tokens of the next, or does not exist"
+		e.Fix = "grant roles/iam.serviceAccountTokenCreator to each on the next, which takes some minutes to act: " + grants(from, chain, "roles/iam.serviceAccountTokenCreator")
 	case said.status == http.StatusForbidden:
+		role := "roles/iam.serviceAccountTokenCreator"
+		if from.federated {
+			role = "roles/iam.workloadIdentityUser"
+		}
 		e.Cause = from.principal + " may not make tokens of the account: iam.serviceAccounts.getAccessToken is missing, or the account does not exist"
-		e.Fix = "grant " + role + " on it, which takes some minutes to act: " + grant
+		e.Fix = "grant " + role + " on it, which takes some minutes to act: " + grants(from, chain, role)
 	case said.status == http.StatusNotFound:
 		e.Cause = "the service account does not exist"
 		e.Fix = "look at service_account, and at the accounts that there are: `gcloud iam service-accounts list`"
@@ -122,4 +125,18 @@ func explainGenerate(act string, from *identity, account string, said refusal, r
 	}
 	e.Cause += " (" + said.words() + ")"
 	return e
+}
+
+// grants are the commands that give each of a chain the role on the next.
+func grants(from *identity, chain []string, role string) string {
+	member := "serviceAccount:" + from.principal
+	if from.federated {
+		member = from.principal
+	}
+	var commands []string
+	for _, account := range chain {
+		commands = append(commands, fmt.Sprintf("`gcloud iam service-accounts add-iam-policy-binding %s --role=%s --member='%s'`", account, role, member))
+		member = "serviceAccount:" + account
+	}
+	return strings.Join(commands, ", ")
 }
