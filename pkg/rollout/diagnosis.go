@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -97,36 +96,43 @@ func written(o *unstructured.Unstructured, by func(metav1.ManagedFieldsEntry) bo
 // show takes in the object as it is now. Who calls it holds the lock.
 func (d *diagnosis) show(live *unstructured.Unstructured) {
 	d.live = live
-	if !d.target.Changed {
-		return
-	}
-	if at := written(live, ours); at.After(d.since) {
+	if at := written(live, ours); d.target.Changed && at.After(d.since) {
 		d.since = at
+	}
+	if d.kind == "Pod" {
+		d.listed = true
+		d.seePod(live) // it is its own only pod
 	}
 }
 
 // follow keeps the diagnosis up to date until ctx ends; wake is called on each change.
 func (d *diagnosis) follow(ctx context.Context, wake func()) {
-	if d.kind == "" {
-		return
-	}
-	pods, err := d.podOptions()
-	if err != nil {
-		return
-	}
-	watches := []*listWatch{d.watchPods(pods, wake)}
-	switch d.kind {
-	case "Deployment":
-		watches = append(watches, d.watchSets(pods, wake))
-	case "StatefulSet", "DaemonSet", "Job":
-		watches = append(watches, d.watchEvents(wake))
-	}
 	var group sync.WaitGroup
-	for _, w := range watches {
+	for _, w := range d.watches(wake) {
 		group.Go(func() { w.run(ctx) })
 	}
 	group.Go(func() { d.askPods(ctx, wake) })
 	group.Wait()
+}
+
+// watches are what has to be watched to know the object's pods, and those that
+// could not be created.
+func (d *diagnosis) watches(wake func()) []*listWatch {
+	if d.kind == "" || d.kind == "Pod" {
+		return nil
+	}
+	only, ok := d.podOptions()
+	if !ok {
+		return nil
+	}
+	pods := d.watchPods(only, wake)
+	switch d.kind {
+	case "Deployment":
+		return []*listWatch{d.watchSets(only, wake), pods}
+	case "StatefulSet", "DaemonSet", "Job":
+		return []*listWatch{d.watchEvents(wake), pods}
+	}
+	return []*listWatch{pods}
 }
 
 func (d *diagnosis) watchPods(only metav1.ListOptions, wake func()) *listWatch {
@@ -166,25 +172,19 @@ func (d *diagnosis) watchEvents(wake func()) *listWatch {
 	}
 }
 
-// podOptions select the pods, and for a Deployment the ReplicaSets, by the workload's own selector.
-func (d *diagnosis) podOptions() (metav1.ListOptions, error) {
-	o := d.target.Object
-	if d.kind == "Pod" {
-		return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", o.GetName()).String()}, nil
-	}
-	raw, ok, err := unstructured.NestedMap(o.Object, "spec", "selector")
-	if err != nil || !ok {
-		return metav1.ListOptions{}, fmt.Errorf("selector of %s: not set", kindAndName(o))
-	}
+// podOptions select the pods, and for a Deployment the ReplicaSets, by the
+// workload's own selector. The API server serves no workload without one.
+func (d *diagnosis) podOptions() (metav1.ListOptions, bool) {
 	var selector metav1.LabelSelector
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &selector); err != nil {
-		return metav1.ListOptions{}, fmt.Errorf("selector of %s: %w", kindAndName(o), err)
+	raw, ok, _ := unstructured.NestedMap(d.target.Object.Object, "spec", "selector")
+	if !ok || runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &selector) != nil {
+		return metav1.ListOptions{}, false
 	}
 	labels, err := metav1.LabelSelectorAsSelector(&selector)
 	if err != nil {
-		return metav1.ListOptions{}, fmt.Errorf("selector of %s: %w", kindAndName(o), err)
+		return metav1.ListOptions{}, false
 	}
-	return metav1.ListOptions{LabelSelector: labels.String()}, nil
+	return metav1.ListOptions{LabelSelector: labels.String()}, true
 }
 
 func (d *diagnosis) namespace() string { return d.target.Object.GetNamespace() }
@@ -277,12 +277,4 @@ func (d *diagnosis) lacks(resource string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.missing[resource]
-}
-
-// kindAndName is an object's kind, namespace and name.
-func kindAndName(o *unstructured.Unstructured) string {
-	if o.GetNamespace() == "" {
-		return o.GetKind() + " " + o.GetName()
-	}
-	return fmt.Sprintf("%s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName())
 }

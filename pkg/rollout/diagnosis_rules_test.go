@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -13,7 +14,8 @@ import (
 
 const theTemplate = `{metadata: {labels: {app: model}}, spec: {containers: [{name: model, image: "r.example/m:v2"}]}}`
 
-func workload(t *testing.T, kind string, replicas int, status string) *unstructured.Unstructured {
+func workload(t *testing.T, kind string, replicas int, status string, more ...string) *unstructured.Unstructured {
+	t.Helper()
 	group := "apps/v1"
 	switch kind {
 	case "Job":
@@ -35,12 +37,13 @@ metadata:
   generation: 2
   annotations: {deployment.kubernetes.io/revision: "2", deprecated.daemonset.template.generation: "2"}
   managedFields: [{manager: deploy-model-action, operation: Apply, time: %q}]
-spec: {%s: %d, selector: {matchLabels: {app: model}}, template: %s}
+spec: {%s%s: %d, selector: {matchLabels: {app: model}}, template: %s}
 status: %s
-`, group, kind, at(0), field, replicas, theTemplate, status))
+`, group, kind, at(0), strings.Join(more, ""), field, replicas, theTemplate, status))
 }
 
 func replicaSet(t *testing.T, uid, revision, template, status string) *unstructured.Unstructured {
+	t.Helper()
 	return fromYAML(t, fmt.Sprintf(`
 apiVersion: apps/v1
 kind: ReplicaSet
@@ -63,6 +66,7 @@ type onePod struct {
 }
 
 func (p onePod) object(t *testing.T) *unstructured.Unstructured {
+	t.Helper()
 	return fromYAML(t, fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
@@ -113,6 +117,7 @@ func TestLook(t *testing.T) {
 		name     string
 		kind     string // default: Deployment
 		replicas int
+		more     string // of its spec
 		steps    []step
 	}{
 		{name: "an invalid name fails at once, on any pod", replicas: 2, steps: []step{
@@ -222,6 +227,29 @@ func TestLook(t *testing.T) {
 				{name: "model-0", owner: "workload", extra: "labels: {controller-revision-hash: old}", status: readyState},
 			}, failure: "crashed with exit code 1"},
 		}},
+		{name: "a StatefulSet waits for a pod of an earlier revision that crashes", kind: "StatefulSet", replicas: 2, steps: []step{
+			{at: 0, live: `{observedGeneration: 2, updateRevision: new}`, pods: []onePod{
+				{name: "model-0", owner: "workload", extra: "labels: {controller-revision-hash: old}", status: readyState},
+				{name: "model-1", owner: "workload", extra: "labels: {controller-revision-hash: old}", status: crashState},
+			}, failure: `pod "model-1" of an earlier revision is not ready (container "model" crashed with exit code 1), and a StatefulSet updates no pod before it is (kubernetes/kubernetes#67250); delete that pod, which is then made anew from the new revision: kubectl delete pod model-1 --namespace=default`},
+		}},
+		{name: "a StatefulSet waits for a pod of an earlier revision that lacks something", kind: "StatefulSet", replicas: 1, steps: []step{
+			{
+				at: 0, live: `{observedGeneration: 2, updateRevision: new}`, pods: []onePod{{name: "model-0", owner: "workload", extra: "labels: {controller-revision-hash: old}", status: noSecretState}},
+				waiting: `pod "model-0" of an earlier revision is not ready (Secret "a"`, again: time.Minute,
+			},
+			{at: 60, pods: []onePod{{name: "model-0", owner: "workload", extra: "labels: {controller-revision-hash: old}", status: noSecretState}}, failure: `kubectl delete pod model-0`},
+		}},
+		{name: "a StatefulSet waits for a pod of an earlier revision that only starts", kind: "StatefulSet", replicas: 1, steps: []step{
+			{
+				at: 600, live: `{observedGeneration: 2, updateRevision: new}`, pods: []onePod{{name: "model-0", owner: "workload", extra: "labels: {controller-revision-hash: old}", status: runningState}},
+				waiting: `pod "model-0" of an earlier revision is not ready (not ready yet), and a StatefulSet updates no pod before it is (kubernetes/kubernetes#67250)`,
+			},
+			{at: 700, pods: []onePod{{name: "model-0", owner: "workload", extra: "labels: {controller-revision-hash: new}", status: readyState}}},
+		}},
+		{name: "a parallel StatefulSet replaces what crashes", kind: "StatefulSet", replicas: 1, more: "podManagementPolicy: Parallel, ", steps: []step{
+			{at: 0, live: `{observedGeneration: 2, updateRevision: new}`, pods: []onePod{{name: "model-0", owner: "workload", extra: "labels: {controller-revision-hash: old}", status: crashState}}, waiting: "no pod of the new revision yet"},
+		}},
 		{name: "a StatefulSet whose first pod is forbidden", kind: "StatefulSet", replicas: 2, steps: []step{
 			{at: 0, live: `{observedGeneration: 2, updateRevision: new}`, events: []Event{{
 				Reason: "FailedCreate", First: start, Last: start.Add(time.Second),
@@ -258,16 +286,16 @@ func TestLook(t *testing.T) {
 			if tt.kind == "" {
 				tt.kind = "Deployment"
 			}
-			inBubble(t, func(t *testing.T) {
-				live := workload(t, tt.kind, tt.replicas, observedTwo)
-				d := newDiagnosis(Target{Object: live, Changed: true}, Options{}.withDefaults())
+			synctest.Test(t, func(t *testing.T) {
+				live := workload(t, tt.kind, tt.replicas, observedTwo, tt.more)
+				d := newDiagnosis(Target{Object: live, Before: live, Changed: true}, Options{}.withDefaults())
 				d.replaceSets([]unstructured.Unstructured{
 					*replicaSet(t, "old", "1", strings.Replace(theTemplate, "v2", "v1", 1), `{}`), *replicaSet(t, "new", "2", theTemplate, `{}`),
 				})
 				for _, s := range tt.steps {
 					time.Sleep(time.Until(start.Add(time.Duration(s.at) * time.Second)))
 					if s.live != "" {
-						live = workload(t, tt.kind, tt.replicas, s.live)
+						live = workload(t, tt.kind, tt.replicas, s.live, tt.more)
 					}
 					if s.set != "" {
 						d.changeSet(watch.Modified, replicaSet(t, "new", "2", theTemplate, s.set))
@@ -307,10 +335,49 @@ func TestLook(t *testing.T) {
 	}
 }
 
+// TestBegan holds what counts as before the deploy, also when the apply's
+// answer came without managedFields.
+func TestBegan(t *testing.T) {
+	t.Parallel()
+	object := func(created int, managed ...string) *unstructured.Unstructured {
+		return fromYAML(t, fmt.Sprintf(`{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: model, creationTimestamp: %q, managedFields: [%s]}}`, at(created), strings.Join(managed, ", ")))
+	}
+	entry := func(manager, operation, subresource string, seconds int) string {
+		return fmt.Sprintf(`{manager: %q, operation: %s, subresource: %q, time: %q}`, manager, operation, subresource, at(seconds))
+	}
+	mine := func(seconds int) string { return entry(fieldManager, "Apply", "", seconds) }
+	status := func(seconds int) string { return entry("kube-controller-manager", "Update", "status", seconds) }
+	tests := []struct {
+		name         string
+		target       Target
+		live         *unstructured.Unstructured
+		before, then int // seconds until live is seen, and from then on
+	}{
+		{"with managedFields", Target{Object: object(-900, mine(-1), status(-50)), Before: object(-900, mine(-800)), Changed: true}, object(-900, mine(-1), status(3)), -1, -1},
+		{"without", Target{Object: object(-900), Before: object(-900, mine(-800), status(-700)), Changed: true}, object(-900, mine(-1), status(3)), -700, -1},
+		{"without, for a while", Target{Object: object(-900), Before: object(-900, mine(-800), status(-700)), Changed: true}, object(-900, mine(-800), status(-700)), -700, -700},
+		{"created", Target{Object: object(-2), Changed: true}, object(-2, mine(-2), status(3)), -2, -2},
+		{"unchanged", Target{Object: object(-900, mine(-800)), Before: object(-900, mine(-800))}, object(-900, mine(-800), status(3)), -5, -5},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d := newDiagnosis(tt.target, Options{}.withDefaults())
+				before := d.since
+				d.show(tt.live)
+				if got := []string{before.UTC().Format(time.RFC3339), d.since.UTC().Format(time.RFC3339)}; got[0] != at(tt.before) || got[1] != at(tt.then) {
+					t.Errorf("began at %s, want %s and %s", got, at(tt.before), at(tt.then))
+				}
+			})
+		})
+	}
+}
+
 func TestBaseline(t *testing.T) {
 	t.Parallel()
 	const many = `{phase: Running, conditions: [{type: Ready, status: "False"}], containerStatuses: [{name: model, restartCount: %d, state: {running: {}}, lastState: {terminated: {exitCode: 1, reason: Error}}}]}`
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Minute)
 		live := workload(t, "Deployment", 1, `{observedGeneration: 2}`)
 		d := newDiagnosis(Target{Object: live}, Options{}.withDefaults())
@@ -383,22 +450,34 @@ status: {phase: Running, containerStatuses: [{name: model, started: %s, state: {
 		events          []Event
 		want            string
 	}{
-		{name: "readiness", pod: fmt.Sprintf(probed, "true"),
+		{
+			name: "readiness", pod: fmt.Sprintf(probed, "true"),
 			events: []Event{{Reason: "Unhealthy", Container: "model", Message: "Readiness probe failed: HTTP probe failed with statuscode: 503"}},
-			want:   `container "model" runs and is not ready: readiness probe GET :http/readyz answered: HTTP probe failed with statuscode: 503`},
-		{name: "readiness of another container", pod: fmt.Sprintf(probed, "true"),
+			want:   `container "model" runs and is not ready: readiness probe GET :http/readyz answered: HTTP probe failed with statuscode: 503`,
+		},
+		{
+			name: "readiness of another container", pod: fmt.Sprintf(probed, "true"),
 			events: []Event{{Reason: "Unhealthy", Container: "sidecar", Message: "Readiness probe failed: no"}},
-			want:   `container "model" runs and is not ready: readiness probe GET :http/readyz has not passed yet`},
-		{name: "startup", pod: fmt.Sprintf(probed, "false"),
+			want:   `container "model" runs and is not ready: readiness probe GET :http/readyz has not passed yet`,
+		},
+		{
+			name: "startup", pod: fmt.Sprintf(probed, "false"),
 			events: []Event{{Reason: "Unhealthy", Container: "model", Message: `Startup probe failed: Get "http://10.0.0.7:3000/livez": dial tcp 10.0.0.7:3000: connect: connection refused`}},
-			want:   `container "model" runs and is not ready: startup probe GET :3000/livez answered: Get "http://10.0.0.7:3000/livez": dial tcp 10.0.0.7:3000: connect: connection refused`},
-		{name: "pulling", pod: `{spec: {containers: [{name: model}]}, status: {phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: ContainerCreating}}}]}}`,
+			want:   `container "model" runs and is not ready: startup probe GET :3000/livez answered: Get "http://10.0.0.7:3000/livez": dial tcp 10.0.0.7:3000: connect: connection refused`,
+		},
+		{
+			name: "pulling", pod: `{spec: {containers: [{name: model}]}, status: {phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: ContainerCreating}}}]}}`,
 			events: []Event{{Reason: "Scheduled"}, {Reason: "Pulling", Message: `Pulling image "m"`}},
-			want:   `pulling the image of container "model"`},
-		{name: "init", pod: `{spec: {initContainers: [{name: a}, {name: b}], containers: [{name: model}]}, status: {phase: Pending, initContainerStatuses: [{name: a, state: {terminated: {exitCode: 0}}}, {name: b, state: {running: {}}}], containerStatuses: [{name: model, state: {waiting: {reason: PodInitializing}}}]}}`,
-			want: `init container "b" runs (2 of 2)`},
-		{name: "gate", pod: `{spec: {containers: [{name: model}], readinessGates: [{conditionType: cloud.google.com/load-balancer-neg-ready}]}, status: {phase: Running, containerStatuses: [{name: model, ready: true, state: {running: {}}}]}}`,
-			want: "readiness gate cloud.google.com/load-balancer-neg-ready is not true yet"},
+			want:   `pulling the image of container "model"`,
+		},
+		{
+			name: "init", pod: `{spec: {initContainers: [{name: a}, {name: b}], containers: [{name: model}]}, status: {phase: Pending, initContainerStatuses: [{name: a, state: {terminated: {exitCode: 0}}}, {name: b, state: {running: {}}}], containerStatuses: [{name: model, state: {waiting: {reason: PodInitializing}}}]}}`,
+			want: `init container "b" runs (2 of 2)`,
+		},
+		{
+			name: "gate", pod: `{spec: {containers: [{name: model}], readinessGates: [{conditionType: cloud.google.com/load-balancer-neg-ready}]}, status: {phase: Running, containerStatuses: [{name: model, ready: true, state: {running: {}}}]}}`,
+			want: "readiness gate cloud.google.com/load-balancer-neg-ready is not true yet",
+		},
 		{name: "a running Job", kind: "Job", pod: `{spec: {containers: [{name: train}]}, status: {phase: Running, containerStatuses: [{name: train, state: {running: {}}}]}}`},
 	}
 	for _, tt := range tests {

@@ -40,7 +40,7 @@ func (d *diagnosis) explain(ctx context.Context, f *Failure) {
 	patients := d.patients(f)
 	var group sync.WaitGroup
 	for _, p := range patients {
-		if p.container == "" || !p.symptom.ran {
+		if p.container == "" || !p.ran {
 			continue
 		}
 		group.Go(func() {
@@ -67,7 +67,7 @@ func (d *diagnosis) explain(ctx context.Context, f *Failure) {
 			continue
 		}
 		f.Others = append(f.Others, Symptom{
-			Pod: p.name, Container: p.container, Reason: p.symptom.reason, Cause: p.symptom.cause, Fix: p.symptom.fix, Logs: p.lines, LogsOf: p.of,
+			Pod: p.name, Container: p.container, Reason: p.reason, Cause: p.cause, Fix: p.fix, Logs: p.lines, LogsOf: p.of,
 		})
 	}
 	for _, resource := range slices.Sorted(maps.Keys(d.missing)) {
@@ -88,13 +88,13 @@ func (d *diagnosis) describe(f *Failure, p *patient) {
 	if f.Pod == "" {
 		f.Pod, f.Container = p.name, p.container
 	}
-	if p.symptom.cause == "" || f.Reason == "FailedCreate" {
+	if p.cause == "" || f.Reason == "FailedCreate" {
 		return
 	}
 	switch {
-	case known && f.Pod == p.name && p.symptom.class > passing:
+	case known && f.Pod == p.name && p.class > passing:
 		// The log and the events may have told more than the status did.
-		f.Reason, f.Cause, f.Fix = p.symptom.reason, p.symptom.cause, p.symptom.fix
+		f.Reason, f.Cause, f.Fix = p.reason, p.cause, p.fix
 	case !known:
 		f.because(p.symptom)
 	}
@@ -117,20 +117,13 @@ func (f *Failure) because(s symptom) {
 // began. A right that is missing is no error: it is remembered.
 func (d *diagnosis) catchUp(ctx context.Context) error {
 	d.mu.Lock()
-	listed := d.listed || d.kind == "" || d.missing["pods"] != ""
+	d.show(d.live)
+	listed := d.listed || d.missing["pods"] != ""
 	d.mu.Unlock()
 	if listed {
 		return nil
 	}
-	only, err := d.podOptions()
-	if err != nil {
-		return err
-	}
-	var watches []*listWatch
-	if d.kind == "Deployment" {
-		watches = append(watches, d.watchSets(only, func() {}))
-	}
-	for _, w := range append(watches, d.watchPods(only, func() {})) {
+	for _, w := range d.watches(func() {}) {
 		if _, err := w.list(ctx); err != nil && !apierrors.IsForbidden(err) {
 			return err
 		}
@@ -152,9 +145,9 @@ func (d *diagnosis) patients(f *Failure) []*patient {
 			if s.ready() || s.pod.Status.Phase == corev1.PodSucceeded {
 				continue
 			}
-			p.symptom.cause, p.symptom.key = s.waiting(), s.waiting()
-			p.container, p.symptom.ran = s.unready()
-			p.symptom.reason, p.symptom.fix = "NotReady", s.remedy()
+			p.cause, p.key = s.waiting(), s.waiting()
+			p.container, p.ran = s.unready()
+			p.reason, p.fix = "NotReady", s.remedy()
 		}
 		p.previous = s.restarted(p.container)
 		all = append(all, p)
@@ -171,7 +164,7 @@ func (d *diagnosis) patients(f *Failure) []*patient {
 	var chosen []*patient
 	seen := map[string]bool{}
 	for _, p := range all {
-		key := p.container + " " + p.symptom.key
+		key := p.container + " " + p.key
 		if !seen[key] && len(chosen) < reasonLimit {
 			seen[key] = true
 			chosen = append(chosen, p)
@@ -204,15 +197,15 @@ func (t *track) restarted(container string) bool {
 
 // readLog finds what only the log tells: that the program is built for another processor.
 func (p *patient) readLog() {
-	if p.symptom.class == healthy {
+	if p.class == healthy {
 		return
 	}
 	for _, line := range p.lines {
 		// "exec /usr/bin/python: exec format error" is written by runc's init.
 		if strings.HasPrefix(line, "exec ") && strings.HasSuffix(line, "exec format error") {
-			p.symptom.reason = "ExecFormatError"
-			p.symptom.cause = fmt.Sprintf("container %q cannot run on its node: image %q is built for another platform (%s)", p.container, p.symptom.image, clean(line, phraseLimit))
-			p.symptom.fix = platformFix
+			p.reason = "ExecFormatError"
+			p.cause = fmt.Sprintf("container %q cannot run on its node: image %q is built for another platform (%s)", p.container, p.image, clean(line, phraseLimit))
+			p.fix = platformFix
 			return
 		}
 	}

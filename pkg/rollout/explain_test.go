@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,6 +28,7 @@ func eventJSON(object, uid, kind, reason, message string, at, count int) string 
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	pods := func(t *testing.T) string {
+		t.Helper()
 		return listOf("Pod",
 			encoded(onePod{name: "pod-a", owner: "new", status: crashState}.object(t)),
 			encoded(onePod{name: "pod-b", owner: "new", status: crashState}.object(t)),
@@ -33,6 +36,7 @@ func TestExplain(t *testing.T) {
 			encoded(onePod{name: "pod-d", owner: "old", status: crashState}.object(t)))
 	}
 	sets := func(t *testing.T) string {
+		t.Helper()
 		return listOf("ReplicaSet", encoded(replicaSet(t, "new", "2", theTemplate, `{}`)), encoded(replicaSet(t, "old", "1", strings.Replace(theTemplate, "v2", "v1", 1), `{}`)))
 	}
 	log := "starting\nDB_PASSWORD=hunter2\nTraceback: no file\n"
@@ -56,6 +60,7 @@ func TestExplain(t *testing.T) {
 			name:  "another platform, as only the log says",
 			given: Failure{Object: "Deployment default/model", Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
 			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				t.Helper()
 				return 200, "exec /usr/bin/serve: exec format error\n", strings.HasSuffix(r.URL.Path, "/log")
 			},
 			want: func(f *Failure) {
@@ -68,6 +73,7 @@ func TestExplain(t *testing.T) {
 			name:  "no earlier run is kept",
 			given: Failure{Object: "Deployment default/model", Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
 			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				t.Helper()
 				if r.URL.Query().Get("previous") == "true" {
 					// pkg/kubelet/kubelet_pods.go, validateContainerLogStatus
 					code, body := refuse(400, "BadRequest", `previous terminated container "model" in pod "pod-a" not found`)
@@ -81,6 +87,7 @@ func TestExplain(t *testing.T) {
 			name:  "logs are secret",
 			given: Failure{Object: "Deployment default/model", Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
 			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				t.Helper()
 				code, body := refuse(403, "Forbidden", `pods "pod-a" is forbidden: User "ci" cannot get resource "pods/log"`)
 				return code, body, strings.HasSuffix(r.URL.Path, "/log")
 			},
@@ -93,6 +100,7 @@ func TestExplain(t *testing.T) {
 			name:  "events are secret",
 			given: Failure{Object: "Deployment default/model", Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
 			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				t.Helper()
 				code, body := refuse(403, "Forbidden", `events is forbidden`)
 				return code, body, strings.HasSuffix(r.URL.Path, "/events")
 			},
@@ -105,6 +113,7 @@ func TestExplain(t *testing.T) {
 			name:  "pods are secret",
 			given: Failure{Object: "Deployment default/model", Reason: "ProgressDeadlineExceeded", Cause: "no progress"},
 			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				t.Helper()
 				code, body := refuse(403, "Forbidden", `pods is forbidden`)
 				return code, body, strings.HasSuffix(r.URL.Path, "/pods")
 			},
@@ -119,6 +128,7 @@ func TestExplain(t *testing.T) {
 			name:  "the kubelet does not answer",
 			given: Failure{Object: "Deployment default/model", Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
 			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				t.Helper()
 				code, body := refuse(500, "InternalError", `Get "https://10.0.0.2:10250/containerLogs/default/pod-a/model": dial tcp 10.0.0.2:10250: i/o timeout`)
 				return code, body, strings.HasSuffix(r.URL.Path, "/log")
 			},
@@ -131,7 +141,7 @@ func TestExplain(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				api := replier(func(r *http.Request) (int, string) {
 					if tt.answer != nil {
 						if status, body, ok := tt.answer(t, r); ok {
@@ -206,7 +216,7 @@ func TestLogBounds(t *testing.T) {
 	for i := range 100 {
 		fmt.Fprintf(&many, "%d %s\r\n", i, strings.Repeat("ä", 3000))
 	}
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		o, asked := serve(t, replier(func(*http.Request) (int, string) { return 200, many.String() }))
 		d := newDiagnosis(Target{Object: workload(t, "Deployment", 1, `{}`)}, o.withDefaults())
 		lines, of, err := d.logs(context.Background(), "pod-a", "model", false)
@@ -254,7 +264,7 @@ func TestMerge(t *testing.T) {
 	}
 	var many []Event
 	for i := range 50 {
-		many = append(many, event("Pod m", "Failed", fmt.Sprint(i), i, 1))
+		many = append(many, event("Pod m", "Failed", strconv.Itoa(i), i, 1))
 	}
 	if got := merge(many); len(got) != eventLimit || got[len(got)-1].Message != "49" {
 		t.Errorf("%d events, the last %v", len(got), got[len(got)-1])
@@ -267,15 +277,15 @@ func TestEventSeries(t *testing.T) {
 	got := readEvent(fromYAML(t, `
 apiVersion: v1
 kind: Event
-metadata: {name: x, creationTimestamp: "2026-11-22T10:00:00Z"}
+metadata: {name: x, creationTimestamp: "2000-01-01T00:00:00Z"}
 involvedObject: {kind: Pod, name: a, uid: a}
 type: Warning
 reason: FailedScheduling
 message: "0/1 nodes are available: 1 Insufficient cpu."
-eventTime: "2026-11-22T10:00:01.000000Z"
+eventTime: "2000-01-01T00:00:01.000000Z"
 firstTimestamp: null
 lastTimestamp: null
-series: {count: 4, lastObservedTime: "2026-11-22T10:00:31.000000Z"}
+series: {count: 4, lastObservedTime: "2000-01-01T00:00:31.000000Z"}
 `))
 	want := Event{First: start.Add(time.Second), Last: start.Add(31 * time.Second), Count: 4, Object: "Pod a", Reason: "FailedScheduling", Message: "0/1 nodes are available: 1 Insufficient cpu.", Warning: true}
 	if diff := cmp.Diff(want, got); diff != "" {

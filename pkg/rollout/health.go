@@ -111,8 +111,10 @@ func Healthy(ctx context.Context, c Check, o Options) (Answer, error) {
 	}
 	service := c.service()
 	if service == nil {
-		return Answer{}, &UnhealthyError{Path: c.Path, Cause: "no Service was applied that could be asked",
-			Fix: "add a Service to the manifests, or leave health_path empty"}
+		return Answer{}, &UnhealthyError{
+			Path: c.Path, Cause: "no Service was applied that could be asked",
+			Fix: "add a Service to the manifests, or leave health_path empty",
+		}
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
@@ -205,8 +207,10 @@ func (e *examiner) examine(ctx context.Context) error {
 		case a.ok():
 			return nil
 		case a.Proxy && a.Code == http.StatusForbidden && strings.Contains(a.Body, `"services/proxy"`):
-			return &UnhealthyError{Cause: clean(a.Body, phraseLimit),
-				Fix: fmt.Sprintf(`allow "get" on services/proxy in namespace %q to whoever deploys, or give the Service a load balancer`, e.service.GetNamespace())}
+			return &UnhealthyError{
+				Cause: clean(a.Body, phraseLimit),
+				Fix:   fmt.Sprintf(`allow "get" on services/proxy in namespace %q to whoever deploys, or give the Service a load balancer`, e.service.GetNamespace()),
+			}
 		case a.settled() && equal >= patience, ctx.Err() != nil:
 			return e.unhealthy()
 		}

@@ -31,8 +31,10 @@ func (e *examiner) choose() error {
 	}
 	port, ok := choosePort(e.service)
 	if !ok || e.options.REST == nil {
-		return &UnhealthyError{Cause: kindAndName(e.service) + " has no TCP port or address that could be asked",
-			Fix: "give the Service a port, or leave health_path empty"}
+		return &UnhealthyError{
+			Cause: kindAndName(e.service) + " has no TCP port or address that could be asked",
+			Fix:   "give the Service a port, or leave health_path empty",
+		}
 	}
 	name := e.service.GetName() + ":" + strconv.FormatInt(port.number, 10)
 	if port.scheme == "https" {

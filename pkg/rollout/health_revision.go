@@ -29,22 +29,30 @@ func (e *examiner) expectNew(ctx context.Context) error {
 	told := ""
 	for {
 		old, err := e.oldEndpoints(ctx, workloads)
-		switch {
-		case err == nil && len(old) == 0:
-			return nil
-		case ctx.Err() != nil && told != "":
-			return &UnhealthyError{Cause: fmt.Sprintf("pods of an earlier revision still answer for %s: %s", kindAndName(e.service), told),
-				Fix: "look at why they do not end, or lower their terminationGracePeriodSeconds"}
-		case apierrors.IsForbidden(err), errors.Is(err, errUnknown), err != nil && ctx.Err() != nil:
-			e.answer.Notes = append(e.answer.Notes, "not checked whether only the new revision answers: "+clean(err.Error(), phraseLimit))
+		if err == nil && len(old) == 0 {
 			return nil
 		}
 		if names := some(old); err == nil && names != told {
 			e.options.Progress("waiting until the earlier revision gets no more requests: " + names)
 			told = names
 		}
+		if ctx.Err() != nil && told != "" {
+			return &UnhealthyError{
+				Cause: fmt.Sprintf("pods of an earlier revision still answer for %s: %s", kindAndName(e.service), told),
+				Fix:   "look at why they do not end, or lower their terminationGracePeriodSeconds",
+			}
+		}
+		if ctx.Err() != nil || apierrors.IsForbidden(err) || errors.Is(err, errUnknown) {
+			return e.unchecked(err)
+		}
 		pauseFor(ctx, revisionPause)
 	}
+}
+
+// unchecked notes what could not be found out. It fails nothing.
+func (e *examiner) unchecked(err error) error {
+	e.answer.Notes = append(e.answer.Notes, "not checked whether only the new revision answers: "+clean(err.Error(), phraseLimit))
+	return nil
 }
 
 // errUnknown tells that no pod can be told to be of the new revision.

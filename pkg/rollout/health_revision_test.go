@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -64,7 +65,7 @@ func TestExpectNew(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				const slicesPath = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 				s := &stage{scripts: map[string][]scene{
 					slicesPath: tt.slices, podsPath: tt.pods, setsPath: tt.sets, "/readyz": {answer(200, "ok")},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -84,7 +85,7 @@ func TestHealthy(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				path, _, _ := strings.Cut(strings.TrimPrefix(tt.url, "http://203.0.113.7"), "?")
 				s := &stage{scripts: map[string][]scene{path: tt.script}}
 				check, o, _ := asking(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -147,33 +148,28 @@ func TestUnhealthySentences(t *testing.T) {
 		{"through the API server, 500", within(`{port: 80}`), nil, answer(500, "Internal Server Error")},
 		{"through the API server, no answer", within(`{port: 80}`), nil, hang},
 	}
-	said := make([]string, len(tests))
-	t.Run("ask", func(t *testing.T) {
-		for i, tt := range tests {
-			t.Run(tt.name, func(t *testing.T) {
-				t.Parallel()
-				inBubble(t, func(t *testing.T) {
-					check, o, _ := asking(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { tt.answer(w, r) }), tt.service)
-					if tt.network != nil {
-						o.HTTP = tt.network
-					}
-					got, err := Healthy(t.Context(), check, o)
-					var unhealthy *UnhealthyError
-					if !errors.As(err, &unhealthy) || unhealthy.Answer.Tries != got.Tries {
-						t.Fatalf("error %v", err)
-					}
-					said[i] = fmt.Sprintf("%s, after %s:\n  %v\n", tt.name, got.Took.Round(time.Second), err)
-				})
-			})
-		}
-	})
-	golden(t, "unhealthy.txt", strings.Join(said, ""))
+	var said strings.Builder
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			check, o, _ := asking(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { tt.answer(w, r) }), tt.service)
+			if tt.network != nil {
+				o.HTTP = tt.network
+			}
+			got, err := Healthy(t.Context(), check, o)
+			var unhealthy *UnhealthyError
+			if !errors.As(err, &unhealthy) || unhealthy.Answer.Tries != got.Tries {
+				t.Fatalf("%s: error %v", tt.name, err)
+			}
+			fmt.Fprintf(&said, "%s, after %s:\n  %v\n", tt.name, got.Took.Round(time.Second), err)
+		})
+	}
+	golden(t, "unhealthy.txt", said.String())
 }
 
 // TestUnhealthyTold holds that a change of the answer is told, and only that.
 func TestUnhealthyTold(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := &stage{scripts: map[string][]scene{"/readyz": {answer(503, "loading"), answer(503, "loading"), answer(500, "no"), answer(200, "ok")}}}
 		check, o, told := asking(t, s, balanced)
 		if got, err := Healthy(t.Context(), check, o); err != nil || got.String() != "GET http://203.0.113.7/readyz: 200 OK: ok" {
@@ -198,7 +194,7 @@ func TestHealthyNobodyToAsk(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				check, o, _ := asking(t, answer(404, ""), tt.service)
 				check.Path, o.REST = tt.path, nil
 				if _, err := Healthy(t.Context(), check, o); fmt.Sprint(err) != tt.want {
@@ -214,7 +210,7 @@ func TestHealthyCancelled(t *testing.T) {
 	for name, play := range map[string]scene{"between two tries": answer(500, ""), "while it asks": hang} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				check, o, _ := asking(t, play, balanced)
 				ctx, cancel := context.WithCancelCause(context.Background())
 				reason := errors.New("the runner cancels")

@@ -122,7 +122,7 @@ func (t *track) startSymptom() symptom {
 			continue
 		}
 		if what, fix, ok := missing(t.pod, e.Message); ok {
-			return symptom{}.is(persisting, e.Reason, fmt.Sprintf("%s, which pod %q mounts", strings.TrimSuffix(what, ","), t.pod.Name), fix, what)
+			return symptom{}.is(persisting, e.Reason, fmt.Sprintf("%s, which pod %q mounts", what, t.pod.Name), fix, what)
 		}
 		return symptom{}.is(passing, e.Reason, fmt.Sprintf("pod %q cannot mount its volumes: %s", t.pod.Name, clean(e.Message, phraseLimit)), "", "mount")
 	}

@@ -38,6 +38,9 @@ func (d *diagnosis) waiting(live *unstructured.Unstructured, pods []suspect) str
 		order = append(order[:2], countOf(more, "other pod"))
 	}
 	if len(order) == 0 && len(pods) == 0 && d.listed && d.kind != "Pod" && d.kind != "DaemonSet" && wantedPods(live) > 0 {
+		if d.target.Before == nil || d.kind == "Job" || d.kind == "ReplicaSet" {
+			return "no pod yet"
+		}
 		return "no pod of the new revision yet"
 	}
 	return strings.Join(order, "; ")
@@ -156,7 +159,7 @@ func asks(p *corev1.Probe) string {
 	case p.GRPC != nil:
 		return fmt.Sprintf("gRPC :%d", p.GRPC.Port)
 	case p.Exec != nil:
-		return clean(strings.Join(p.Exec.Command, " "), 80)
+		return fmt.Sprintf("command %q", clean(strings.Join(p.Exec.Command, " "), 80))
 	}
 	return ""
 }

@@ -63,7 +63,7 @@ func (s state) String() string {
 }
 
 const (
-	exceeded = `{type: Progressing, status: "False", reason: ProgressDeadlineExceeded, lastUpdateTime: "2026-11-22T10:00:00Z", message: 'ReplicaSet "model-1" has timed out progressing.'}`
+	exceeded = `{type: Progressing, status: "False", reason: ProgressDeadlineExceeded, lastUpdateTime: "2000-01-01T00:00:00Z", message: 'ReplicaSet "model-1" has timed out progressing.'}`
 	theImage = `template: {spec: {containers: [{name: model, image: "host/model:1"}]}}`
 )
 
@@ -94,7 +94,7 @@ func TestWorkloadState(t *testing.T) {
 		{"deployment, Recreate at the first deploy", deployment(`{replicas: 1, strategy: {type: Recreate}}`, `{observedGeneration: 4}`), true, "", "waiting | 0 of 1 updated, 0 ready, 0 available"},
 		{"deployment, deadline exceeded", deployment(`{replicas: 1, progressDeadlineSeconds: 60}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+exceeded+`]}`), false, `{}`, "failing ProgressDeadlineExceeded | 1 of 1 updated, 0 ready, 0 available | it made no progress for 60 seconds, its progressDeadlineSeconds"},
 		{"deployment, deadline exceeded before this deploy", deployment(`{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+exceeded+`]}`), false, `{conditions: [` + exceeded + `]}`, "waiting | 1 of 1 updated, 0 ready, 0 available"},
-		{"deployment, deadline exceeded again", deployment(`{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+strings.Replace(exceeded, "10:00", "10:09", 1)+`]}`), false, `{conditions: [` + exceeded + `]}`, "failing ProgressDeadlineExceeded | 1 of 1 updated, 0 ready, 0 available | it made no progress for 600 seconds, its progressDeadlineSeconds"},
+		{"deployment, deadline exceeded again", deployment(`{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+strings.Replace(exceeded, "00:00:00", "00:09:00", 1)+`]}`), false, `{conditions: [` + exceeded + `]}`, "failing ProgressDeadlineExceeded | 1 of 1 updated, 0 ready, 0 available | it made no progress for 600 seconds, its progressDeadlineSeconds"},
 		{"deployment, deadline exceeded and ready since", deployment(`{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1, conditions: [`+exceeded+`]}`), false, `{}`, "ready | 1 of 1 updated, 1 ready, 1 available"},
 		{"deployment, deadline of the generation before", deployment(`{replicas: 1}`, `{observedGeneration: 3, conditions: [`+exceeded+`]}`), false, `{}`, "waiting | waiting for its controller to see the change"},
 

@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
@@ -24,7 +23,7 @@ func owners(o *unstructured.Unstructured) ([]owner, error) {
 	for _, entry := range o.GetManagedFields() {
 		set := &fieldpath.Set{}
 		if entry.FieldsV1 != nil {
-			if err := set.FromJSON(bytes.NewReader(entry.FieldsV1.Raw)); err != nil {
+			if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
 				return nil, fmt.Errorf("managedFields of manager %q: %w", entry.Manager, err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,6 +30,7 @@ const (
 )
 
 func modelTarget(t *testing.T, name string) Target {
+	t.Helper()
 	return Target{
 		Before: fromYAML(t, model(name, oldSpec, "1", "")), Object: fromYAML(t, model(name, newSpec, "2", "")),
 		Resource: modelResource, Namespaced: true, Changed: true,
@@ -89,7 +91,7 @@ func TestRestore(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				var asked []string
 				replies := tt.replies
 				o, _ := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -145,6 +147,7 @@ func errorText(err error) string {
 // checkApply holds every apply to the rules: our manager, never forced, only
 // on the state that was read, and only the earlier fields.
 func checkApply(t *testing.T, r *http.Request) {
+	t.Helper()
 	q := r.URL.Query()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -168,7 +171,7 @@ func checkApply(t *testing.T, r *http.Request) {
 
 func TestRestoreOrder(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		targets := []Target{modelTarget(t, "first"), modelTarget(t, "made"), modelTarget(t, "same"), modelTarget(t, "last")}
 		targets[1].Before = nil
 		targets[2].Changed = false
@@ -217,7 +220,7 @@ func restorable() replier {
 // the others from it.
 func TestRestoreSome(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		targets := []Target{modelTarget(t, "a"), modelTarget(t, "b"), modelTarget(t, "c"), modelTarget(t, "d")}
 		targets[3].Resource.Resource = "others"
 		well := restorable()
@@ -240,7 +243,7 @@ func TestRestoreSome(t *testing.T) {
 // run, not even what it has not written itself.
 func TestRestoreNothingOfANewerRun(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		settings := targetOf(fromYAML(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: default, uid: u}, data: {a: "2"}}`))
 		settings.Before = fromYAML(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: default, uid: u}, data: {a: "1"}}`)
 		o, journal := serve(t, replier(func(r *http.Request) (int, string) {
@@ -260,7 +263,7 @@ func TestRestoreNothingOfANewerRun(t *testing.T) {
 // TestRestoreShowsNoSecret holds that no value of a Secret is in what is said about it.
 func TestRestoreShowsNoSecret(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		secret := func(value string) string {
 			return `{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default", "uid": "u"}, "data": {"key": "` + value + `"}}`
 		}
@@ -297,7 +300,7 @@ func TestRestoreGivesUp(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				o, _ := serve(t, tt.answer)
 				ctx, cancel := context.WithCancel(t.Context())
 				time.AfterFunc(tt.cancel, cancel)

@@ -3,7 +3,6 @@ package rollout
 import (
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -176,11 +175,4 @@ func wantedPods(live *unstructured.Unstructured) int64 {
 		return number(live, 0, "status", "desiredNumberScheduled")
 	}
 	return number(live, 1, "spec", "replicas")
-}
-
-func countOf(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.Itoa(n) + " " + one + "s"
 }

@@ -131,6 +131,14 @@ func resourceName(o *unstructured.Unstructured) string {
 	return name + "/" + o.GetName()
 }
 
+// kindAndName is an object's kind, namespace and name.
+func kindAndName(o *unstructured.Unstructured) string {
+	if o.GetNamespace() == "" {
+		return o.GetKind() + " " + o.GetName()
+	}
+	return fmt.Sprintf("%s %s/%s", o.GetKind(), o.GetNamespace(), o.GetName())
+}
+
 // FailedError tells that objects cannot become ready.
 type FailedError struct{ Failures []Failure }
 

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,21 +22,12 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// start is when the deploys of these tests wrote their objects.
-var start = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+// start is when virtual time begins, in synctest's bubbles, and when the deploys
+// of these tests wrote their objects.
+var start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func at(seconds int) string {
 	return start.Add(time.Duration(seconds) * time.Second).Format(time.RFC3339)
-}
-
-// inBubble runs a test in virtual time, which begins at start and stands still
-// while anybody has something to do. It fails if a goroutine is left in the end.
-func inBubble(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(start))
-		f(t)
-	})
 }
 
 // serve lets h be the API server, and whatever else is asked, over real HTTP on
@@ -223,14 +213,6 @@ func refuse(code int, reason, message string) (int, string) {
 func hangUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-
-// after plays a scene later.
-func after(d time.Duration, play scene) scene {
-	return func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(d)
-		play(w, r)
-	}
-}
 
 // events is a watch that is cut after some events.
 func events(lines ...string) scene {

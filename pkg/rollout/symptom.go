@@ -67,7 +67,7 @@ func missing(pod *corev1.Pod, message string) (what, fix string, ok bool) {
 		if name != "" {
 			object = fmt.Sprintf("%s %q", kind, name)
 		}
-		return fmt.Sprintf("%s has no key %q, which volume %q mounts", object, m[3], m[1]),
+		return fmt.Sprintf("%s has no key %q", object, m[3]),
 			fmt.Sprintf("add the key to %s in namespace %q, or correct the key in the manifest", object, pod.Namespace), true
 	}
 	if m := missingObject.FindStringSubmatch(message); m != nil {
@@ -173,7 +173,7 @@ func (t *track) configSymptom(s symptom, name string, w *corev1.ContainerStateWa
 // The words are those of runc and of Linux.
 func (s symptom) cannotStart(c class, reason, name, message string) symptom {
 	message = afterLast(message, "unable to start container process: ")
-	message = strings.TrimPrefix(message, "error during container init: ")
+	message = strings.TrimSuffix(strings.TrimPrefix(message, "error during container init: "), ": unknown")
 	fix := "correct command and args in the manifest, or the image's entrypoint"
 	switch {
 	case strings.Contains(message, "exec format error"):

@@ -65,17 +65,30 @@ func (s symptom) observed(t *track) symptom {
 	return s
 }
 
+// pullWrappings are what the kubelet and the runtime put around the registry's words.
+var pullWrappings = []string{
+	"Back-off pulling image", "ErrImagePull:", "failed to pull and unpack image", "failed to resolve reference", "failed to resolve image",
+	"failed to do request", "failed to copy", "image pull failed for  because the signature validation failed", // with the image's name taken out
+}
+
 // registrySaid takes the kubelet's and the runtime's wrapping off a message, and
 // the image's own name, whose words must not be taken for the registry's.
 func registrySaid(message, image string) string {
 	message = afterLast(message, "desc = ")
-	if image != "" {
-		message = strings.ReplaceAll(message, image, "")
-		if name, _, ok := strings.Cut(image, "@"); ok {
-			message = strings.ReplaceAll(message, name, "")
+	name, digest, _ := strings.Cut(image, "@")
+	repository := name
+	if i := strings.LastIndex(name, ":"); i > strings.LastIndex(name, "/") {
+		repository = name[:i]
+	}
+	// containerd leaves the tag out where there is a digest.
+	for _, known := range []string{image, repository + "@" + digest, name} {
+		if strings.ContainsAny(known, "/:") { // a plain word may be the registry's as well
+			for _, hub := range []string{"docker.io/library/", "docker.io/", ""} { // what containerd completes
+				message = strings.ReplaceAll(message, hub+known, "")
+			}
 		}
 	}
-	for _, wrapping := range []string{"Back-off pulling image", "ErrImagePull:", "failed to pull and unpack image", "failed to resolve reference", "failed to resolve image", "failed to do request", "failed to copy"} {
+	for _, wrapping := range pullWrappings {
 		message = strings.ReplaceAll(message, wrapping, "")
 	}
 	message = strings.ReplaceAll(message, `""`, "")

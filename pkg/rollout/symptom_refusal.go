@@ -22,12 +22,13 @@ var (
 	noAccount      = regexp.MustCompile(`error looking up service account [^/\s]+/([^:\s]+):.*not found`)
 	noPriority     = regexp.MustCompile(`no PriorityClass with name (\S+) was found`)
 	noRuntimeClass = regexp.MustCompile(`RuntimeClass "([^"]+)" not found`)
+	refusedBy      = regexp.MustCompile(`^(?:Error creating: |[Cc]reate Pod \S+ in StatefulSet \S+ failed error: )`) // the controllers' own words
 	outOfRange     = regexp.MustCompile(`(?:maximum|minimum) \S+ usage per \S+ is .+`)
 )
 
 // refusalSymptom judges why a controller may not create pods.
 func refusalSymptom(message string) symptom {
-	message = clean(message, messageLimit)
+	message = refusedBy.ReplaceAllString(clean(message, messageLimit), "")
 	refused := func(c class, cause, fix, key string) symptom {
 		return symptom{class: c, reason: "FailedCreate", cause: cut(cause, 2*phraseLimit), fix: fix, key: "create " + key}
 	}

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -86,4 +87,11 @@ func cut(s string, limit int) string {
 		return s
 	}
 	return strings.TrimSpace(string(runes[:limit-1])) + "…"
+}
+
+func countOf(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + one + "s"
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -72,6 +74,7 @@ const (
 // deployed is the Deployment at some version of its rollout, as the apply
 // returned it (100) and later.
 func deployed(t *testing.T, version, updated int) *unstructured.Unstructured {
+	t.Helper()
 	observed := 4
 	if version == 100 {
 		observed = 3
@@ -79,7 +82,7 @@ func deployed(t *testing.T, version, updated int) *unstructured.Unstructured {
 	o := fromYAML(t, of("apps/v1", "Deployment",
 		`{replicas: 2, selector: {matchLabels: {app: model}}, `+theImage+`}`,
 		fmt.Sprintf(`{observedGeneration: %d, replicas: 2, updatedReplicas: %d, readyReplicas: %d, availableReplicas: %d}`, observed, updated, updated, updated)))
-	o.SetResourceVersion(fmt.Sprint(version))
+	o.SetResourceVersion(strconv.Itoa(version))
 	return o
 }
 
@@ -100,7 +103,7 @@ func balancer(t *testing.T, ingress string) *unstructured.Unstructured {
 
 func TestReadyAtOnceCostsNoRequest(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		unchanged := targetOf(deployed(t, 200, 2))
 		unchanged.Before, unchanged.Changed = unchanged.Object, false
 		got := waitForTargets(t, &stage{}, Options{FailFast: true},
@@ -140,7 +143,7 @@ func TestReadyAtOnceCostsNoRequest(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := &stage{scripts: map[string][]scene{modelPath: {slowly(20*time.Second,
 			event("MODIFIED", deployed(t, 140, 0)), // +20 s
 			event("MODIFIED", deployed(t, 150, 1)), // +40 s
@@ -158,11 +161,11 @@ func TestProgress(t *testing.T) {
 		}
 		// A line at every change, but at most one a second, and one after 30 s without.
 		want := `  0s deployment.apps/model: waiting for its controller to see the change
-  1s deployment.apps/model: waiting for its controller to see the change; waiting for pods: no pod of the new revision yet
- 20s deployment.apps/model: 0 of 2 updated, 0 ready, 0 available; waiting for pods: no pod of the new revision yet
- 40s deployment.apps/model: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod of the new revision yet
- 70s deployment.apps/model: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod of the new revision yet (for 1m10s)
-100s deployment.apps/model: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod of the new revision yet (for 1m40s)
+  1s deployment.apps/model: waiting for its controller to see the change; waiting for pods: no pod yet
+ 20s deployment.apps/model: 0 of 2 updated, 0 ready, 0 available; waiting for pods: no pod yet
+ 40s deployment.apps/model: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod yet
+ 70s deployment.apps/model: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod yet (for 1m10s)
+100s deployment.apps/model: 1 of 2 updated, 1 ready, 1 available; waiting for pods: no pod yet (for 1m40s)
 120s deployment.apps/model: ready after 2m0s: 2 of 2 updated, 2 ready, 2 available`
 		if diff := cmp.Diff(want, told.String()); diff != "" {
 			t.Error(diff)
@@ -174,10 +177,12 @@ func TestFailFast(t *testing.T) {
 	t.Parallel()
 	// The deadline is exceeded after 10 s, and the pods become ready after 20 s all the same.
 	script := func(t *testing.T) *stage {
+		t.Helper()
 		return &stage{scripts: map[string][]scene{modelPath: {slowly(10*time.Second,
 			event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), event("MODIFIED", deployed(t, 200, 2)))}}}
 	}
 	job := func(t *testing.T) *unstructured.Unstructured {
+		t.Helper()
 		return fromYAML(t, of("batch/v1", "Job", `{}`, `{conditions: [{type: Failed, status: "True", reason: BackoffLimitExceeded}]}`))
 	}
 	var failed *FailedError
@@ -185,7 +190,7 @@ func TestFailFast(t *testing.T) {
 
 	t.Run("on", func(t *testing.T) {
 		t.Parallel()
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			got := waitFor(t, script(t), Options{FailFast: true}, deployed(t, 100, 2), balancer(t, ""))
 			want := "Deployment default/model: it made no progress for 600 seconds, its progressDeadlineSeconds; look at its pods and events, or raise progressDeadlineSeconds if they need longer"
 			if !errors.As(got.err, &failed) || failed.Superseded() || got.err.Error() != want || got.took != 10*time.Second {
@@ -202,7 +207,7 @@ func TestFailFast(t *testing.T) {
 	})
 	t.Run("off, what heals has not failed", func(t *testing.T) {
 		t.Parallel()
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			if got := waitFor(t, script(t), Options{}, deployed(t, 100, 2)); got.err != nil || got.took != 20*time.Second {
 				t.Errorf("error %v after %s", got.err, got.took)
 			}
@@ -210,7 +215,7 @@ func TestFailFast(t *testing.T) {
 	})
 	t.Run("off, what does not heal is waited for, and its cause is known", func(t *testing.T) {
 		t.Parallel()
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			var slow *TimeoutError
 			s := &stage{scripts: map[string][]scene{modelPath: {open(event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)))}}}
 			got := waitFor(t, s, Options{Timeout: 7 * time.Minute}, deployed(t, 100, 2))
@@ -222,7 +227,7 @@ func TestFailFast(t *testing.T) {
 	})
 	t.Run("off, a Job that failed is over, and the others are waited for", func(t *testing.T) {
 		t.Parallel()
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			var failed *FailedError
 			got := waitFor(t, script(t), Options{}, job(t), deployed(t, 100, 2))
 			if !errors.As(got.err, &failed) || failed.Failures[0].Object != "Job default/model" || !got.statuses[1].Ready || got.took != 20*time.Second {
@@ -232,7 +237,7 @@ func TestFailFast(t *testing.T) {
 	})
 	t.Run("off, both kinds of error are told", func(t *testing.T) {
 		t.Parallel()
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			got := waitFor(t, &stage{}, Options{}, job(t), balancer(t, ""))
 			if !errors.As(got.err, &failed) || !errors.As(got.err, &slow) || got.statuses[1].Failure == nil || got.took != 10*time.Minute {
 				t.Errorf("error %v after %s, statuses %+v", got.err, got.took, got.statuses)
@@ -245,7 +250,7 @@ func TestFailFast(t *testing.T) {
 // not count, before and after the controller sees the new generation.
 func TestOldDeadline(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := &stage{scripts: map[string][]scene{modelPath: {slowly(time.Minute,
 			event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), event("MODIFIED", deployed(t, 200, 2)))}}}
 		if got := waitFor(t, s, Options{FailFast: true}, with(t, deployed(t, 100, 2), exceeded)); got.err != nil || got.took != 2*time.Minute {
@@ -270,7 +275,7 @@ func serviceEvent(message string) string {
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		set := replicaSet(t, "new", "2", `{spec: {containers: [{name: model, image: "host/model:1"}]}}`, `{}`)
 		set.SetOwnerReferences(nil)
 		set.Object["metadata"].(map[string]any)["ownerReferences"] = []any{map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "model", "uid": "u1", "controller": true}}
@@ -304,7 +309,7 @@ func TestCancelled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				server, _ := serve(t, s)
 				server.FailFast = true
 				ctx, cancel := context.WithCancelCause(context.Background())
@@ -326,7 +331,7 @@ func TestCancelled(t *testing.T) {
 // TestCancelledWhileExplaining holds the same for the questions that follow a failure.
 func TestCancelledWhileExplaining(t *testing.T) {
 	t.Parallel()
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		server, _ := serve(t, &stage{scripts: map[string][]scene{eventsPath: {hang}}})
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(3*time.Second, cancel)
@@ -343,9 +348,10 @@ func TestJobThatGoesWhenItEnds(t *testing.T) {
 	t.Parallel()
 	const path = "/apis/batch/v1/namespaces/default/jobs/model"
 	job := func(t *testing.T, status string) *unstructured.Unstructured {
+		t.Helper()
 		return fromYAML(t, of("batch/v1", "Job", `{ttlSecondsAfterFinished: 0}`, status))
 	}
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		running, complete := job(t, `{active: 1}`), job(t, `{succeeded: 1, conditions: [{type: Complete, status: "True"}]}`)
 		s := &stage{scripts: map[string][]scene{path: {open(event("DELETED", complete))}}}
 		if got := waitFor(t, s, Options{FailFast: true}, running); got.err != nil {
@@ -381,7 +387,7 @@ func TestClaim(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				s := &stage{scripts: map[string][]scene{path: tt.class}}
 				got := waitFor(t, s, Options{FailFast: true}, fromYAML(t, of("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`)))
 				if (got.err != nil) != tt.waited || got.statuses[0].Waited != tt.waited || got.took > tt.took || !strings.HasSuffix(got.told, tt.told) {

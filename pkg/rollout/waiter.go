@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic"
 )
 
 // ReasonSuperseded is the Reason of a Failure that is none of this deploy's: a
@@ -101,17 +101,13 @@ func (w *waiter) wait(ctx context.Context) {
 }
 
 func (w *waiter) isClaim() bool {
-	return w.live.GetKind() == "PersistentVolumeClaim" && w.live.GroupVersionKind().Group == ""
+	return kindOf(w.status.Object) == "PersistentVolumeClaim"
 }
 
 func (w *waiter) watch() *objectWatch {
 	t := w.status.Target
-	var client dynamic.ResourceInterface = w.options.Dynamic.Resource(t.Resource)
-	if t.Namespaced {
-		client = w.options.Dynamic.Resource(t.Resource).Namespace(t.Object.GetNamespace())
-	}
 	return &objectWatch{
-		resource: client, name: t.Object.GetName(), version: t.Object.GetResourceVersion(),
+		resource: clientOf(t, w.options), name: t.Object.GetName(), version: t.Object.GetResourceVersion(),
 		see: w.see, gone: w.gone, blind: w.unseen,
 	}
 }
@@ -196,7 +192,8 @@ func (w *waiter) askClass(ctx context.Context) {
 func (w *waiter) unseen(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if (w.blind == nil) != (err == nil) {
+	// A server that restarts may refuse for a moment what it allows.
+	if (w.blind == nil) != (err == nil) || apierrors.IsForbidden(w.blind) != apierrors.IsForbidden(err) {
 		w.blindSince = time.Now()
 		defer w.awaken()
 	}

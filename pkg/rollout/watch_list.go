@@ -35,18 +35,25 @@ type listWatch struct {
 }
 
 func (l *listWatch) run(ctx context.Context) {
-	pause := listPause
+	failure, success := listPause, watchPause
 	for ctx.Err() == nil {
+		listed := time.Now()
 		version, err := l.list(ctx)
 		switch {
 		case err == nil:
-			pause = listPause
+			failure = listPause
 			l.watch(ctx, version)
+			if time.Since(listed) > watchMaxPause {
+				success = watchPause
+			}
+			// A server that loses every place at once must not be hammered.
+			pauseFor(ctx, spread(success))
+			success = min(2*success, watchMaxPause)
 		case apierrors.IsForbidden(err):
 			pauseFor(ctx, listForbidden)
 		default:
-			pauseFor(ctx, spread(pause))
-			pause = min(2*pause, listMaxPause)
+			pauseFor(ctx, spread(failure))
+			failure = min(2*failure, listMaxPause)
 		}
 	}
 }
@@ -80,7 +87,7 @@ func (l *listWatch) watch(ctx context.Context, version string) {
 		case err == nil:
 		case apierrors.IsForbidden(err), apierrors.IsMethodNotSupported(err):
 			// Whoever may list but not watch is served by polling.
-			pauseFor(ctx, pollPause)
+			pauseFor(ctx, pollPause-watchPause)
 			return
 		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
 			return
@@ -119,7 +126,6 @@ func (l *listWatch) read(ctx context.Context, w watch.Interface, version string)
 			switch {
 			case event.Type == watch.Error || !isObject:
 				// 410 among others; a new list is right for each of them.
-				pauseFor(ctx, spread(watchPause))
 				return version, true
 			case event.Type == watch.Bookmark:
 				version = o.GetResourceVersion()

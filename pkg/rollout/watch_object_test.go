@@ -2,8 +2,10 @@ package rollout
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,7 +26,7 @@ func TestWatchObject(t *testing.T) {
 	if err := unstructured.SetNestedField(edited.Object, []any{map[string]any{"name": "model", "image": "host/model:2"}}, "spec", "template", "spec", "containers"); err != nil {
 		t.Fatal(err)
 	}
-	ending := fromYAML(t, strings.Replace(of("apps/v1", "Deployment", `{`+theImage+`}`, `{}`), "uid: u1", `uid: u1, deletionTimestamp: "2026-11-22T10:00:00Z"`, 1))
+	ending := fromYAML(t, strings.Replace(of("apps/v1", "Deployment", `{`+theImage+`}`, `{}`), "uid: u1", `uid: u1, deletionTimestamp: "2000-01-01T00:00:00Z"`, 1))
 
 	tests := []struct {
 		name   string
@@ -46,6 +48,7 @@ func TestWatchObject(t *testing.T) {
 		{"403 on the watch: polls", []scene{no(403, "Forbidden"), answer(200, encoded(half)), answer(200, encoded(done))}, "watch 100, get, get", "", time.Second},
 		{"405 on the watch: polls", []scene{no(405, "MethodNotAllowed"), answer(200, encoded(done))}, "watch 100, get", "", 0},
 		{"403 on the watch, and on a read for a while", []scene{no(403, "Forbidden"), no(403, "Forbidden"), no(401, "Unauthorized"), no(403, "Forbidden"), answer(200, encoded(done))}, "watch 100, get, get, get, get", "", 3 * time.Second},
+		{"503 for long, and 403 for a moment", append(slices.Repeat([]scene{no(503, "ServiceUnavailable")}, 400), no(403, "Forbidden"), no(403, "Forbidden"), answer(200, encoded(done))), "watch 100" + strings.Repeat(", watch 100", 400) + ", get, get", "", 5 * time.Minute},
 		{"an earlier generation does not count", []scene{open(event("MODIFIED", old), event("MODIFIED", half), event("MODIFIED", done))}, "watch 100", "", 0},
 		{"garbage in the watch", []scene{events(`{"type": "MODIFIED", "object": {`), open(event("MODIFIED", done))}, "watch 100, watch 100", "", 150 * time.Millisecond},
 
@@ -60,7 +63,7 @@ func TestWatchObject(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				s := &stage{scripts: map[string][]scene{modelPath: tt.script}}
 				target := targetOf(deployed(t, 100, 2))
 				target.Before = deployed(t, 90, 2)

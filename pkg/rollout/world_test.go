@@ -1,0 +1,143 @@
+package rollout
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// moment is a state that an object has from some second on.
+type moment struct {
+	at     float64
+	object string // in YAML; its last state if it is gone
+	gone   bool
+}
+
+// world is an API server whose objects change by themselves, as controllers,
+// schedulers and kubelets change them. Whoever lists or watches sees it.
+type world struct {
+	changes []change
+	logs    map[string]string // by pod; "previous POD" for the run before
+	refuse  map[string]int    // HTTP status by resource
+}
+
+type change struct {
+	when     time.Time
+	resource string
+	object   *unstructured.Unstructured
+	gone     bool
+}
+
+func newWorld(t *testing.T, moments []moment) *world {
+	t.Helper()
+	w := &world{}
+	for i, m := range moments {
+		o := fromYAML(t, m.object)
+		o.SetResourceVersion(strconv.Itoa(101 + i))
+		resource := targetOf(o).Resource.Resource
+		// No two happen at the same time, so that there is one order to tell them in.
+		when := start.Add(time.Duration((m.at+0.4)*float64(time.Second)) + time.Duration(i)*time.Millisecond)
+		w.changes = append(w.changes, change{when, resource, o, m.gone})
+	}
+	return w
+}
+
+func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
+	parts := strings.Split(r.URL.Path, "/")
+	if len(parts) > 2 && parts[len(parts)-1] == "log" {
+		pod := parts[len(parts)-2]
+		if r.URL.Query().Get("previous") != "" {
+			pod = "previous " + pod
+		}
+		if log, ok := w.logs[pod]; ok {
+			out.Header().Set("Content-Type", "text/plain")
+			answer(200, log)(out, r)
+			return
+		}
+		answer(refuse(404, "NotFound", fmt.Sprintf("no log of %s", pod)))(out, r)
+		return
+	}
+	collection := parts[len(parts)-1]
+	if code := w.refuse[collection]; code != 0 {
+		answer(refuse(code, map[int]string{403: "Forbidden", 404: "NotFound"}[code], collection+" are not for you"))(out, r)
+		return
+	}
+	if r.URL.Query().Get("watch") == "" {
+		w.list(collection, r.URL.Query().Get("fieldSelector"))(out, r)
+		return
+	}
+	w.watch(collection, r.URL.Query().Get("fieldSelector"), r.URL.Query().Get("resourceVersion"))(out, r)
+}
+
+// list is what there is by now.
+func (w *world) list(collection, fields string) scene {
+	version, order, last := 100, []string{}, map[string]string{}
+	for i, c := range w.changes {
+		if c.when.After(time.Now()) || c.resource != collection || !selected(c.object, fields) {
+			continue
+		}
+		version = 101 + i
+		name := c.object.GetName()
+		if _, ok := last[name]; !ok {
+			order = append(order, name)
+		}
+		last[name] = encoded(c.object)
+		if c.gone {
+			last[name] = ""
+		}
+	}
+	var items []string
+	for _, name := range order {
+		if last[name] != "" {
+			items = append(items, last[name])
+		}
+	}
+	return answer(200, strings.Replace(listOf("Thing", items...), `"7"`, strconv.Quote(strconv.Itoa(version)), 1))
+}
+
+// watch is what happens after a version.
+func (w *world) watch(collection, fields, version string) scene {
+	from, _ := strconv.Atoi(version)
+	return func(out http.ResponseWriter, r *http.Request) {
+		events()(out, r)
+		seen := map[string]bool{}
+		for i, c := range w.changes {
+			if c.resource != collection || !selected(c.object, fields) {
+				continue
+			}
+			name := c.object.GetName()
+			if 101+i > from {
+				pauseFor(r.Context(), time.Until(c.when))
+				if r.Context().Err() != nil {
+					return
+				}
+				kind := "ADDED"
+				if seen[name] || collection != "pods" {
+					kind = "MODIFIED"
+				}
+				if c.gone {
+					kind = "DELETED"
+				}
+				events(event(kind, c.object))(out, r)
+			}
+			seen[name] = true
+		}
+		<-r.Context().Done()
+	}
+}
+
+// selected tells whether a field selector of this package's requests selects an object.
+func selected(o *unstructured.Unstructured, selector string) bool {
+	for _, term := range strings.Split(selector, ",") {
+		field, value, ok := strings.Cut(term, "=")
+		if got, _, _ := unstructured.NestedString(o.Object, strings.Split(field, ".")...); ok && got != value {
+			return false
+		}
+	}
+	return true
+}
