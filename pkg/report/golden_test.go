@@ -50,8 +50,8 @@ var start = time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
 func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
 
 var testRun = actions.Run{
-	Repository: "octocat/celestial-bodies", SHA: testSHA, Ref: "refs/heads/main", RunID: "16000000042", RunNumber: "42",
-	RunAttempt: "1", ServerURL: "https://github.com", Workflow: "MLOps", Job: "deploy", Actor: "octocat", EventName: "push", Workspace: ".",
+	Repository: "octocat/celestial-bodies", SHA: testSHA, RunID: "16000000042", RunNumber: "42",
+	RunAttempt: "1", ServerURL: "https://github.com", Workflow: "MLOps", Actor: "octocat", Workspace: ".",
 }
 
 // connected is a result as it stands when cluster and image are known.
@@ -98,6 +98,16 @@ func deployed() *deploy.Result {
 	r.Phases = append(r.Phases, deploy.Phase{Name: "Health check", Started: at(37.2), Finished: at(38.9)})
 	r.Outcome, r.ExitCode = deploy.Deployed, deploy.ExitOK
 	r.Health = "GET http://34.65.72.12/readyz: 200 OK"
+	return r
+}
+
+// publishedToo is a deploy that brought its image along.
+func publishedToo() *deploy.Result {
+	r := deployed()
+	r.Published = []deploy.Published{
+		{Reference: r.Images[0].Reference, Tags: []string{"latest", "v1.4.0"}, Digest: testDigest, Source: "docker", Uploaded: 3, There: 8, Mounted: 1, Bytes: 431 << 20, Took: 14200 * time.Millisecond},
+		{Reference: testRegistry + "/tokenizer:" + testSHA, Source: "image.tar"},
+	}
 	return r
 }
 
@@ -210,7 +220,7 @@ func TestSummary(t *testing.T) {
 	t.Parallel()
 	for name, r := range map[string]*deploy.Result{
 		"deployed": deployed(), "unchanged": unchanged(), "crashed": crashed(), "rolled-back": rolledBack(),
-		"not-rolled-back": notRolledBack(), "cancelled": cancelled(), "mistaken": mistaken(), "thousand": thousand(),
+		"not-rolled-back": notRolledBack(), "cancelled": cancelled(), "mistaken": mistaken(), "thousand": thousand(), "published": publishedToo(),
 	} {
 		golden(t, name+".md", Summary(r, testRun))
 	}

@@ -2,15 +2,18 @@ package report
 
 import (
 	"fmt"
+	"html"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Bounds on one piece of foreign text; a longer one is a dump of something.
+// Bounds in bytes: on one piece of foreign text, since a longer one is a dump of
+// something, and on what a table or a fold holds of them.
 const (
-	maxText = 2000 // a sentence or a name
-	maxLine = 2000 // a line of a log
+	maxText  = 2000
+	maxBlock = 100 << 10
 )
 
 // text makes foreign text plain inside Markdown, also in a cell of a table and
@@ -22,7 +25,7 @@ func text(s string) string {
 	for i, r := range runes {
 		switch {
 		case strings.ContainsRune("<>&", r):
-			b.WriteString(htmlText.Replace(string(r)))
+			b.WriteString(html.EscapeString(string(r)))
 		case r == '_' && i > 0 && i < len(runes)-1 && wordy(runes[i-1]) && wordy(runes[i+1]):
 			b.WriteRune(r) // inside a word it means nothing
 		case strings.ContainsRune("\\`*_[]|~$@", r), opens(runes, i):
@@ -51,8 +54,8 @@ func wordy(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 // prose is a sentence of this program, in which backticks mark what to type.
 func prose(s string) string {
 	parts := strings.Split(line(s), "`")
-	if len(parts)%2 == 0 {
-		return text(s) // one of them is alone
+	if len(parts)%2 == 0 || strings.Join(parts, "") == "" {
+		return text(s) // one of them is alone, or there is nothing else
 	}
 	var b strings.Builder
 	for i, part := range parts {
@@ -104,8 +107,9 @@ func link(label, target string) string {
 	return "[" + label + "](" + b.String() + ")"
 }
 
-// htmlText makes text plain where Markdown is not read, between tags.
-var htmlText = strings.NewReplacer("<", "&lt;", ">", "&gt;", "&", "&amp;")
+// backticks are too many of them: cmark-gfm, which GitHub uses, counts only the
+// first 255 of a fence, so that such a line would end a longer one.
+var backticks = regexp.MustCompile("(`{50})`+")
 
 // fold hides lines behind a title. The fence is longer than any run of backticks
 // inside, so that nothing inside can end it.
@@ -113,20 +117,33 @@ func fold(title string, lines []string) string {
 	if len(lines) == 0 {
 		return ""
 	}
-	var body strings.Builder
+	var shown []string
 	for _, l := range lines {
-		body.WriteString(shorten(strings.TrimRight(visible(l), " \t"), maxLine))
-		body.WriteByte('\n')
+		l = backticks.ReplaceAllString(strings.TrimRight(visible(l), " \t"), "$1…")
+		shown = append(shown, shorten(l, maxText)+"\n")
 	}
+	body := strings.Join(fitting(shown), "")
 	fence := "```"
-	for strings.Contains(body.String(), fence) {
+	for strings.Contains(body, fence) {
 		fence += "`"
 	}
-	return fmt.Sprintf("<details><summary>%s</summary>\n\n%stext\n%s%s\n\n</details>\n\n", htmlText.Replace(line(title)), fence, body.String(), fence)
+	return fmt.Sprintf("<details><summary>%s</summary>\n\n%stext\n%s%s\n\n</details>\n\n", text(title), fence, body, fence)
+}
+
+// fitting are the last lines that fit into a block: those next to the failure.
+func fitting(lines []string) []string {
+	size := 0
+	for i := len(lines) - 1; i >= 0; i-- {
+		if size += len(lines[i]); size > maxBlock {
+			return lines[i+1:]
+		}
+	}
+	return lines
 }
 
 // line is foreign text on one line, of bounded length.
 func line(s string) string {
+	s = s[:min(len(s), 10*maxText)]
 	return shorten(strings.Join(strings.Fields(visible(s)), " "), maxText)
 }
 

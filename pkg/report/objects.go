@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 
@@ -65,19 +66,22 @@ func tally(changes []deploy.Change) string {
 	return strings.Join(parts, ", ") + ".\n\n"
 }
 
-// table shows the first rows, and folds the next.
+// table shows the first rows, and folds the next as far as there is room.
 func table(header string, rows []string) string {
+	size, fit := 0, 0
+	for fit < min(maxRows, len(rows)) && size+len(rows[fit]) <= maxBlock {
+		size += len(rows[fit])
+		fit++
+	}
+	shown := min(maxShown, fit)
 	var b strings.Builder
-	b.WriteString(header + strings.Join(rows[:min(maxShown, len(rows))], "") + "\n")
-	if len(rows) <= maxShown {
-		return b.String()
+	b.WriteString(header + strings.Join(rows[:shown], "") + "\n")
+	if folded := rows[shown:fit]; len(folded) > 0 {
+		fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n%s%s\n</details>\n\n", count(len(folded), "more object", "more objects"), header, strings.Join(folded, ""))
 	}
-	folded := rows[maxShown:min(maxRows, len(rows))]
-	fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n%s%s\n", count(len(folded), "more object", "more objects"), header, strings.Join(folded, ""))
-	if more := len(rows) - maxRows; more > 0 {
-		fmt.Fprintf(&b, "and %s, in the log.\n\n", count(more, "more", "more"))
+	if more := len(rows) - fit; more > 0 {
+		fmt.Fprintf(&b, "The log has %s.\n\n", count(more, "more object", "more objects"))
 	}
-	b.WriteString("</details>\n\n")
 	return b.String()
 }
 
@@ -114,9 +118,46 @@ func restored(r *deploy.Result) string {
 	}
 	rows := make([]string, len(r.Restored))
 	for i, x := range r.Restored {
-		rows[i] = fmt.Sprintf("| **%s** | %s | %s |\n", text(x.Action), code(x.Object), prose(x.Message))
+		rows[i] = fmt.Sprintf("| **%s** | %s | %s |\n", unbroken(text(x.Action)), code(x.Object), prose(x.Message))
 	}
 	return "### Rollback\n\n" + table("| action | object | |\n| :-- | :-- | :-- |\n", rows)
+}
+
+// published is the table of what was brought into the registry.
+func published(r *deploy.Result) string {
+	if len(r.Published) == 0 {
+		return ""
+	}
+	rows := make([]string, len(r.Published))
+	for i, p := range r.Published {
+		tags := make([]string, len(p.Tags))
+		for i, tag := range p.Tags {
+			tags[i] = code(tag)
+		}
+		layers := "not published"
+		if p.Digest != "" {
+			layers = fmt.Sprintf("%d sent, %d there already", p.Uploaded, p.There+p.Mounted)
+			if p.Uploaded > 0 && p.Bytes > 0 {
+				layers = fmt.Sprintf("%d sent (%s), %d there already", p.Uploaded, size(p.Bytes), p.There+p.Mounted)
+			}
+		}
+		rows[i] = fmt.Sprintf("| %s | %s | %s | %s | %s |\n", code(short(path.Base(p.Reference))), strings.Join(tags, ", "), text(p.Source),
+			layers, unbroken(duration(p.Took)))
+	}
+	return "### Published\n\n" + table("| image | further tags | from | layers | time |\n| :-- | :-- | :-- | :-- | --: |\n", rows)
+}
+
+// size is a number of bytes as people say it.
+func size(n int64) string {
+	switch {
+	case n <= 0:
+		return ""
+	case n < 1<<20:
+		return fmt.Sprintf("%d KiB", (n+1023)>>10)
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
 const console = "https://console.cloud.google.com/kubernetes/"

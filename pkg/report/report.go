@@ -8,11 +8,11 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/org/deploy-model-action/pkg/actions"
 	"github.com/org/deploy-model-action/pkg/deploy"
@@ -30,7 +30,7 @@ func Write(w *actions.Workflow, r *deploy.Result) error {
 
 // conclude writes the last lines of the log.
 func conclude(w *actions.Workflow, r *deploy.Result) {
-	took := r.Finished.Sub(r.Started).Round(100 * time.Millisecond)
+	took := cmp.Or(duration(r.Finished.Sub(r.Started)), "0 ms")
 	switch r.Outcome {
 	case deploy.Deployed:
 		w.Printf("Deployed in %s.", took)
@@ -39,9 +39,9 @@ func conclude(w *actions.Workflow, r *deploy.Result) {
 	case deploy.RolledBack:
 		w.Printf("Rolled back after %s: what was there before is there again.", took)
 	case deploy.Cancelled:
-		w.Printf("Cancelled after %s.%s", took, appliedSoFar(r))
+		w.Printf("Cancelled after %s. %s", took, left(r))
 	default:
-		w.Printf("Failed after %s.%s", took, appliedSoFar(r))
+		w.Printf("Failed after %s. %s", took, left(r))
 	}
 	if r.URL != "" && (r.Outcome == deploy.Deployed || r.Outcome == deploy.Unchanged) {
 		w.Printf("URL: %s%s", r.URL, internalNote(r))
@@ -53,15 +53,6 @@ func internalNote(r *deploy.Result) string {
 		return " (internal: reachable from inside the network only)"
 	}
 	return ""
-}
-
-// appliedSoFar says whether the cluster is as it was.
-func appliedSoFar(r *deploy.Result) string {
-	n := changed(r)
-	if n == 0 {
-		return " Nothing in the cluster was changed."
-	}
-	return fmt.Sprintf(" %s changed before that.", count(n, "object was", "objects were"))
 }
 
 // count words a number of things.

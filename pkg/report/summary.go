@@ -14,8 +14,7 @@ import (
 const (
 	maxProblems = 50
 	maxFailures = 20
-	maxLines    = 100 // of events, and of a log
-	maxShown    = 20  // rows of a table that are not folded
+	maxShown    = 20 // rows of a table that are not folded
 	maxRows     = 500
 )
 
@@ -35,6 +34,7 @@ func Summary(r *deploy.Result, run actions.Run) string {
 	}
 	d.add(restored(r))
 	d.add(objects(r))
+	d.add(published(r))
 	d.add(timeline(r))
 	return d.String()
 }
@@ -89,10 +89,19 @@ func verdict(r *deploy.Result) string {
 	case deploy.RolledBack:
 		return "This deploy failed. What was there before is there again.\n\n"
 	}
-	if n := changed(r); n > 0 {
-		return fmt.Sprintf("%s changed before that, and not put back.\n\n", count(n, "object was", "objects were"))
+	return left(r) + "\n\n"
+}
+
+// left says how the cluster differs from before.
+func left(r *deploy.Result) string {
+	n := changed(r)
+	switch {
+	case n == 0:
+		return "Nothing in the cluster was changed."
+	case len(r.Restored) > 0:
+		return "The rollback could not put everything back."
 	}
-	return "Nothing in the cluster was changed.\n\n"
+	return count(n, "object was", "objects were") + " changed before that, and not put back."
 }
 
 // changed counts the objects that are different from before.
@@ -131,7 +140,7 @@ func problems(r *deploy.Result, run actions.Run) string {
 		b.WriteString("> [!CAUTION]\n")
 	}
 	for i, p := range r.Problems {
-		if i == maxProblems {
+		if i == maxProblems || b.Len() > maxBlock {
 			fmt.Fprintf(&b, "> and %s\n>\n", count(len(r.Problems)-i, "more mistake", "more mistakes"))
 			break
 		}
@@ -152,7 +161,7 @@ func problems(r *deploy.Result, run actions.Run) string {
 // explains is taken apart into cause and fix.
 func mistake(l string, failures []deploy.Failure) string {
 	for _, f := range failures {
-		if f.Fix != "" && l == f.Object+": "+f.Cause+"; "+f.Fix {
+		if f.Fix != "" && strings.TrimSpace(l) == strings.TrimSpace(f.Object+": "+f.Cause+"; "+f.Fix) {
 			return fmt.Sprintf("> - %s: %s\n>\n>   **What to do:** %s\n", code(f.Object), prose(f.Cause), prose(f.Fix))
 		}
 	}
@@ -286,23 +295,26 @@ func failure(f deploy.Failure, told []deploy.Problem) string {
 			}
 		}
 	}
-	if len(f.Events) > 0 {
-		fmt.Fprintf(&b, "<details><summary>Events since the deploy began (%d)</summary>\n\n", len(f.Events))
-		for _, e := range last(f.Events) {
-			fmt.Fprintf(&b, "- %s\n", text(e))
-		}
-		b.WriteString("\n</details>\n\n")
-	}
+	b.WriteString(events(f.Events))
 	title := "Log"
 	if f.LogsOf != "" {
 		title = "Log of " + f.LogsOf
 	}
-	b.WriteString(fold(fmt.Sprintf("%s (%s)", title, count(len(f.Logs), "line", "lines")), last(f.Logs)))
+	b.WriteString(fold(fmt.Sprintf("%s (%s)", title, count(len(f.Logs), "line", "lines")), f.Logs))
 	return b.String()
 }
 
-// last are the lines next to the failure.
-func last(lines []string) []string { return lines[max(0, len(lines)-maxLines):] }
+// events are a folded list, as their long lines want to be wrapped.
+func events(all []string) string {
+	if len(all) == 0 {
+		return ""
+	}
+	var items []string
+	for _, e := range all {
+		items = append(items, "- "+text(e)+"\n")
+	}
+	return fmt.Sprintf("<details><summary>Events since the deploy began (%d)</summary>\n\n%s\n</details>\n\n", len(all), strings.Join(fitting(items), ""))
+}
 
 // duration is a time as people say it.
 func duration(d time.Duration) string {
