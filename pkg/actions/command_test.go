@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -66,7 +67,7 @@ func TestMaskedSecretIsNotShown(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, shown := range map[string]string{"as it is": secret, "as JSON": string(asJSON), "indented": "  | " + strings.ReplaceAll(secret, "\n", "\n  | ")} {
-			if name == "as JSON" && strings.ContainsAny(secret, "\u200b\u2028\xff\x1b") {
+			if name == "as JSON" && (strings.ContainsAny(secret, "\u200b\u2028\x1b") || !utf8.ValidString(secret)) {
 				continue // JSON has many ways to write these, and no credential holds them
 			}
 			commands, lines := obey(printed(func(w *Workflow) {
