@@ -71,6 +71,11 @@ func (e *ForbiddenError) Error() string {
 		user, verb, e.Resource, where, role, rule, e.Resource)
 }
 
+// Denied returns what was refused, for callers that say how to allow it.
+func (e *ForbiddenError) Denied() (user, verb, resource, namespace string) {
+	return e.User, e.Verb, e.Resource, e.Namespace
+}
+
 // UnavailableError says that the cluster could not be worked with, whatever was
 // asked of it: not reached, not let in, or out of order for longer than the
 // budget. No object is at fault.

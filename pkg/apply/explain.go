@@ -132,10 +132,10 @@ func (it *item) sentence(s metav1.Status, err error) string {
 		return fmt.Sprintf("namespace %q is being deleted: wait until it is gone and run again, or deploy to another namespace", namespace)
 	case s.Code == http.StatusNotFound && missingNamespace.MatchString(text):
 		name := missingNamespace.FindStringSubmatch(text)[1]
-		return fmt.Sprintf("namespace %q does not exist: create it with \"kubectl create namespace %s\", or add a Namespace to the manifests", name, name)
+		return fmt.Sprintf("namespace %q does not exist: create it with `kubectl create namespace %s`, or add a Namespace to the manifests", name, name)
 	case isUnserved(err):
 		if _, ok := builtin(it.object.GroupVersionKind()); ok {
-			return fmt.Sprintf("the cluster does not serve %s in apiVersion %q: use a version that \"kubectl api-resources\" lists", it.object.GetKind(), it.GroupVersion())
+			return fmt.Sprintf("the cluster does not serve %s in apiVersion %q: use a version that `kubectl api-resources` lists", it.object.GetKind(), it.GroupVersion())
 		}
 		return (&unservedError{version: it.GroupVersion()}).Error()
 	case quotaMessage.MatchString(text):
@@ -158,7 +158,7 @@ func (it *item) sentence(s metav1.Status, err error) string {
 	case strings.Contains(text, "illegal base64 data"):
 		return "data holds a value that is not base64: encode it, or write it under stringData as it is"
 	case text == "metadata.managedFields must be nil":
-		return "metadata.managedFields is the server's own: remove it, and the rest of what \"kubectl get -o yaml\" adds, from the manifest"
+		return "metadata.managedFields is the server's own: remove it, and the rest of what `kubectl get -o yaml` adds, from the manifest"
 	case s.Code == http.StatusConflict && it.pinned():
 		return "it is not at metadata.resourceVersion (or uid) of the manifest any more: remove those two fields from the manifest"
 	}
