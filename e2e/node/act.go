@@ -9,14 +9,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// What the kubelet waits before it looks at a pod again: pkg/kubelet/pod_workers.go.
+// What the kubelet waits before it acts on a pod again: pkg/kubelet/pod_workers.go.
 const (
 	afterError   = 10 * time.Second
 	afterSuccess = time.Minute
 	jitter       = 0.5
 )
 
-// attempt is what became of one look at a pod.
+// attempt is what became of one act.
 type attempt struct {
 	started bool
 	failed  bool
@@ -24,57 +24,42 @@ type attempt struct {
 }
 
 // act starts and ends containers: computePodActions and SyncPod of the kubelet.
-func (p *pod) act(ctx context.Context, object *corev1.Pod) time.Duration {
+func (p *pod) act(ctx context.Context, object *corev1.Pod) (again time.Duration, relist bool) {
 	var a attempt
 	if p.initialise(ctx, object, &a) {
 		for _, c := range p.containers {
 			p.keep(ctx, object, c, &a)
 		}
 	}
-	if a.started {
-		// The kubelet asks for a look at what it has just started.
-		p.nudge(10 * time.Millisecond)
-	}
 	switch {
 	case a.failed && a.again > 0:
-		return wait.Jitter(a.again, jitter)
+		return wait.Jitter(min(a.again, afterSuccess), jitter), false
 	case a.failed:
-		return wait.Jitter(afterError, jitter)
+		return wait.Jitter(afterError, jitter), false
 	}
-	return wait.Jitter(afterSuccess, jitter)
+	return wait.Jitter(afterSuccess, jitter), a.started
 }
 
 // initialise brings the init containers on, and tells whether the others may start.
 func (p *pod) initialise(ctx context.Context, object *corev1.Pod, a *attempt) bool {
-	p.mu.Lock()
 	begun := false
 	for _, c := range p.containers {
 		begun = begun || c.current != nil
 	}
-	p.mu.Unlock()
 	for _, c := range p.inits {
 		if begun && !c.sidecar {
 			continue
 		}
 		p.mu.Lock()
-		done := c.isReady() && !c.sidecar || c.sidecar && c.isStarted()
-		running := c.running()
+		done := c.succeeded() && !c.sidecar || c.sidecar && c.isStarted()
 		p.mu.Unlock()
 		if done {
-			continue
-		}
-		if running {
-			if p.unhealthy(object, c) {
-				p.start(ctx, object, c, a, true)
-			}
-			if !begun {
-				return false
+			if c.sidecar {
+				p.keep(ctx, object, c, a)
 			}
 			continue
 		}
-		if c.current == nil || c.restarts(object.Spec.RestartPolicy) {
-			p.start(ctx, object, c, a, false)
-		}
+		p.keep(ctx, object, c, a)
 		if !begun {
 			return false
 		}
@@ -88,15 +73,11 @@ func (p *pod) keep(ctx context.Context, object *corev1.Pod, c *container, a *att
 	p.mu.Lock()
 	running := c.running()
 	p.mu.Unlock()
-	if running {
-		if !p.unhealthy(object, c) {
-			return
-		}
-		p.start(ctx, object, c, a, true)
-		return
-	}
-	if c.restarts(object.Spec.RestartPolicy) {
-		p.start(ctx, object, c, a, false)
+	switch {
+	case running && p.unhealthy(object, c):
+		p.start(ctx, object, c, a, c.previous)
+	case !running && c.restarts(object.Spec.RestartPolicy):
+		p.start(ctx, object, c, a, c.current)
 	}
 }
 
@@ -104,8 +85,7 @@ func (p *pod) keep(ctx context.Context, object *corev1.Pod, c *container, a *att
 // tells whether it is started again.
 func (p *pod) unhealthy(object *corev1.Pod, c *container) bool {
 	p.mu.Lock()
-	r := c.current
-	var probe string
+	r, probe := c.current, ""
 	switch {
 	case r.startup != nil && !*r.startup:
 		probe = "startup"
@@ -122,11 +102,7 @@ func (p *pod) unhealthy(object *corev1.Pod, c *container) bool {
 		message += ", will be restarted"
 	}
 	c.normal("Killing", "%s", message)
-	grace := 30 * time.Second
-	if s := object.Spec.TerminationGracePeriodSeconds; s != nil {
-		grace = time.Duration(*s) * time.Second
-	}
-	c.terminate(r, max(grace, 2*time.Second))
+	c.terminate(r, max(gracePeriod(object), minimumGrace))
 	return again
 }
 
@@ -140,25 +116,34 @@ func (c *container) fail(a *attempt, reason, message string) {
 	a.failed = true
 }
 
-// start starts a container: startContainer of the kubelet. One that was ended
-// for its probe does not wait.
-func (p *pod) start(ctx context.Context, object *corev1.Pod, c *container, a *attempt, atOnce bool) {
-	if c.current != nil && !atOnce {
-		p.mu.Lock()
-		ended := c.current.finished
-		p.mu.Unlock()
-		crashes, key := p.machine.crashes, c.backoffKey()
-		if crashes.IsInBackOffSince(key, ended) {
-			who := fmt.Sprintf("%s_%s(%s)", p.name, p.namespace, p.uid)
-			c.warning("BackOff", "Back-off restarting failed container %s in pod %s", c.spec.Name, who)
-			pause := crashes.Get(key)
-			c.fail(a, "CrashLoopBackOff", fmt.Sprintf("back-off %s restarting failed container=%s pod=%s", pause, c.spec.Name, who))
-			if left := max(time.Until(ended.Add(pause)), time.Millisecond); a.again == 0 || left < a.again {
-				a.again = left
-			}
-			return
-		}
+// backOff tells whether a container has to wait before it is started again:
+// doBackOff of the kubelet. last is the newest run that had ended before this act.
+func (p *pod) backOff(c *container, a *attempt, last *run) bool {
+	if last == nil {
+		return false
+	}
+	p.mu.Lock()
+	ended := last.finished
+	p.mu.Unlock()
+	crashes, key := p.machine.crashes, c.backoffKey()
+	if !crashes.IsInBackOffSince(key, ended) {
 		crashes.Next(key, ended)
+		return false
+	}
+	who := fmt.Sprintf("%s_%s(%s)", p.name, p.namespace, p.uid)
+	c.warning("BackOff", "Back-off restarting failed container %s in pod %s", c.spec.Name, who)
+	pause := crashes.Get(key)
+	c.fail(a, "CrashLoopBackOff", fmt.Sprintf("back-off %s restarting failed container=%s pod=%s", pause, c.spec.Name, who))
+	if left := max(time.Until(ended.Add(pause)), time.Millisecond); a.again == 0 || left < a.again {
+		a.again = left
+	}
+	return true
+}
+
+// start starts a container: startContainer of the kubelet.
+func (p *pod) start(ctx context.Context, object *corev1.Pod, c *container, a *attempt, last *run) {
+	if p.backOff(c, a, last) {
+		return
 	}
 	image, reason, message := p.pull(ctx, c)
 	if reason != "" {
@@ -175,12 +160,19 @@ func (p *pod) start(ctx context.Context, object *corev1.Pod, c *container, a *at
 		c.fail(a, "CreateContainerConfigError", err.Error())
 		return
 	}
-	b := newBehaviour(words(image.Labels, env), &c.spec)
-	b.wrongPlatform = image.Architecture != "" && image.Architecture != architecture
+	say := words(image.Labels, env)
+	if say("entrypoint") == "none" && len(c.spec.Command) == 0 {
+		message := fmt.Sprintf("failed to generate container %q spec: failed to generate spec: no command specified", newID())
+		c.warning("Failed", "Error: %s", message)
+		c.fail(a, "CreateContainerError", message)
+		return
+	}
+	b := newBehaviour(say, &c.spec)
+	b.wrongPlatform = image.Architecture != "" && image.Architecture != architecture || say("foreign") == "true"
 	if c.init && !c.sidecar && !b.exits {
 		b.exits = true // nobody runs a server in an init container
 	}
-	r := c.newRun(ctx, image, b)
+	r := c.newRun(image, b)
 	c.normal("Created", "Container created")
 	if len(c.spec.Command) > 0 && !b.has(c.spec.Command[0]) {
 		message := notFound(c.spec.Command[0])
@@ -190,11 +182,11 @@ func (p *pod) start(ctx context.Context, object *corev1.Pod, c *container, a *at
 		return
 	}
 	c.normal("Started", "Container started")
+	living, kill := context.WithCancel(ctx)
 	p.mu.Lock()
-	r.started = time.Now()
+	r.started, r.kill = time.Now(), kill
 	c.reason, c.message = "", ""
 	p.mu.Unlock()
 	a.started = true
-	go c.live(r)
-	p.startProbes(c, r)
+	go c.live(living, r)
 }

@@ -32,6 +32,9 @@ import (
 //
 //	commands          executables that the image has, separated by commas; by
 //	                  default all but those under /nonexistent
+//	foreign           "true": the program is for another processor, though the
+//	                  image says that it is for this one
+//	entrypoint        "none": the image names no command
 //	user              user of the image; "root" or "0" matters to runAsNonRoot
 //	exec-exit-code    of every exec probe; default 0
 //	stop-after        how long it takes to end after SIGTERM

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,20 +18,72 @@ func ownCondition(kind corev1.PodConditionType) bool {
 	return false
 }
 
-// conditions are the kubelet's: pkg/kubelet/status/generate.go. The caller holds mu.
+// phase is getPhase of pkg/kubelet/kubelet_pods.go.
+func phase(object *corev1.Pod, s corev1.PodStatus, over bool) corev1.PodPhase {
+	pending, policy := false, object.Spec.RestartPolicy
+	for i, c := range s.InitContainerStatuses {
+		ran := c.LastTerminationState.Terminated != nil
+		switch {
+		case isSidecar(object.Spec.InitContainers[i]):
+			pending = pending || c.State.Running == nil && !ran || c.State.Running != nil && !isTrue(c.Started)
+		case c.State.Running != nil, c.State.Waiting != nil && !ran:
+			pending = true
+		case c.State.Terminated != nil && c.State.Terminated.ExitCode != 0 && policy == corev1.RestartPolicyNever:
+			return corev1.PodFailed
+		}
+	}
+	waiting, running, stopped, succeeded := 0, 0, 0, 0
+	for _, c := range s.ContainerStatuses {
+		switch {
+		case c.State.Running != nil:
+			running++
+		case c.State.Terminated != nil:
+			stopped++
+			if c.State.Terminated.ExitCode == 0 {
+				succeeded++
+			}
+		case c.LastTerminationState.Terminated != nil:
+			stopped++
+		default:
+			waiting++
+		}
+	}
+	switch {
+	case pending || waiting > 0:
+		return corev1.PodPending
+	case running > 0:
+		return corev1.PodRunning
+	case over && stopped == succeeded:
+		return corev1.PodSucceeded
+	case over:
+		return corev1.PodFailed
+	case policy == corev1.RestartPolicyAlways:
+		return corev1.PodRunning
+	case stopped == succeeded:
+		return corev1.PodSucceeded
+	case policy == corev1.RestartPolicyNever:
+		return corev1.PodFailed
+	}
+	return corev1.PodRunning
+}
+
+func isSidecar(c corev1.Container) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+}
+
+// conditions are the kubelet's: pkg/kubelet/status/generate.go.
 func (p *pod) conditions(object *corev1.Pod, s corev1.PodStatus) []corev1.PodCondition {
 	sandbox := corev1.PodCondition{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionFalse}
-	ended := s.Phase == corev1.PodSucceeded || s.Phase == corev1.PodFailed
-	if p.address != "" && !ended {
+	if s.PodIP != "" && !object.Spec.HostNetwork || len(s.ContainerStatuses) > 0 && s.ContainerStatuses[0].ContainerID != "" {
 		sandbox.Status = corev1.ConditionTrue
 	}
-	containersReady := p.containersReady(s)
+	containersReady := containersReady(object, s)
 	ready := containersReady
 	ready.Type = corev1.PodReady
 	if ready.Status == corev1.ConditionTrue {
 		ready = gates(object, ready)
 	}
-	conditions := []corev1.PodCondition{sandbox, p.initialised(s), ready, containersReady}
+	conditions := []corev1.PodCondition{sandbox, initialised(object, s), ready, containersReady}
 	for i := range conditions {
 		c := &conditions[i]
 		c.ObservedGeneration, c.LastTransitionTime = object.Generation, now()
@@ -43,19 +96,16 @@ func (p *pod) conditions(object *corev1.Pod, s corev1.PodStatus) []corev1.PodCon
 	return conditions
 }
 
-func (p *pod) initialised(s corev1.PodStatus) corev1.PodCondition {
+func initialised(object *corev1.Pod, s corev1.PodStatus) corev1.PodCondition {
 	condition := corev1.PodCondition{Type: corev1.PodInitialized, Status: corev1.ConditionTrue}
 	var incomplete []string
-	for i, c := range p.inits {
-		status := s.InitContainerStatuses[i]
-		if c.sidecar && !isTrue(status.Started) || !c.sidecar && !status.Ready {
-			incomplete = append(incomplete, status.Name)
+	for i, c := range s.InitContainerStatuses {
+		sidecar := isSidecar(object.Spec.InitContainers[i])
+		if sidecar && !isTrue(c.Started) || !sidecar && !c.Ready {
+			incomplete = append(incomplete, c.Name)
 		}
 	}
-	begun := false
-	for _, c := range p.containers {
-		begun = begun || c.current != nil
-	}
+	begun := slices.ContainsFunc(s.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.ContainerID != "" })
 	switch {
 	case s.Phase == corev1.PodSucceeded:
 		condition.Reason = "PodCompleted"
@@ -66,7 +116,7 @@ func (p *pod) initialised(s corev1.PodStatus) corev1.PodCondition {
 	return condition
 }
 
-func (p *pod) containersReady(s corev1.PodStatus) corev1.PodCondition {
+func containersReady(object *corev1.Pod, s corev1.PodStatus) corev1.PodCondition {
 	condition := corev1.PodCondition{Type: corev1.ContainersReady, Status: corev1.ConditionFalse}
 	switch s.Phase {
 	case corev1.PodSucceeded:
@@ -76,15 +126,15 @@ func (p *pod) containersReady(s corev1.PodStatus) corev1.PodCondition {
 		condition.Reason = "PodFailed"
 		return condition
 	}
-	var unready []string
-	for i, c := range p.inits {
-		if c.sidecar && !s.InitContainerStatuses[i].Ready {
-			unready = append(unready, c.spec.Name)
-		}
+	ready := map[string]bool{}
+	for _, c := range slices.Concat(s.InitContainerStatuses, s.ContainerStatuses) {
+		ready[c.Name] = c.Ready
 	}
-	for _, c := range p.containers {
-		if !c.isReady() {
-			unready = append(unready, c.spec.Name)
+	var unready []string
+	for _, c := range slices.Concat(object.Spec.InitContainers, object.Spec.Containers) {
+		counts := isSidecar(c) || slices.ContainsFunc(object.Spec.Containers, func(x corev1.Container) bool { return x.Name == c.Name })
+		if counts && !ready[c.Name] {
+			unready = append(unready, c.Name)
 		}
 	}
 	if len(unready) == 0 {

@@ -21,6 +21,11 @@ type container struct {
 	// The kubelet's reason cache: why the last attempt to start it failed.
 	reason, message string
 	pullError       string // of the last attempt to pull
+
+	// What the last status said, which is all that the probes know.
+	shown        *run
+	shownRunning bool
+	probeNow     chan struct{} // readiness is wanted at once
 }
 
 // run is one start of a container.
@@ -35,33 +40,33 @@ type run struct {
 	done      chan struct{} // closed when it ended
 
 	started, listening time.Time
-	exited             bool
+	ended              bool // really
 	finished           time.Time
 	exitCode           int32
 	reason, message    string
-	startup, alive, ok *bool           // results of the probes; ok is readiness
-	probeNow           chan struct{}   // readiness is wanted at once
-	context            context.Context //nolint:containedctx // of the program that it imitates
-	kill               context.CancelFunc
+	seen, exited       bool   // started or ended, as far as the kubelet knows
+	startup, alive, ok *bool  // results of the probes; ok is readiness
+	kill               func() // ends the program that it imitates
 }
 
-// death is how long the kubelet takes to notice that a container ended: it
-// looks every second.
-const death = 300 * time.Millisecond
-
-// newRun prepares the next run of a container and makes it the current one.
-func (c *container) newRun(ctx context.Context, image Image, b behaviour) *run {
+// newID makes an identifier as containerd does.
+func newID() string {
 	id := make([]byte, 32)
 	_, _ = rand.Read(id)
+	return hex.EncodeToString(id)
+}
+
+// newRun prepares the next run of a container and makes it the current one.
+func (c *container) newRun(image Image, b behaviour) *run {
 	r := &run{
-		id: hex.EncodeToString(id), image: image, reference: c.spec.Image, behaviour: b, log: newJournal(),
-		stop: make(chan struct{}), done: make(chan struct{}), probeNow: make(chan struct{}, 1),
+		id: newID(), image: image, reference: c.spec.Image, behaviour: b, log: newJournal(),
+		stop: make(chan struct{}), done: make(chan struct{}), kill: func() {},
 	}
-	r.context, r.kill = context.WithCancel(ctx)
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
 	if c.current != nil {
 		r.attempt = c.current.attempt + 1
+		c.current.exited = true
 		c.previous = c.current
 	}
 	c.current = r
@@ -69,8 +74,7 @@ func (c *container) newRun(ctx context.Context, image Image, b behaviour) *run {
 }
 
 // live acts out the program until it ends.
-func (c *container) live(r *run) {
-	defer r.kill()
+func (c *container) live(ctx context.Context, r *run) {
 	for _, line := range r.behaviour.log {
 		r.log.add(line)
 	}
@@ -86,48 +90,52 @@ func (c *container) live(r *run) {
 		c.end(r, 2, "", "")
 		return
 	}
-	if !r.wait(b.startAfter) {
+	if !r.wait(ctx, b.startAfter) {
 		c.end(r, 2, "", "") // a Go program that does not listen to signals yet
 		return
 	}
 	if b.outOfMemory {
-		if !r.wait(500 * time.Millisecond) {
+		if !r.wait(ctx, 500*time.Millisecond) {
 			c.end(r, 2, "", "")
 			return
 		}
 		c.end(r, 137, "OOMKilled", "")
 		return
 	}
+	if b.exits && b.exitAfter == 0 {
+		c.end(r, b.exitCode, "", "") // before anybody can connect
+		return
+	}
 	c.pod.mu.Lock()
 	r.listening = time.Now()
 	c.pod.mu.Unlock()
-	if b.exits && r.wait(b.exitAfter) {
+	if b.exits && r.wait(ctx, b.exitAfter) {
 		c.end(r, b.exitCode, "", "")
 		return
 	}
 	select {
 	case <-r.stop:
-	case <-r.context.Done():
-		return
+	case <-ctx.Done():
 	}
-	sleep(r.context, b.stopAfter)
+	sleep(ctx, b.stopAfter)
 	c.end(r, 0, "", "")
 }
 
 // wait lets time pass, and tells whether it passed without a signal.
-func (r *run) wait(d time.Duration) bool {
+func (r *run) wait(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return true
 	case <-r.stop:
-	case <-r.context.Done():
+	case <-ctx.Done():
 	}
 	return false
 }
 
-// end notes that a run ended. An empty reason is what containerd says of the exit code.
+// end notes that a run ended. An empty reason is what containerd says of the
+// exit code. The kubelet learns of it later, from relist.
 func (c *container) end(r *run, code int32, reason, message string) {
 	if reason == "" {
 		reason = "Error"
@@ -136,16 +144,16 @@ func (c *container) end(r *run, code int32, reason, message string) {
 		}
 	}
 	c.pod.mu.Lock()
-	if r.exited {
+	if r.ended {
 		c.pod.mu.Unlock()
 		return
 	}
-	r.exited, r.finished, r.exitCode, r.reason, r.message = true, time.Now(), code, reason, message
+	r.ended, r.finished, r.exitCode, r.reason, r.message = true, time.Now(), code, reason, message
 	close(r.done)
+	kill := r.kill
 	c.pod.mu.Unlock()
 	r.log.close()
-	r.kill()
-	c.pod.nudge(death)
+	kill()
 }
 
 // terminate ends a run as the kubelet does: SIGTERM, then SIGKILL when the
@@ -167,27 +175,33 @@ func (c *container) terminate(r *run, grace time.Duration) {
 	}
 }
 
-// running tells whether the container runs. The caller holds the pod's mutex.
+// running tells whether the container runs, as far as the kubelet knows. The
+// caller holds the pod's mutex.
 func (c *container) running() bool { return c.current != nil && !c.current.exited }
 
 // isStarted tells whether the container runs and its startup probe, if it has
 // one, succeeded. The caller holds the pod's mutex.
 func (c *container) isStarted() bool {
-	return c.running() && (c.spec.StartupProbe == nil || c.current.startup != nil && *c.current.startup)
+	return c.running() && (c.spec.StartupProbe == nil || isTrue(c.current.startup))
 }
 
 // isReady is what the container's status says. The caller holds the pod's mutex.
 func (c *container) isReady() bool {
 	if c.init && !c.sidecar {
-		return c.current != nil && c.current.exited && c.current.exitCode == 0
+		return c.succeeded()
 	}
-	return c.isStarted() && (c.spec.ReadinessProbe == nil || c.current.ok != nil && *c.current.ok)
+	return c.isStarted() && (c.spec.ReadinessProbe == nil || isTrue(c.current.ok))
+}
+
+// succeeded tells whether the last run ended well, as far as the kubelet knows.
+func (c *container) succeeded() bool {
+	return c.current != nil && c.current.exited && c.current.exitCode == 0
 }
 
 // listens tells whether the program accepts connections at a port, and since
 // when. The caller holds the pod's mutex.
 func (c *container) listens(port int) (time.Duration, bool) {
-	if !c.running() || c.current.listening.IsZero() || c.current.behaviour.port != port {
+	if c.current == nil || c.current.ended || c.current.listening.IsZero() || c.current.behaviour.port != port {
 		return 0, false
 	}
 	return time.Since(c.current.listening), true

@@ -42,6 +42,8 @@ func TestCrash(t *testing.T) {
 			x := newTest(t)
 			spec := model(x.push("1", c.image))
 			spec.Command = c.command
+			// As on a real node, a pod without a probe shows the back-off only when it is over.
+			spec.ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/readyz", Port: intstr.FromInt32(3000)}}}
 			pod := x.pod(corev1.PodSpec{Containers: []corev1.Container{spec}})
 			begun := time.Now()
 			p := x.until(pod, waiting("CrashLoopBackOff"))
@@ -82,7 +84,9 @@ func TestCrash(t *testing.T) {
 func TestCrashAfterReady(t *testing.T) {
 	t.Parallel()
 	x := newTest(t)
-	pod := x.pod(corev1.PodSpec{Containers: []corev1.Container{model(x.push("1", labels("exit-code", "1", "exit-after", "1s")))}})
+	spec := model(x.push("1", labels("exit-code", "1", "exit-after", "3s")))
+	spec.ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(3000)}}}
+	pod := x.pod(corev1.PodSpec{Containers: []corev1.Container{spec}})
 	x.until(pod, ready)
 	p := x.until(pod, func(p *corev1.Pod) bool { return !ready(p) })
 	for _, c := range p.Status.Conditions {
@@ -109,7 +113,7 @@ func TestInitContainers(t *testing.T) {
 	}
 	bad := x.pod(corev1.PodSpec{InitContainers: []corev1.Container{step("one", "0"), step("two", "4")}, Containers: []corev1.Container{model(image)}})
 	p = x.until(bad, func(p *corev1.Pod) bool {
-		return len(p.Status.InitContainerStatuses) == 2 && p.Status.InitContainerStatuses[1].State.Waiting != nil && p.Status.InitContainerStatuses[1].State.Waiting.Reason == "CrashLoopBackOff"
+		return len(p.Status.InitContainerStatuses) == 2 && p.Status.InitContainerStatuses[1].RestartCount == 1 && p.Status.InitContainerStatuses[1].State.Terminated != nil
 	})
 	if s := p.Status.ContainerStatuses[0]; s.State.Waiting == nil || s.State.Waiting.Reason != "PodInitializing" || p.Status.Phase != corev1.PodPending {
 		t.Errorf("status %+v in phase %s", s, p.Status.Phase)
@@ -179,4 +183,22 @@ func TestProbes(t *testing.T) {
 	if events := x.events(fourth); slices.ContainsFunc(events, func(e string) bool { return strings.HasPrefix(e, "Killing") }) {
 		t.Errorf("killed: %q", events)
 	}
+}
+
+// Without a probe nothing makes the kubelet look again, so that the status
+// keeps the end of the last run until the back-off is over: recorded from v1.36.3.
+func TestCrashWithoutProbe(t *testing.T) {
+	t.Parallel()
+	x := newTest(t)
+	pod := x.pod(corev1.PodSpec{Containers: []corev1.Container{model(x.push("1", labels("exit-code", "3", "exit-after", "1500ms")))}})
+	crashed := func(n int32) func(*corev1.Pod) bool {
+		return func(p *corev1.Pod) bool {
+			return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].RestartCount == n && p.Status.ContainerStatuses[0].State.Terminated != nil
+		}
+	}
+	x.until(pod, crashed(1))
+	time.Sleep(5 * time.Second)
+	x.until(pod, crashed(1))
+	x.wantEvent(pod, "BackOff Back-off restarting failed container model in pod ")
+	x.until(pod, crashed(2))
 }

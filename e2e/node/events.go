@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"hash/fnv"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -25,12 +26,19 @@ func (p *pod) reference() *corev1.ObjectReference {
 	}
 }
 
+// recorder is always the same one for a pod, since it counts equal events.
+func (p *pod) recorder() record.EventRecorder {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(p.uid))
+	return p.machine.recorders[h.Sum32()%uint32(len(p.machine.recorders))] //nolint:gosec // eight
+}
+
 func (p *pod) normal(reason, format string, args ...any) {
-	p.machine.recorder.Event(p.reference(), corev1.EventTypeNormal, reason, fmt.Sprintf(format, args...))
+	p.recorder().Event(p.reference(), corev1.EventTypeNormal, reason, fmt.Sprintf(format, args...))
 }
 
 func (p *pod) warning(reason, format string, args ...any) {
-	p.machine.recorder.Event(p.reference(), corev1.EventTypeWarning, reason, fmt.Sprintf(format, args...))
+	p.recorder().Event(p.reference(), corev1.EventTypeWarning, reason, fmt.Sprintf(format, args...))
 }
 
 func (c *container) reference() *corev1.ObjectReference {
@@ -44,9 +52,9 @@ func (c *container) reference() *corev1.ObjectReference {
 }
 
 func (c *container) normal(reason, format string, args ...any) {
-	c.pod.machine.recorder.Event(c.reference(), corev1.EventTypeNormal, reason, fmt.Sprintf(format, args...))
+	c.pod.recorder().Event(c.reference(), corev1.EventTypeNormal, reason, fmt.Sprintf(format, args...))
 }
 
 func (c *container) warning(reason, format string, args ...any) {
-	c.pod.machine.recorder.Event(c.reference(), corev1.EventTypeWarning, reason, fmt.Sprintf(format, args...))
+	c.pod.recorder().Event(c.reference(), corev1.EventTypeWarning, reason, fmt.Sprintf(format, args...))
 }

@@ -48,15 +48,15 @@ type balancer struct {
 	given  map[string]*balance // by namespace/name
 	next   int
 	inside int
-	turn   int
 }
 
 // balance is one load balancer.
 type balance struct {
-	due              time.Time // when it gets its address
-	address, name    string
-	internal, failed bool
-	pause            time.Duration // after a failure
+	due           time.Time // when it gets its address
+	address, name string
+	internal      bool
+	pause         time.Duration // after a failure
+	turn          int           // of the pods behind it
 }
 
 func newBalancer(ctx context.Context, n *Nodes, factory informers.SharedInformerFactory) (*balancer, error) {

@@ -65,7 +65,7 @@ func (n *Nodes) kubelet() http.Handler {
 func (n *Nodes) containerLogs(w http.ResponseWriter, r *http.Request) {
 	p := n.pod(r.PathValue("namespace"), r.PathValue("pod"))
 	if p == nil {
-		http.Error(w, fmt.Sprintf("pod %q does not exist", r.PathValue("pod")), http.StatusNotFound)
+		refuse(w, http.StatusNotFound, fmt.Sprintf("pod %q does not exist", r.PathValue("pod")))
 		return
 	}
 	var c *container
@@ -75,13 +75,19 @@ func (n *Nodes) containerLogs(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if c == nil {
-		http.Error(w, fmt.Sprintf("container %q not found in pod %q", r.PathValue("container"), p.name), http.StatusNotFound)
+		refuse(w, http.StatusNotFound, fmt.Sprintf("container %q not found in pod %q", r.PathValue("container"), p.name))
 		return
 	}
 	query := r.URL.Query()
 	wanted, err := c.logOf(query.Get("previous") == "true")
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	if wanted == nil {
+		// The kubelet removes init containers that ended, but the status still names them.
+		fmt.Fprintf(w, "unable to retrieve container logs for containerd://%s", c.lastID())
 		return
 	}
 	options := logOptions{
@@ -94,8 +100,14 @@ func (n *Nodes) containerLogs(w http.ResponseWriter, r *http.Request) {
 	if t, err := time.Parse(time.RFC3339, query.Get("sinceTime")); err == nil {
 		options.since = t
 	}
-	w.Header().Set("Content-Type", "text/plain")
 	options.write(r.Context(), w, wanted)
+}
+
+// refuse answers as the kubelet does: the message alone, without a line's end.
+func refuse(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	fmt.Fprint(w, message)
 }
 
 func number(s string) int {
@@ -106,16 +118,12 @@ func number(s string) int {
 	return n
 }
 
-// logOf chooses the run whose log is wanted: validateContainerLogStatus of the kubelet.
+// logOf chooses the run whose log is wanted: validateContainerLogStatus of the
+// kubelet. There is no log when the run is known and its container is not there.
 func (c *container) logOf(previous bool) (*journal, error) {
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
-	object := c.pod.latest
-	waiting := "ContainerCreating"
-	if len(c.pod.inits) > 0 {
-		waiting = "PodInitializing"
-	}
-	s := c.status(object, waiting)
+	s := c.status(c.pod.latest)
 	runs := map[string]*journal{}
 	for _, r := range []*run{c.current, c.previous} {
 		if r != nil {
@@ -127,6 +135,9 @@ func (c *container) logOf(previous bool) (*journal, error) {
 	case previous:
 		if last == nil {
 			return nil, fmt.Errorf("previous terminated container %q in pod %q not found", s.Name, c.pod.name)
+		}
+		if c.init {
+			return nil, nil
 		}
 		return runs[last.ContainerID], nil
 	case s.State.Running != nil:
@@ -144,6 +155,16 @@ func (c *container) logOf(previous bool) (*journal, error) {
 		reason = "trying and failing to pull image"
 	}
 	return nil, fmt.Errorf("container %q in pod %q is waiting to start: %v", s.Name, c.pod.name, reason)
+}
+
+// lastID identifies the run before the present one.
+func (c *container) lastID() string {
+	c.pod.mu.Lock()
+	defer c.pod.mu.Unlock()
+	if c.previous == nil || c.current.exited && c.reason != "" {
+		return c.current.id
+	}
+	return c.previous.id
 }
 
 type logOptions struct {

@@ -31,8 +31,10 @@ type machine struct {
 	name     string
 	address  string
 	podCIDR  netip.Prefix
-	recorder record.EventRecorder
-	events   record.EventBroadcaster
+	// Each pod has its events written by one of these: a single one would be
+	// behind by a minute when a whole test suite runs on two nodes.
+	recorders []record.EventRecorder
+	events    []record.EventBroadcaster
 
 	// The kubelet's, with its figures: pkg/kubelet/kubelet.go.
 	crashes *flowcontrol.Backoff
@@ -53,11 +55,18 @@ func newMachine(n *Nodes, name string, index int) *machine {
 		images:  map[string]Image{}, used: map[netip.Addr]bool{},
 	}
 	m.last = m.podCIDR.Addr().Next() // the bridge's
-	m.events, m.recorder = newRecorder(n.client, "kubelet", name)
+	for range 8 {
+		events, recorder := newRecorder(n.client, "kubelet", name)
+		m.events, m.recorders = append(m.events, events), append(m.recorders, recorder)
+	}
 	return m
 }
 
-func (m *machine) close() { m.events.Shutdown() }
+func (m *machine) close() {
+	for _, e := range m.events {
+		e.Shutdown()
+	}
+}
 
 func (m *machine) object() *corev1.Node {
 	return &corev1.Node{
@@ -181,6 +190,24 @@ func (m *machine) waitSchedulable(ctx context.Context) error {
 			return fmt.Errorf("node %q does not become schedulable: %w", m.name, ctx.Err())
 		}
 		sleep(ctx, 50*time.Millisecond)
+	}
+}
+
+// relist has the kubelet look at all containers of the node, again and again.
+func (m *machine) relist(ctx context.Context) {
+	ticker := time.NewTicker(relistPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, p := range m.nodes.all() {
+			if p.machine == m {
+				p.relist()
+			}
+		}
 	}
 }
 

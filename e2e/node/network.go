@@ -83,8 +83,9 @@ func (w *network) pod(address string) *pod {
 	return w.pods[address]
 }
 
-// Dial connects to a node's kubelet or to a pod, as the API server does.
-func (n *Nodes) Dial(_ context.Context, network, address string) (net.Conn, error) {
+// Dial connects to a node's kubelet or to a pod, as the API server does. An
+// address of this machine is dialled: that is where a test's webhook listens.
+func (n *Nodes) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("dial %q: %w", address, err)
@@ -92,6 +93,10 @@ func (n *Nodes) Dial(_ context.Context, network, address string) (net.Conn, erro
 	port, err := strconv.Atoi(service)
 	if err != nil {
 		return nil, fmt.Errorf("dial %q: %w", address, err)
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+		var d net.Dialer
+		return d.DialContext(ctx, network, address)
 	}
 	refuse := &net.OpError{Op: "dial", Net: network, Addr: target(address), Err: syscall.ECONNREFUSED}
 	for _, m := range n.machines {

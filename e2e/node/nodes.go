@@ -16,6 +16,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,6 +90,7 @@ func (n *Nodes) start(ctx, running context.Context) error {
 		}
 		n.machines[name] = m
 		n.running.Go(func() { m.beat(running) })
+		n.running.Go(func() { m.relist(running) })
 	}
 	if err := n.createStorage(ctx); err != nil {
 		return err
@@ -170,6 +173,13 @@ func (n *Nodes) gone(object any) {
 	if p != nil {
 		p.remove()
 	}
+}
+
+// all are the pods on the nodes.
+func (n *Nodes) all() []*pod {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Collect(maps.Values(n.pods))
 }
 
 // pod finds a pod by its name.

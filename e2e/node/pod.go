@@ -12,6 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
+// relistPeriod is how often the kubelet looks at its containers. It acts on a
+// pod only after a look that is newer than its last act.
+const relistPeriod = time.Second
+
 // pod is the kubelet's worker of one pod. One goroutine acts, in run; what
 // others see is guarded by mu.
 type pod struct {
@@ -19,6 +23,11 @@ type pod struct {
 	namespace, name string
 	uid             types.UID
 	wake            chan struct{}
+	looked          chan struct{} // there was a relist
+	over            chan struct{} // closed when the worker ends
+
+	reporting  sync.Mutex // held while a status is made and sent
+	statusSent corev1.PodStatus
 
 	mu         sync.Mutex
 	latest     *corev1.Pod // as the API server has it
@@ -27,25 +36,32 @@ type pod struct {
 	address    string // once the sandbox is there
 	containers []*container
 	inits      []*container
-	statusSent corev1.PodStatus
 	mounts     mounts
+	relisted   time.Time
+	synced     time.Time
+	sandbox    bool // is known to the kubelet
+	probing    bool
 }
 
 func newPod(m *machine, seen *corev1.Pod) *pod {
 	p := &pod{
-		machine: m, namespace: seen.Namespace, name: seen.Name, uid: seen.UID, wake: make(chan struct{}, 1),
+		machine: m, namespace: seen.Namespace, name: seen.Name, uid: seen.UID,
+		wake: make(chan struct{}, 1), looked: make(chan struct{}, 1), over: make(chan struct{}),
 		latest: seen, statusSent: *seen.Status.DeepCopy(),
 	}
 	p.statusSent.Conditions = slices.DeleteFunc(p.statusSent.Conditions, func(c corev1.PodCondition) bool { return !ownCondition(c.Type) })
 	for i, spec := range seen.Spec.InitContainers {
 		always := spec.RestartPolicy != nil && *spec.RestartPolicy == corev1.ContainerRestartPolicyAlways
-		p.inits = append(p.inits, &container{pod: p, spec: seen.Spec.InitContainers[i], init: true, sidecar: always})
+		p.inits = append(p.inits, &container{pod: p, spec: seen.Spec.InitContainers[i], init: true, sidecar: always, probeNow: make(chan struct{}, 1)})
 	}
 	for i := range seen.Spec.Containers {
-		p.containers = append(p.containers, &container{pod: p, spec: seen.Spec.Containers[i]})
+		p.containers = append(p.containers, &container{pod: p, spec: seen.Spec.Containers[i], probeNow: make(chan struct{}, 1)})
 	}
 	return p
 }
+
+// all are the pod's containers, those that start first at the front.
+func (p *pod) all() []*container { return slices.Concat(p.inits, p.containers) }
 
 func (p *pod) object() *corev1.Pod {
 	p.mu.Lock()
@@ -61,7 +77,7 @@ func (p *pod) update(seen *corev1.Pod) {
 	p.latest = seen
 	p.mu.Unlock()
 	if old.Generation != seen.Generation || (old.DeletionTimestamp == nil) != (seen.DeletionTimestamp == nil) || len(seen.Spec.ReadinessGates) > 0 {
-		p.nudge(0)
+		p.nudge()
 	}
 }
 
@@ -70,36 +86,61 @@ func (p *pod) remove() {
 	p.mu.Lock()
 	p.removed = true
 	p.mu.Unlock()
-	p.nudge(0)
+	p.nudge()
 }
 
-// nudge makes the worker look again, after a while.
-func (p *pod) nudge(after time.Duration) {
-	poke := func() {
-		select {
-		case p.wake <- struct{}{}:
-		default:
+// nudge makes the worker act again.
+func (p *pod) nudge() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // it will
+	}
+}
+
+// relist lets the kubelet see what became of the pod's containers, and has it
+// act on news.
+func (p *pod) relist() {
+	news := false
+	p.mu.Lock()
+	p.relisted = time.Now()
+	for _, c := range p.all() {
+		r := c.current
+		if r == nil {
+			continue
+		}
+		if !r.seen && !r.started.IsZero() {
+			r.seen, news = true, true
+		}
+		if r.ended && !r.exited {
+			r.exited, news = true, true
 		}
 	}
-	if after == 0 {
-		poke()
-		return
+	if p.address != "" && !p.sandbox {
+		p.sandbox, news = true, true
 	}
-	time.AfterFunc(after, poke)
+	p.mu.Unlock()
+	select {
+	case p.looked <- struct{}{}:
+	default:
+	}
+	if news {
+		p.nudge()
+	}
 }
 
-// run is the worker: it looks at the pod whenever something happened, and when
-// the last look asked for another.
+// run is the worker: it acts whenever something happened, and when the last
+// act asked for another.
 func (p *pod) run(ctx context.Context) {
 	defer p.release()
-	for ctx.Err() == nil {
+	for p.waitForLook(ctx) {
+		again, relist := p.sync(ctx)
 		p.mu.Lock()
-		removed := p.removed
+		p.synced = time.Now()
 		p.mu.Unlock()
-		if removed {
-			return
+		if relist {
+			p.relist()
 		}
-		t := time.NewTimer(p.sync(ctx))
+		t := time.NewTimer(again)
 		select {
 		case <-ctx.Done():
 		case <-p.wake:
@@ -109,52 +150,70 @@ func (p *pod) run(ctx context.Context) {
 	}
 }
 
+// waitForLook waits for a relist that is newer than the last act; only the end
+// of a pod cannot wait. It tells whether there is still something to do.
+func (p *pod) waitForLook(ctx context.Context) bool {
+	t := time.NewTicker(100 * time.Millisecond) // a deletion is seen soon enough
+	defer t.Stop()
+	for {
+		p.mu.Lock()
+		due := !p.relisted.Before(p.synced) || p.latest.DeletionTimestamp != nil
+		removed := p.removed
+		p.mu.Unlock()
+		switch {
+		case removed || ctx.Err() != nil:
+			return false
+		case due:
+			return true
+		}
+		select {
+		case <-p.looked:
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
 // release ends what still runs and gives back what the pod had.
 func (p *pod) release() {
+	close(p.over)
 	for _, c := range p.all() {
-		p.mu.Lock()
-		r := c.current
-		p.mu.Unlock()
-		if r != nil {
-			c.end(r, 137, "", "")
+		if c.current != nil {
+			c.end(c.current, 137, "", "")
 		}
 		p.machine.crashes.DeleteEntry(c.backoffKey())
 		p.machine.pulls.DeleteEntry(c.pullKey())
 	}
-	p.mu.Lock()
-	address := p.address
-	p.mu.Unlock()
-	if address != "" && address != p.machine.address {
-		p.machine.nodes.network.detach(address, p)
-		p.machine.freeAddress(address)
+	if p.address != "" && p.address != p.machine.address {
+		p.machine.nodes.network.detach(p.address, p)
+		p.machine.freeAddress(p.address)
 	}
 }
 
-// all are the pod's containers, those that start first at the front.
-func (p *pod) all() []*container { return slices.Concat(p.inits, p.containers) }
-
-// sync does what the pod needs now, and says when to look again. It follows
-// the kubelet's SyncPod: the status that it reports is the one from before it acts.
-func (p *pod) sync(ctx context.Context) time.Duration {
+// sync does what the pod needs now, and says when to act again, and whether to
+// look at the containers at once. It follows the kubelet's SyncPod: the status
+// that it reports is the one from before it acts.
+func (p *pod) sync(ctx context.Context) (again time.Duration, relist bool) {
 	object := p.object()
 	if object.DeletionTimestamp != nil {
-		return p.terminate(ctx, object)
+		return p.terminate(ctx, object), false
 	}
-	status := p.status(object, false)
-	if err := p.send(ctx, status); err != nil {
-		return time.Second
+	phase, err := p.report(ctx, object, false)
+	if err != nil {
+		return time.Second, false
 	}
-	p.askReadiness()
-	if status.Phase == corev1.PodSucceeded || status.Phase == corev1.PodFailed {
-		p.endAll(object, "")
-		return time.Hour
+	if ended(phase) {
+		return p.finish(ctx, object), false
 	}
 	if again := p.mountVolumes(ctx, object); again > 0 {
-		return again
+		return again, false
 	}
 	if p.makeSandbox(object) {
-		p.nudge(death)
+		if err := p.reportSandbox(ctx); err != nil {
+			return time.Second, false
+		}
 	}
+	p.startProbes(ctx)
 	return p.act(ctx, object)
 }
 
@@ -174,17 +233,26 @@ func (p *pod) makeSandbox(object *corev1.Pod) bool {
 	return true
 }
 
+// finish ends what still runs of a pod whose work is done, and says so.
+func (p *pod) finish(ctx context.Context, object *corev1.Pod) time.Duration {
+	p.endAll(object, "")
+	if _, err := p.report(ctx, object, true); err != nil {
+		return time.Second
+	}
+	return time.Hour
+}
+
 // terminate is how a pod ends that was deleted: SyncTerminatingPod and
 // SyncTerminatedPod of the kubelet.
 func (p *pod) terminate(ctx context.Context, object *corev1.Pod) time.Duration {
 	p.mu.Lock()
 	p.stopping = true
 	p.mu.Unlock()
-	if err := p.send(ctx, p.status(object, false)); err != nil {
+	if _, err := p.report(ctx, object, false); err != nil {
 		return time.Second
 	}
 	p.endAll(object, "Stopping container %s")
-	if err := p.send(ctx, p.status(object, true)); err != nil {
+	if _, err := p.report(ctx, object, true); err != nil {
 		return time.Second
 	}
 	var none int64
@@ -199,27 +267,39 @@ func (p *pod) terminate(ctx context.Context, object *corev1.Pod) time.Duration {
 
 // endAll ends every container that runs, at the same time.
 func (p *pod) endAll(object *corev1.Pod, event string) {
-	grace := 30 * time.Second
-	if s := object.Spec.TerminationGracePeriodSeconds; s != nil {
-		grace = time.Duration(*s) * time.Second
-	}
+	grace := gracePeriod(object)
 	if s := object.DeletionGracePeriodSeconds; s != nil {
 		grace = time.Duration(*s) * time.Second
 	}
 	var group sync.WaitGroup
 	for _, c := range p.all() {
-		p.mu.Lock()
-		r, running := c.current, c.running()
-		p.mu.Unlock()
-		if !running {
+		if c.current == nil {
 			continue
 		}
-		if event != "" {
+		p.mu.Lock()
+		ended := c.current.ended
+		p.mu.Unlock()
+		if !ended && event != "" {
 			c.normal("Killing", event, c.spec.Name)
 		}
-		group.Go(func() { c.terminate(r, max(grace, 2*time.Second)) })
+		group.Go(func() {
+			c.terminate(c.current, max(grace, minimumGrace))
+			p.mu.Lock()
+			c.current.exited = true
+			p.mu.Unlock()
+		})
 	}
 	group.Wait()
+}
+
+// minimumGrace is what the kubelet gives a container at least.
+const minimumGrace = 2 * time.Second
+
+func gracePeriod(object *corev1.Pod) time.Duration {
+	if s := object.Spec.TerminationGracePeriodSeconds; s != nil {
+		return time.Duration(*s) * time.Second
+	}
+	return 30 * time.Second
 }
 
 // serving tells whether traffic may still go to the pod.
@@ -227,4 +307,8 @@ func (p *pod) serving() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.removed && !p.stopping && p.latest.DeletionTimestamp == nil
+}
+
+func ended(phase corev1.PodPhase) bool {
+	return phase == corev1.PodSucceeded || phase == corev1.PodFailed
 }

@@ -23,7 +23,7 @@ func (p *pod) pull(ctx context.Context, c *container) (image Image, reason, mess
 	m, wanted := p.machine, c.spec.Image
 	ref, err := normalised(wanted)
 	if err != nil {
-		message := fmt.Sprintf("Failed to apply default image tag %q: couldn't parse image name %q: invalid reference format", wanted, wanted)
+		message := fmt.Sprintf("Failed to apply default image tag %q: couldn't parse image name %q: %v", wanted, wanted, invalid(wanted))
 		c.warning("InspectFailed", "%s", message)
 		return Image{}, "InvalidImageName", message
 	}
@@ -68,6 +68,19 @@ func (p *pod) pull(ctx context.Context, c *container) (image Image, reason, mess
 	return image, "", ""
 }
 
+// invalid says what is wrong with an image's name, as the kubelet does.
+func invalid(image string) error {
+	_, path, _ := strings.Cut(image, "/")
+	path, _, _ = strings.Cut(path, "@")
+	if i := strings.LastIndex(path, ":"); i >= 0 {
+		path = path[:i]
+	}
+	if strings.ToLower(path) != path {
+		return fmt.Errorf("invalid reference format: repository name (%s) must be lowercase", path)
+	}
+	return errors.New("invalid reference format")
+}
+
 // fetch asks the registry as containerd does, and returns containerd's errors
 // (v1.6: pkg/cri/server/image_pull.go, remotes/docker/{resolver,authorizer}.go).
 func (m *machine) fetch(ctx context.Context, ref string) (Image, error) {
@@ -92,8 +105,14 @@ func (m *machine) fetch(ctx context.Context, ref string) (Image, error) {
 	return image, nil
 }
 
+// pullError is an error of containerd as the kubelet passes it on: without the
+// code when that is Unknown.
 func pullError(code, ref, cause string) error {
-	return fmt.Errorf("rpc error: code = %s desc = failed to pull and unpack image %q: %s", code, ref, cause)
+	message := fmt.Sprintf("failed to pull and unpack image %q: %s", ref, cause)
+	if code != "Unknown" {
+		message = fmt.Sprintf("rpc error: code = %s desc = %s", code, message)
+	}
+	return errors.New(message)
 }
 
 // refused says what containerd says when a registry does not give a manifest.
@@ -110,6 +129,9 @@ func refused(ref string, err error) error {
 	switch answer.StatusCode {
 	case http.StatusNotFound:
 		return pullError("NotFound", ref, resolve+ref+": not found")
+	case http.StatusForbidden:
+		// What Artifact Registry answers a node whose service account may not read.
+		return pullError("Unknown", ref, resolve+"failed to authorize: failed to fetch oauth token: unexpected status: 403 Forbidden")
 	case http.StatusUnauthorized:
 		// What Artifact Registry answers a node that has no credentials for it.
 		return pullError("Unknown", ref, resolve+"failed to authorize: failed to fetch anonymous token: unexpected status: 403 Forbidden")

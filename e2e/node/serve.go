@@ -28,8 +28,11 @@ func (n *Nodes) ServeLoadBalancer(w http.ResponseWriter, r *http.Request, host s
 	b := n.balancer
 	b.mu.Lock()
 	key := b.byAddress(host)
-	b.turn++
-	turn := b.turn
+	turn := 0
+	if g := b.given[key]; g != nil {
+		g.turn++
+		turn = g.turn
+	}
 	b.mu.Unlock()
 	namespace, name, _ := cache.SplitMetaNamespaceKey(key)
 	service, err := b.services.Services(namespace).Get(name)

@@ -16,8 +16,68 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 )
 
+// report makes the pod's status and sends it. over tells that none of its
+// containers will run again. It returns the phase that the containers' states
+// mean, which is not told before all of them ended.
+func (p *pod) report(ctx context.Context, object *corev1.Pod, over bool) (corev1.PodPhase, error) {
+	p.reporting.Lock()
+	defer p.reporting.Unlock()
+	s := p.status(object, over)
+	phase := s.Phase
+	if ended(phase) && !ended(p.statusSent.Phase) && !over {
+		s.Phase = p.statusSent.Phase
+	}
+	if err := p.send(ctx, s); err != nil {
+		return phase, err
+	}
+	p.askReadiness()
+	return phase, nil
+}
+
+// reportSandbox tells that the pod has its network: OnPodSandboxReady of the kubelet.
+func (p *pod) reportSandbox(ctx context.Context) error {
+	p.reporting.Lock()
+	defer p.reporting.Unlock()
+	s := *p.statusSent.DeepCopy()
+	for i := range s.Conditions {
+		if c := &s.Conditions[i]; c.Type == corev1.PodReadyToStartContainers {
+			c.Status, c.LastTransitionTime = corev1.ConditionTrue, now()
+		}
+	}
+	return p.send(ctx, s)
+}
+
+// reportProbe tells the result of a probe at once: SetContainerReadiness and
+// SetContainerStartup of pkg/kubelet/status.
+func (p *pod) reportProbe(ctx context.Context, r *run, kind string, result bool) {
+	p.reporting.Lock()
+	defer p.reporting.Unlock()
+	s := *p.statusSent.DeepCopy()
+	changed := false
+	for _, list := range [][]corev1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses} {
+		for i := range list {
+			c := &list[i]
+			if c.ContainerID != "containerd://"+r.id {
+				continue
+			}
+			if kind == startup {
+				changed = isTrue(c.Started) != result
+				c.Started = &result
+			} else {
+				changed = c.Ready != result
+				c.Ready = result
+			}
+		}
+	}
+	if !changed || ended(s.Phase) {
+		return
+	}
+	s.Conditions = p.conditions(p.object(), s)
+	_ = p.send(ctx, s) // the next report sends it again
+}
+
 // status is what the kubelet would report of a pod now: generateAPIPodStatus
-// in pkg/kubelet/kubelet_pods.go. over tells that none of its containers will run again.
+// in pkg/kubelet/kubelet_pods.go. The caller holds reporting.
 func (p *pod) status(object *corev1.Pod, over bool) corev1.PodStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,27 +96,38 @@ func (p *pod) status(object *corev1.Pod, over bool) corev1.PodStatus {
 	if address != "" {
 		s.PodIP, s.PodIPs = address, []corev1.PodIP{{IP: address}}
 	}
-	waiting := "ContainerCreating"
-	if len(p.inits) > 0 {
-		waiting = "PodInitializing"
-	}
 	for _, c := range p.inits {
-		s.InitContainerStatuses = append(s.InitContainerStatuses, c.status(object, waiting))
+		s.InitContainerStatuses = append(s.InitContainerStatuses, c.status(object))
 	}
 	for _, c := range p.containers {
-		s.ContainerStatuses = append(s.ContainerStatuses, c.status(object, waiting))
+		s.ContainerStatuses = append(s.ContainerStatuses, c.status(object))
+	}
+	for _, c := range p.all() {
+		c.shown, c.shownRunning = c.current, c.running()
 	}
 	slices.SortFunc(s.ContainerStatuses, func(a, b corev1.ContainerStatus) int { return strings.Compare(a.Name, b.Name) })
-	s.Phase = p.phase(object, s, over)
-	if old := p.statusSent.Phase; old == corev1.PodFailed || old == corev1.PodSucceeded {
-		s.Phase = old // for good
+	s.Phase = phase(object, s, over)
+	if ended(p.statusSent.Phase) {
+		s.Phase = p.statusSent.Phase // for good
 	}
 	s.Conditions = p.conditions(object, s)
+	if !over {
+		return s
+	}
+	for i := range s.Conditions {
+		if c := &s.Conditions[i]; c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionTrue {
+			c.Status, c.LastTransitionTime = corev1.ConditionFalse, now() // its network is gone
+		}
+	}
 	return s
 }
 
 // status is what the kubelet would report of a container now. The caller holds the pod's mutex.
-func (c *container) status(object *corev1.Pod, waiting string) corev1.ContainerStatus {
+func (c *container) status(object *corev1.Pod) corev1.ContainerStatus {
+	waiting := "ContainerCreating"
+	if len(c.pod.inits) > 0 {
+		waiting = "PodInitializing"
+	}
 	started := c.isStarted()
 	s := corev1.ContainerStatus{
 		Name: c.spec.Name, Image: c.spec.Image, Ready: c.isReady(), Started: &started,
@@ -80,7 +151,7 @@ func (c *container) status(object *corev1.Pod, waiting string) corev1.ContainerS
 		}
 	}
 	// One that could not be started waits, if it is to be started at all.
-	done := c.init && !c.sidecar && c.current != nil && c.current.exited && c.current.exitCode == 0
+	done := c.init && !c.sidecar && c.succeeded()
 	if c.reason != "" && !done && !c.running() && object.DeletionTimestamp == nil && c.restarts(object.Spec.RestartPolicy) {
 		if s.State.Terminated != nil {
 			s.LastTerminationState = s.State
@@ -104,61 +175,10 @@ func (r *run) state() corev1.ContainerState {
 	}}
 }
 
-// phase is getPhase of pkg/kubelet/kubelet_pods.go. The caller holds mu.
-func (p *pod) phase(object *corev1.Pod, s corev1.PodStatus, over bool) corev1.PodPhase {
-	pending := false
-	for i, c := range p.inits {
-		state := s.InitContainerStatuses[i].State
-		switch {
-		case c.sidecar:
-			pending = pending || state.Running == nil && s.InitContainerStatuses[i].LastTerminationState.Terminated == nil
-		case state.Running != nil, state.Waiting != nil && s.InitContainerStatuses[i].LastTerminationState.Terminated == nil:
-			pending = true
-		case state.Terminated != nil && state.Terminated.ExitCode != 0 && object.Spec.RestartPolicy == corev1.RestartPolicyNever:
-			return corev1.PodFailed
-		}
-	}
-	waiting, running, stopped, succeeded := 0, 0, 0, 0
-	for _, c := range s.ContainerStatuses {
-		switch {
-		case c.State.Running != nil:
-			running++
-		case c.State.Terminated != nil:
-			stopped++
-			if c.State.Terminated.ExitCode == 0 {
-				succeeded++
-			}
-		case c.LastTerminationState.Terminated != nil:
-			stopped++
-		default:
-			waiting++
-		}
-	}
-	switch policy := object.Spec.RestartPolicy; {
-	case pending || waiting > 0:
-		return corev1.PodPending
-	case running > 0:
-		return corev1.PodRunning
-	case over && stopped == succeeded:
-		return corev1.PodSucceeded
-	case over:
-		return corev1.PodFailed
-	case policy == corev1.RestartPolicyAlways:
-		return corev1.PodRunning
-	case stopped == succeeded:
-		return corev1.PodSucceeded
-	case policy == corev1.RestartPolicyNever:
-		return corev1.PodFailed
-	}
-	return corev1.PodRunning
-}
-
 // send writes a status, if it is another one than the last. Only the kubelet's
-// own part of it is written, as the kubelet does.
+// own part of it is written, as the kubelet does. The caller holds reporting.
 func (p *pod) send(ctx context.Context, s corev1.PodStatus) error {
-	p.mu.Lock()
 	old := p.statusSent
-	p.mu.Unlock()
 	if equality.Semantic.DeepEqual(old, s) {
 		return nil
 	}
@@ -183,8 +203,6 @@ func (p *pod) send(ctx context.Context, s corev1.PodStatus) error {
 			return err
 		}
 	}
-	p.mu.Lock()
 	p.statusSent = s
-	p.mu.Unlock()
 	return nil
 }
