@@ -3,36 +3,41 @@ package realnode_test
 import (
 	"strings"
 
+	"github.com/org/deploy-model-action/e2e/localcloud"
 	"github.com/org/deploy-model-action/e2e/realnode"
 	"github.com/org/deploy-model-action/e2e/realnode/record"
 )
 
 // scenario is something that can happen to a model on a node.
 type scenario struct {
+	// name is also that of the catalogue's golden file, where there is one.
 	name     string
 	model    realnode.Model
 	manifest string
-	// index publishes the image inside an index that names its platform.
+	// repository is where the image is published. Default, models.
+	repository string
+	// index publishes the image inside an index, as one for another platform.
 	index bool
-	// private publishes it where the nodes may not read.
-	private bool
+	// unchecked creates the object without the action, which would refuse it.
+	unchecked bool
 	// vanishes removes it from the registry as soon as the action has found it.
 	vanishes bool
-	// timeout of the deploy; the catalogue's if empty.
-	timeout string
-	// enough tells when the node has shown all there is to see; event is the
-	// reason of an event that has to be seen as well.
+	// with are further inputs of the step.
+	with map[string]string
+	// enough tells when the node has shown all there is to see; events are parts
+	// of events that have to be seen as well.
 	enough func(record.Status) bool
-	event  string
-	// serves is true where the deploy succeeds.
-	serves bool
+	events []string
+	// chance is a part of facts that are there in one run and not in the next.
+	chance string
 }
 
-const deploymentHead = `apiVersion: apps/v1
+const head = `apiVersion: apps/v1
 kind: Deployment
 metadata: {name: model}
 spec:
   replicas: 1
+  minReadySeconds: 0
   selector: {matchLabels: {app: model}}
   template:
     metadata: {labels: {app: model}}
@@ -44,34 +49,68 @@ const container = `      containers:
       - name: model
         image: IMAGE
         ports: [{name: http, containerPort: 3000}]
-        readinessProbe: {httpGet: {path: /readyz, port: http}, periodSeconds: 2}
+        readinessProbe: {httpGet: {path: /readyz, port: http}, periodSeconds: 1}
+`
+
+const service = `---
+apiVersion: v1
+kind: Service
+metadata: {name: model}
+spec:
+  selector: {app: model}
+  ports: [{name: http, port: 80, targetPort: http}]
 `
 
 const job = `apiVersion: batch/v1
 kind: Job
-metadata: {name: model}
+metadata: {name: migrate}
 spec:
-  backoffLimit: 1
+  backoffLimit: 0
   template:
     spec:
       restartPolicy: Never
-      containers: [{name: model, image: IMAGE}]
+      containers:
+      - name: migrate
+        image: IMAGE
+        env: [{name: MODEL_EXIT_CODE, value: "1"}, {name: MODEL_LOG, value: relation models does not exist}]
 `
 
 // deployment is one of a single container, with lines added to it.
 func deployment(lines ...string) string {
-	return deploymentHead + container + indent(lines)
-}
-
-func indent(lines []string) string {
 	var b strings.Builder
 	for _, line := range lines {
 		b.WriteString("        " + line + "\n")
 	}
-	return b.String()
+	return head + container + b.String()
 }
 
-// crashing waits for the second CrashLoopBackOff, which is all there is to see.
+// initContainer comes before the model, with these variables.
+func initContainer(env string) string {
+	return head + "      initContainers:\n      - name: weights\n        image: IMAGE\n        env: [" + env + "]\n" + container
+}
+
+func volume(v string) string {
+	return deployment("volumeMounts: [{name: files, mountPath: /files}]") + "      volumes: [{name: files, " + v + "}]\n"
+}
+
+// counting makes a pod count only when it has been ready for a while.
+func counting(manifest string) string {
+	return strings.Replace(manifest, "minReadySeconds: 0", "minReadySeconds: 30", 1)
+}
+
+func statefulSet(manifest string) string {
+	return strings.NewReplacer("kind: Deployment", "kind: StatefulSet", "replicas: 1", "replicas: 2\n  serviceName: model").Replace(manifest)
+}
+
+func words(pairs ...string) realnode.Model {
+	m := realnode.Model{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return m
+}
+
+// crashing is seen when a container waits for the second time to be started again.
 func crashing(s record.Status) bool { return waits(s, "CrashLoopBackOff", 2) }
 
 func waiting(reason string) func(record.Status) bool {
@@ -102,61 +141,81 @@ func running(s record.Status) bool {
 	return len(s.Containers) > 0 && s.Containers[0].State.State == "running"
 }
 
-func failed(s record.Status) bool { return s.Phase == "Failed" }
+func over(s record.Status) bool { return s.Phase == "Failed" }
 
-func words(pairs ...string) realnode.Model {
-	m := realnode.Model{Words: map[string]string{}}
-	for i := 0; i < len(pairs); i += 2 {
-		m.Words[pairs[i]] = pairs[i+1]
-	}
-	return m
-}
+// refused is the answer of a port that nobody listens on. The first probe may
+// get it from every program.
+const refused = "connect: connection refused"
 
-// catalogue is played on both kinds of nodes.
-func catalogue() []scenario {
-	const traceback = "Traceback (most recent call last):\nValueError: no weights at /models/latest"
+// scenarios are played on both kinds of nodes. Where the catalogue has the same
+// case, the verdict is the catalogue's.
+func scenarios() []scenario {
+	backOff, failed := []string{"BackOff"}, []string{"Failed"}
+	soon := map[string]string{"timeout": "45s"}
 	return []scenario{
-		{name: "serves", model: words("log", "loading\nserving"), manifest: deployment(), enough: ready, serves: true},
 		{
-			name: "init-serves", model: words("log", "serving"), enough: ready, serves: true,
-			manifest: deploymentHead + "      initContainers:\n      - name: weights\n        image: IMAGE\n        env: [{name: MODEL_EXIT_CODE, value: \"0\"}, {name: MODEL_EXIT_AFTER, value: 2s}]\n" + container,
+			name: "serves", model: words("log", "loading weights\nlistening on :3000"), manifest: deployment() + service,
+			with: map[string]string{"health_path": "/readyz"}, enough: ready, chance: refused,
 		},
-		{name: "image-missing", model: words(), manifest: deployment(), vanishes: true, enough: waiting("ImagePullBackOff")},
-		{name: "pull-denied", model: words("pull", "denied"), manifest: deployment(), private: true, enough: waiting("ImagePullBackOff")},
-		{name: "wrong-platform", model: realnode.Model{Foreign: true}, manifest: deployment(), enough: crashing},
-		{name: "wrong-platform-index", model: realnode.Model{Foreign: true}, manifest: deployment(), index: true, enough: waiting("ImagePullBackOff")},
-		{name: "crash-at-start", model: words("exit-code", "1", "log", traceback), manifest: deployment(), enough: crashing},
-		{name: "crash-after-ready", model: words("exit-code", "3", "exit-after", "5s", "log", "serving"), manifest: deployment(), enough: crashing},
-		{name: "exits", model: words("exit-code", "0", "log", "done"), manifest: deployment(), enough: crashing},
-		{name: "out-of-memory", model: words("out-of-memory", "true", "log", "loading"), manifest: deployment("resources: {limits: {memory: 64Mi}}"), enough: crashing},
-		{name: "never-ready", model: words("status", "503", "log", "loading"), manifest: deployment(), timeout: "20s", enough: running, event: "Unhealthy"},
-		{name: "never-listens", model: words("port", "3001", "log", "loading"), manifest: deployment(), timeout: "20s", enough: running, event: "Unhealthy"},
+		{name: "init-serves", model: words("log", "listening on :3000"), manifest: initContainer(`{name: MODEL_EXIT_CODE, value: "0"}, {name: MODEL_EXIT_AFTER, value: 2s}`), enough: ready, chance: refused},
+
+		{name: "missing-tag", manifest: deployment(), vanishes: true, enough: waiting("ImagePullBackOff"), events: backOff},
+		{name: "pull-denied", model: words("pull", "denied"), manifest: deployment(), repository: denied, enough: waiting("ImagePullBackOff"), events: backOff},
+		{name: "pull-unauthorized", model: words("pull", "unauthorized"), manifest: deployment(), repository: unknown, enough: waiting("ImagePullBackOff"), events: backOff},
+		{name: "other-platform", manifest: deployment(), index: true, unchecked: true, enough: waiting("ImagePullBackOff"), events: backOff},
+		{name: "never-pulled", manifest: deployment("imagePullPolicy: Never"), unchecked: true, enough: waiting("ErrImageNeverPull"), events: []string{"ErrImageNeverPull"}},
+
+		{name: "exec-format-error", model: words("foreign", "true"), manifest: deployment(), enough: crashing, events: backOff, chance: refused},
 		{
-			name: "liveness", model: words("unhealthy-path", "/healthz", "log", "serving"), enough: crashing,
-			manifest: deployment("livenessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 2, failureThreshold: 2, initialDelaySeconds: 2}"),
-		},
-		{name: "configmap-missing", model: words(), manifest: deployment("envFrom: [{configMapRef: {name: settings}}]"), enough: waiting("CreateContainerConfigError")},
-		{name: "secret-missing", model: words(), manifest: deployment("env: [{name: TOKEN, valueFrom: {secretKeyRef: {name: token, key: value}}}]"), enough: waiting("CreateContainerConfigError")},
-		{name: "key-missing", model: words(), manifest: deployment("env: [{name: TOKEN, valueFrom: {configMapKeyRef: {name: kube-root-ca.crt, key: token}}}]"), enough: waiting("CreateContainerConfigError")},
-		{
-			name: "volume-secret-missing", model: words(), enough: waiting("ContainerCreating"), event: "FailedMount",
-			manifest: deployment("volumeMounts: [{name: token, mountPath: /token}]") + "      volumes: [{name: token, secret: {secretName: token}}]\n",
+			name: "crash-at-start", model: words("exit-code", "1", "log", "Traceback (most recent call last):\nValueError: cannot load weights"),
+			manifest: deployment(), enough: crashing, events: backOff, chance: refused,
 		},
 		{
-			name: "volume-key-missing", model: words(), enough: waiting("ContainerCreating"), event: "FailedMount",
-			manifest: deployment("volumeMounts: [{name: settings, mountPath: /settings}]") + "      volumes: [{name: settings, configMap: {name: kube-root-ca.crt, items: [{key: token, path: token}]}}]\n",
+			name: "crash-after-ready", model: words("exit-code", "3", "exit-after", "4s", "log", "listening on :3000\nout of file descriptors"),
+			manifest: counting(deployment()), enough: crashing, events: backOff, chance: refused,
 		},
-		{name: "command-missing", model: words(), manifest: deployment("command: [/nonexistent/serve]"), enough: crashing},
-		{name: "command-unknown", model: words("commands", "/model"), manifest: deployment("command: [bentoml, serve]"), enough: crashing},
-		{name: "root-refused", model: words("user", "root"), manifest: deployment("securityContext: {runAsNonRoot: true}"), enough: waiting("CreateContainerConfigError")},
+		{name: "exits", model: words("exit-code", "0", "log", "done"), manifest: deployment(), enough: crashing, events: backOff, chance: refused},
 		{
-			name: "init-crashes", model: words("log", "loading"), enough: crashing,
-			manifest: deploymentHead + "      initContainers:\n      - name: weights\n        image: IMAGE\n        env: [{name: MODEL_EXIT_CODE, value: \"2\"}, {name: MODEL_LOG, value: no such bucket}]\n" + container,
+			name: "out-of-memory", model: words("out-of-memory", "true", "log", "loading weights"),
+			manifest: deployment("resources: {limits: {memory: 512Mi}}"), enough: crashing, events: backOff, chance: refused,
 		},
-		{name: "job-fails", model: words("exit-code", "1", "exit-after", "1s", "log", "migrating"), manifest: job, enough: failed},
+		{name: "never-becomes-ready", model: words("status", "503", "log", "loading weights"), manifest: deployment(), with: soon, enough: running, events: []string{"statuscode: 503"}, chance: refused},
+		{name: "listens-elsewhere", model: words("port", "8080", "log", "listening on :8080"), manifest: deployment(), with: soon, enough: running, events: []string{refused}},
 		{
-			name: "statefulset-stuck", model: words("status", "500", "log", "loading"), timeout: "20s", enough: running, event: "Unhealthy",
-			manifest: strings.NewReplacer("kind: Deployment", "kind: StatefulSet", "replicas: 1", "replicas: 2\n  serviceName: model").Replace(deployment()),
+			name: "liveness", model: words("unhealthy-path", "/healthz"), enough: crashing, events: backOff, chance: refused,
+			manifest: counting(deployment("livenessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, failureThreshold: 2}")),
+		},
+
+		{name: "missing-ConfigMap", manifest: deployment("envFrom: [{configMapRef: {name: settings}}]"), enough: waiting("CreateContainerConfigError"), events: failed},
+		{name: "missing-Secret", manifest: deployment("env: [{name: TOKEN, valueFrom: {secretKeyRef: {name: credentials, key: token}}}]"), enough: waiting("CreateContainerConfigError"), events: failed},
+		{name: "missing-key", manifest: deployment("env: [{name: SIZE, valueFrom: {configMapKeyRef: {name: kube-root-ca.crt, key: size}}}]"), enough: waiting("CreateContainerConfigError"), events: failed},
+		{name: "missing-volume", manifest: volume("configMap: {name: labels}"), enough: waiting("ContainerCreating"), events: []string{"FailedMount"}},
+		{name: "missing-secret-volume", manifest: volume("secret: {secretName: credentials}"), enough: waiting("ContainerCreating"), events: []string{"FailedMount"}},
+		{name: "missing-key-volume", manifest: volume("configMap: {name: kube-root-ca.crt, items: [{key: size, path: size}]}"), enough: waiting("ContainerCreating"), events: []string{"FailedMount"}},
+
+		{name: "bad-command", manifest: deployment("command: [/nonexistent/serve, --port=3000]"), enough: crashing, events: backOff},
+		{name: "unknown-command", model: words("commands", "/model"), manifest: deployment("command: [bentoml, serve]"), enough: crashing, events: backOff},
+		{name: "no-command", model: words("entrypoint", "none"), manifest: deployment(), enough: waiting("CreateContainerError"), events: failed},
+		{name: "refused-root", model: words("user", "0"), manifest: deployment("securityContext: {runAsNonRoot: true}"), enough: waiting("CreateContainerConfigError"), events: failed},
+		{
+			name: "init-container", manifest: initContainer(`{name: MODEL_EXIT_CODE, value: "7"}, {name: MODEL_LOG, value: "403 Forbidden: gs://weights/model.bin"}`),
+			// The kubelet removes init containers that ended, sooner or later.
+			enough: crashing, events: backOff, chance: "log of weights, previous",
+		},
+
+		{name: "Job", manifest: job, enough: over},
+		{name: "stuck-StatefulSet", model: words("status", "500", "log", "loading weights"), manifest: statefulSet(deployment()), with: soon, enough: running, events: []string{"statuscode: 500"}, chance: refused},
+		{
+			name: "StatefulSet-that-crashes", model: words("exit-code", "1", "log", "ValueError: cannot load weights"),
+			manifest: statefulSet(deployment()), enough: crashing, events: backOff, chance: refused,
 		},
 	}
 }
+
+// The repositories that images are published in: the nodes' service account may
+// not read the second, and the nodes have none for the third.
+const (
+	models  = localcloud.RegistryHost
+	denied  = localcloud.Registry + "/" + localcloud.Project + "/denied"
+	unknown = localcloud.Registry + "/" + localcloud.Project + "/unknown"
+)

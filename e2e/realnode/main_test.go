@@ -19,10 +19,6 @@ import (
 	"github.com/org/deploy-model-action/e2e/runner"
 )
 
-// private is a repository that the nodes' service account may not read, though
-// whoever deploys may.
-const private = localcloud.Registry + "/" + localcloud.Project + "/private"
-
 // tier is a local cloud with nodes of one kind.
 type tier struct {
 	once  sync.Once
@@ -125,8 +121,8 @@ func (r *tier) join(ctx context.Context) error {
 	r.node, err = realnode.Start(ctx, realnode.Options{
 		ControlPlane: r.cloud.ControlPlane, ProxyURL: r.cloud.Proxy.URL, CAFile: r.cloud.CAFile, Log: os.Stderr,
 		Logins: []realnode.Login{
-			{Images: localcloud.RegistryHost, Username: "oauth2accesstoken", Password: reader},
-			{Images: private, Username: "oauth2accesstoken", Password: stranger},
+			{Images: models, Username: "oauth2accesstoken", Password: reader},
+			{Images: denied, Username: "oauth2accesstoken", Password: stranger},
 		},
 	})
 	return err

@@ -24,40 +24,35 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// Model is what an image of the tests holds.
-type Model struct {
-	// Words say how it acts, exit-code for example: a label for a simulated node
-	// and a variable for the program on a real one (see package node).
-	Words map[string]string
-	// Command is what the image starts. Default, the program.
-	Command []string
-	// Foreign makes it an image for another processor.
-	Foreign bool
-}
+// Model is what an image of the tests holds, in words such as exit-code: each is
+// a label for a simulated node and a variable for the program on a real one (see
+// package node). The words foreign, entrypoint and user are facts of the image.
+type Model map[string]string
 
-// foreign is an architecture that no machine has on which the tests run.
-const foreign = "s390x"
-
-// Image packs the program. Images share its layer.
+// Image packs the program.
 func (m Model) Image(ctx context.Context) (v1.Image, error) {
 	content, err := modelProgram(ctx)
 	if err != nil {
 		return nil, err
 	}
-	file := &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH, Config: v1.Config{Entrypoint: m.Command, User: m.Words["user"], Labels: map[string]string{}}}
-	if len(m.Command) == 0 {
-		file.Config.Entrypoint = []string{"/model"}
-	}
-	if m.Foreign {
-		file.Architecture = foreign
+	if m["foreign"] == "true" {
 		content = bytes.Clone(content)
 		// e_machine, at byte 18 of an ELF file: the kernel reads no further.
 		binary.LittleEndian.PutUint16(content[18:], uint16(elf.EM_S390))
 	}
-	for _, word := range slices.Sorted(maps.Keys(m.Words)) {
-		file.Config.Labels["model."+word] = m.Words[word]
-		file.Config.Env = append(file.Config.Env, "MODEL_"+strings.ToUpper(strings.ReplaceAll(word, "-", "_"))+"="+m.Words[word])
+	config := v1.Config{Entrypoint: []string{"/model"}, User: m["user"], Labels: map[string]string{}}
+	if m["entrypoint"] == "none" {
+		config.Entrypoint = nil
 	}
+	for _, word := range slices.Sorted(maps.Keys(m)) {
+		config.Labels["model."+word] = m[word]
+		config.Env = append(config.Env, "MODEL_"+strings.ToUpper(strings.ReplaceAll(word, "-", "_"))+"="+m[word])
+	}
+	return packed(content, config)
+}
+
+// packed is an image of the program.
+func packed(content []byte, config v1.Config) (v1.Image, error) {
 	layer, err := programLayer(content)
 	if err != nil {
 		return nil, err
@@ -66,11 +61,12 @@ func (m Model) Image(ctx context.Context) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	built, err := image.ConfigFile()
+	file, err := image.ConfigFile()
 	if err != nil {
 		return nil, err
 	}
-	file.RootFS = built.RootFS
+	file = file.DeepCopy()
+	file.OS, file.Architecture, file.Config = "linux", runtime.GOARCH, config
 	return mutate.ConfigFile(image, file)
 }
 
@@ -119,7 +115,11 @@ func modelProgram(ctx context.Context) ([]byte, error) {
 
 // writePause writes the image of the container that holds a pod's network.
 func writePause(ctx context.Context, path string) error {
-	image, err := Model{Command: []string{"/model", "pause"}}.Image(ctx)
+	content, err := modelProgram(ctx)
+	if err != nil {
+		return fmt.Errorf("pause image: %w", err)
+	}
+	image, err := packed(content, v1.Config{Entrypoint: []string{"/model", "pause"}})
 	if err != nil {
 		return fmt.Errorf("pause image: %w", err)
 	}

@@ -7,18 +7,12 @@ import (
 )
 
 // Facts are what a record says, each in one line and once, sorted. Statuses
-// fall apart into the pod's part and each container's: which of them a watcher
-// sees together depends on how busy the node was.
+// fall apart into their parts: which of them a watcher sees together, and how
+// often something short-lived is seen at all, depends on how busy the node is.
 func (r Record) Facts() []string {
 	facts := map[string]bool{}
 	for _, s := range r.Statuses {
-		facts[s.podFact()] = true
-		for _, c := range s.InitContainers {
-			facts["init "+c.fact()] = true
-		}
-		for _, c := range s.Containers {
-			facts[c.fact()] = true
-		}
+		s.facts(func(f string) { facts[f] = true })
 	}
 	for _, e := range r.Events {
 		facts[fmt.Sprintf("event %s %s (%s): %s", e.Type, e.Reason, strings.TrimSuffix(e.From+", "+e.About, ", "), e.Message)] = true
@@ -35,27 +29,59 @@ func (r Record) Facts() []string {
 	return all
 }
 
-func (s Status) podFact() string {
-	var b strings.Builder
-	b.WriteString("pod " + s.Phase)
-	if s.Reason != "" || s.Message != "" {
-		fmt.Fprintf(&b, " %s %q", s.Reason, s.Message)
-	}
-	for _, c := range s.Conditions {
-		fmt.Fprintf(&b, ", %s=%s", c.Type, c.Status)
-		if c.Reason != "" || c.Message != "" {
-			fmt.Fprintf(&b, " (%s: %s)", c.Reason, c.Message)
+// Differ tells what a record lacks of another, and what it has besides: facts
+// that nobody can miss, unless the caller lets them pass.
+func Differ(want, got Record, passes func(fact string) bool) (lacks, besides []string) {
+	a, b := want.Facts(), got.Facts()
+	other := func(these, those []string) (only []string) {
+		for _, f := range these {
+			if !slices.Contains(those, f) && !short(f) && !passes(f) {
+				only = append(only, f)
+			}
 		}
+		return only
 	}
-	return b.String()
+	return other(a, b), other(b, a)
 }
 
-func (c Container) fact() string {
-	last := ""
-	if c.Last != (State{}) {
-		last = "; before: " + c.Last.String()
+// short tells whether a fact may be over before anybody sees it. What a
+// container ended with is kept as what was before.
+func short(fact string) bool {
+	for _, part := range []string{": running;", ": terminated ", ": waiting ContainerCreating;", ": waiting PodInitializing;", "PodReadyToStartContainers=False"} {
+		if strings.Contains(fact, part) && !strings.Contains(fact, " before: ") {
+			return true
+		}
 	}
-	return fmt.Sprintf("container %s: %s%s; restarts %d, ready %t, started %s; image %s, ID %s", c.Name, c.State, last, c.Restarts, c.Ready, c.Started, c.Image, c.ImageID)
+	return false
+}
+
+func (s Status) facts(add func(string)) {
+	add(strings.TrimSpace(fmt.Sprintf("pod %s %s %s", s.Phase, s.Reason, s.Message)))
+	for _, c := range s.Conditions {
+		detail := ""
+		if c.Reason != "" || c.Message != "" {
+			detail = fmt.Sprintf(" (%s: %s)", c.Reason, c.Message)
+		}
+		add(fmt.Sprintf("pod %s=%s%s", c.Type, c.Status, detail))
+	}
+	for _, c := range s.InitContainers {
+		c.facts("init container "+c.Name, add)
+	}
+	for _, c := range s.Containers {
+		c.facts("container "+c.Name, add)
+	}
+}
+
+func (c Container) facts(name string, add func(string)) {
+	add(fmt.Sprintf("%s image %s, ID %s", name, c.Image, c.ImageID))
+	if c.Last != (State{}) {
+		add(fmt.Sprintf("%s before: %s", name, c.Last))
+	}
+	state := fmt.Sprintf("%s: %s; ready %t, started %s", name, c.State, c.Ready, c.Started)
+	if c.State.State == "waiting" {
+		state += fmt.Sprintf(", restarts %d", c.Restarts)
+	}
+	add(state)
 }
 
 // String is the state in words.

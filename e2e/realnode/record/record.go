@@ -57,6 +57,7 @@ type Recorder struct {
 	statuses []Status
 	pods     map[string]*corev1.Pod // by name, as last seen
 	events   []*corev1.Event
+	logs     map[string]Log
 }
 
 // Start follows the pods and events of the namespace until Stop.
@@ -109,11 +110,11 @@ func (r *Recorder) Wait(ctx context.Context, enough func(Status) bool) error {
 	}
 }
 
-// WaitEvent returns when an event of that reason was seen.
-func (r *Recorder) WaitEvent(ctx context.Context, reason string) error {
+// WaitEvent returns when an event was seen with that in its reason or message.
+func (r *Recorder) WaitEvent(ctx context.Context, part string) error {
 	for {
 		r.mu.Lock()
-		seen := slices.ContainsFunc(r.events, func(e *corev1.Event) bool { return e.Reason == reason })
+		seen := slices.ContainsFunc(r.events, func(e *corev1.Event) bool { return strings.Contains(e.Reason+": "+e.Message, part) })
 		r.mu.Unlock()
 		if seen {
 			return nil
@@ -121,13 +122,13 @@ func (r *Recorder) WaitEvent(ctx context.Context, reason string) error {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("record %q: no event %s: %w", r.namespace, reason, ctx.Err())
+			return fmt.Errorf("record %q: no event %q: %w", r.namespace, part, ctx.Err())
 		}
 	}
 }
 
-// Stop asks for the logs, which is the last thing to be recorded.
-func (r *Recorder) Stop(ctx context.Context) Record {
+// Logs asks for the logs of the newest pod, as they are now.
+func (r *Recorder) Logs(ctx context.Context) {
 	r.mu.Lock()
 	var newest *corev1.Pod
 	for _, pod := range r.pods {
@@ -136,15 +137,23 @@ func (r *Recorder) Stop(ctx context.Context) Record {
 		}
 	}
 	r.mu.Unlock()
-	record := Record{Logs: map[string]Log{}}
-	if newest != nil && newest.Spec.NodeName != "" {
-		for _, c := range slices.Concat(newest.Spec.InitContainers, newest.Spec.Containers) {
-			record.Logs[c.Name] = Log{Current: r.log(ctx, newest, c.Name, false), Previous: r.log(ctx, newest, c.Name, true)}
-		}
+	if newest == nil || newest.Spec.NodeName == "" {
+		return
 	}
+	logs := map[string]Log{}
+	for _, c := range slices.Concat(newest.Spec.InitContainers, newest.Spec.Containers) {
+		logs[c.Name] = Log{Current: r.log(ctx, newest, c.Name, false), Previous: r.log(ctx, newest, c.Name, true)}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.logs = logs
+}
+
+// Stop ends the recording.
+func (r *Recorder) Stop() Record {
 	r.stop()
 	r.done.Wait()
-	record.Statuses = r.statuses
+	record := Record{Statuses: r.statuses, Logs: r.logs}
 	for _, e := range r.events {
 		if event := r.event(e); !slices.Contains(record.Events, event) {
 			record.Events = append(record.Events, event)
