@@ -1,0 +1,310 @@
+package catalogue_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/e2e/cloudtest"
+	"github.com/org/deploy-model-action/e2e/localcloud"
+	"github.com/org/deploy-model-action/e2e/registry"
+	"github.com/org/deploy-model-action/e2e/runner"
+)
+
+// TestCatalogue plays every case twice, at the same time: with the rollback,
+// which has to leave things as they were, and without, so that kubectl can be
+// asked about what is broken.
+func TestCatalogue(t *testing.T) {
+	t.Parallel()
+	var table table
+	t.Cleanup(func() { t.Logf("\n%s", table.String()) })
+	for _, s := range scenes() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			t.Run("restored", func(t *testing.T) {
+				t.Parallel()
+				s.restored(cloudtest.New(t), &table)
+			})
+			t.Run("left", func(t *testing.T) {
+				t.Parallel()
+				s.remains(cloudtest.New(t))
+			})
+		})
+	}
+}
+
+// restored deploys a good version, the broken one and a good one again.
+func (s scene) restored(x *cloudtest.Test, table *table) {
+	first := s.deployGood(x, 1)
+	before := s.specs(x, s.goodManifest())
+	users := newClient(x, first.Outputs["url"])
+	broken := s.deployBroken(x, nil)
+	want := or(s.outcome, "rolled-back")
+	if broken.ExitCode != s.code(want) || broken.Outputs["outcome"] != want {
+		x.Errorf("the broken version: exit code %d, outcome %q, want %d, %q", broken.ExitCode, broken.Outputs["outcome"], s.code(want), want)
+	}
+	golden(x.T, strings.ReplaceAll(s.name, " ", "-"), verdict(x, broken.Result))
+	table.add(s.name, broken)
+	served := []string{first.Outputs["image"]}
+	if want == "deployed" {
+		served = append(served, broken.Outputs["image"])
+	} else if diff := cmp.Diff(before, s.specs(x, s.goodManifest())); diff != "" {
+		x.Errorf("what is there is not what was there (-before +after):\n%s", diff)
+	}
+	users.end()
+	s.checkUsers(x, users, served)
+	if want == "rolled-back" {
+		for _, command := range s.kubectl {
+			if !strings.Contains(command, "/migrate") { // it stays, for inspection
+				kubectl(x, command, true)
+			}
+		}
+	}
+	broken.clear()
+	s.deployGood(x, 3)
+}
+
+// checkUsers checks what users saw of the broken deploy.
+func (s scene) checkUsers(x *cloudtest.Test, c *client, served []string) {
+	x.Helper()
+	x.Logf("users asked %d times, and %d times without success", c.asked, len(c.failures))
+	if s.goodManifest() != web {
+		return // a StatefulSet or DaemonSet takes one pod away before the next one comes
+	}
+	if len(c.failures) > 0 {
+		x.Errorf("%d of %d requests failed, the first: %s", len(c.failures), c.asked, c.failures[0])
+	}
+	for _, image := range c.answers {
+		if !slices.Contains(served, image) && !s.serves {
+			x.Errorf("users were served by %s, want %s", image, served)
+		}
+	}
+}
+
+// remains leaves the broken version, and asks kubectl.
+func (s scene) remains(x *cloudtest.Test) {
+	s.deployGood(x, 1)
+	broken := s.deployBroken(x, map[string]string{"rollback": "false"})
+	want := or(s.left, "failed")
+	if broken.ExitCode != s.code(want) || broken.Outputs["outcome"] != want {
+		x.Errorf("the broken version: exit code %d, outcome %q, want %d, %q", broken.ExitCode, broken.Outputs["outcome"], s.code(want), want)
+	}
+	for _, command := range s.kubectl {
+		kubectl(x, command, false)
+	}
+	for command, says := range s.agrees {
+		if out := kubectl(x, command, true); !strings.Contains(out, says) {
+			x.Errorf("kubectl %s says %q, want %q", command, out, says)
+		}
+	}
+	broken.clear()
+	if s.repair != nil {
+		s.repair(x)
+	}
+	s.deployGood(x, 3)
+	for _, command := range s.kubectl {
+		if !strings.Contains(command, "/migrate") {
+			kubectl(x, command, true)
+		}
+	}
+}
+
+func (s scene) goodManifest() string { return or(s.good, web) }
+
+func (s scene) code(outcome string) int {
+	if outcome == "deployed" {
+		return 0
+	}
+	return 1
+}
+
+// deployGood deploys a version that serves.
+func (s scene) deployGood(x *cloudtest.Test, version int) *runner.Result {
+	x.Helper()
+	sha := x.SHA(version)
+	x.Push(sha, nil)
+	x.Write("kubernetes/model.yaml", s.goodManifest())
+	result := x.Deploy(sha, map[string]string{"timeout": "2m"})
+	if result.ExitCode != 0 || result.Outputs["outcome"] != "deployed" {
+		x.Fatalf("version %d: exit code %d, outcome %q", version, result.ExitCode, result.Outputs["outcome"])
+	}
+	return result
+}
+
+// deployBroken deploys the broken version, which has number 2.
+func (s scene) deployBroken(x *cloudtest.Test, with map[string]string) *deployed {
+	x.Helper()
+	sha, reference := x.SHA(2), localcloud.RegistryHost+"/"+cloudtest.Model
+	labels := map[string]string{}
+	for name, value := range s.words {
+		labels["model."+name] = value
+	}
+	image, err := registry.Image(labels, map[bool]string{false: "amd64", true: "arm64"}[s.foreign])
+	if err != nil {
+		x.Fatal(err)
+	}
+	digest, err := x.Cloud.Registry.PushImage(x.Context(), reference+":"+sha, image)
+	if err != nil {
+		x.Fatal(err)
+	}
+	x.Write("kubernetes/model.yaml", manifest(or(s.bad, s.goodManifest())))
+	clear := func() {}
+	if s.obstacle != nil {
+		clear = s.obstacle(x)
+	}
+	inputs := map[string]string{"timeout": "4m"}
+	maps.Copy(inputs, s.with)
+	maps.Copy(inputs, with)
+	step := x.Step(sha, inputs)
+	begun, knew := time.Now(), time.Duration(0)
+	step.OnLine = func(line string) {
+		if knew == 0 && (strings.HasPrefix(line, "Why ") || strings.HasPrefix(line, "::group::Rollback")) {
+			knew = time.Since(begun)
+		}
+		if s.vanishes {
+			if strings.HasPrefix(line, "Image ") {
+				for _, name := range []string{reference + ":" + sha, reference + "@" + digest} {
+					if err := x.Cloud.Registry.Delete(context.WithoutCancel(x.Context()), name); err != nil {
+						x.Error(err)
+					}
+				}
+			}
+		}
+	}
+	broken := &deployed{Result: x.Run(step), clear: clear, knew: knew}
+	if knew == 0 {
+		broken.knew = broken.Duration
+	}
+	return broken
+}
+
+// deployed is what became of the broken version.
+type deployed struct {
+	*runner.Result
+	clear func()        // takes the obstacle away
+	knew  time.Duration // when the verdict was known, since the step began
+}
+
+// specs are the objects of a manifest as they are in the cluster, without what
+// the cluster itself keeps.
+func (s scene) specs(x *cloudtest.Test, text string) map[string]any {
+	x.Helper()
+	objects, specs := x.Objects(), map[string]any{}
+	for _, name := range []string{"deployments model", "statefulsets model", "daemonsets model", "services model"} {
+		object, ok := objects[name]
+		if !ok {
+			continue
+		}
+		labels, annotations := object.GetLabels(), object.GetAnnotations()
+		maps.DeleteFunc(annotations, func(key, _ string) bool {
+			return strings.Contains(key, "kubernetes.io/") || strings.HasPrefix(key, "deprecated.")
+		})
+		spec, _, _ := unstructured.NestedMap(object.Object, "spec")
+		specs[name] = map[string]any{"labels": labels, "annotations": annotations, "spec": spec}
+	}
+	if len(specs) == 0 {
+		x.Fatalf("nothing of the manifest is there:\n%s", text)
+	}
+	return specs
+}
+
+// kubectl runs a command and checks whether it succeeds, if kubectl is there.
+func kubectl(x *cloudtest.Test, command string, succeeds bool) string {
+	x.Helper()
+	path, err := exec.LookPath("kubectl")
+	if err != nil {
+		x.Log("kubectl is not installed; it was not asked")
+		return ""
+	}
+	args := append([]string{"--kubeconfig", x.Cloud.Kubeconfig, "--namespace", x.Namespace}, strings.Fields(command)...)
+	out, err := exec.CommandContext(context.WithoutCancel(x.Context()), path, args...).CombinedOutput()
+	if (err == nil) != succeeds {
+		x.Errorf("kubectl %s: %v, which is another verdict\n%s", command, err, out)
+	}
+	return string(out)
+}
+
+// rules take out of a verdict what differs from one run to the next.
+var rules = []struct {
+	find    *regexp.Regexp
+	replace string
+}{
+	{regexp.MustCompile(`sha256:[0-9a-f]{64}`), "sha256:DIGEST"},
+	{regexp.MustCompile(`\b[0-9a-f]{40}\b`), "SHA"},
+	{regexp.MustCompile(`\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`), "UID"},
+	{regexp.MustCompile(`\b(model|migrate)-[a-z0-9]{8,10}-[a-z0-9]{5}\b`), "$1-POD"},
+	{regexp.MustCompile(`\b(migrate)-[a-z0-9]{5}\b`), "$1-POD"},
+	{regexp.MustCompile(`\b(model)-[a-z0-9]{8,10}\b`), "$1-SET"},
+	{regexp.MustCompile(`\b(?:10\.244|203\.0)\.\d+\.\d+\b`), "IP"},
+	{regexp.MustCompile(`a[0-9a-f]{8}\(`), "aUID("},
+	{regexp.MustCompile(`restarted \d+ times`), "restarted N times"},
+	{regexp.MustCompile(`\(\d+ times\)`), "(N times)"},
+	{regexp.MustCompile(`\d+ tries`), "N tries"},
+}
+
+// verdict is what the annotations say, without what differs from run to run.
+func verdict(x *cloudtest.Test, r *runner.Result) string {
+	x.Helper()
+	var b strings.Builder
+	for _, a := range r.Annotations {
+		fmt.Fprintf(&b, "%s, %s: %s\n", a.Level, a.Title, a.Message)
+	}
+	text := strings.ReplaceAll(b.String(), x.Namespace, "NAMESPACE")
+	for _, rule := range rules {
+		text = rule.find.ReplaceAllString(text, rule.replace)
+	}
+	return text
+}
+
+// table is what is printed at the end.
+type table struct {
+	mu   sync.Mutex
+	rows []string
+}
+
+func (t *table) add(name string, r *deployed) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	said := ""
+	if len(r.Annotations) > 0 {
+		said = strings.Join(strings.Fields(r.Annotations[0].Message), " ")
+	}
+	if len(said) > 140 {
+		said = said[:140] + "…"
+	}
+	t.rows = append(t.rows, fmt.Sprintf("%s\t%d\t%s\t%s\t%s", name, r.ExitCode, r.Outputs["outcome"], r.knew.Round(100*time.Millisecond), said))
+}
+
+// String is the table, by name.
+func (t *table) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slices.Sort(t.rows)
+	var b bytes.Buffer
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "case\texit\toutcome\tafter\tfirst sentence")
+	for _, row := range t.rows {
+		fmt.Fprintln(w, row)
+	}
+	_ = w.Flush()
+	return b.String()
+}
+
+func or(value, otherwise string) string {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}
