@@ -117,16 +117,7 @@ func New(t *testing.T) *Test {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
-			return r
-		case r >= 'A' && r <= 'Z':
-			return r + 'a' - 'A'
-		}
-		return '-'
-	}, t.Name())
-	name = strings.Trim(name[:min(len(name), 50)], "-")
+	name := label(t.Name())
 	ns, err := kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: name + "-"}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -138,6 +129,20 @@ func New(t *testing.T) *Test {
 		_ = kube.CoreV1().Namespaces().Delete(context.Background(), ns.Name, metav1.DeleteOptions{})
 	})
 	return x
+}
+
+// label makes a test's name fit for a namespace, which gets a suffix.
+func label(name string) string {
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, name)
+	return strings.Trim(name[:min(len(name), 50)], "-")
 }
 
 // Write writes a file of the workspace.

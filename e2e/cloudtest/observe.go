@@ -5,27 +5,33 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 
 	"github.com/org/deploy-model-action/e2e/proxy"
 )
 
-// As is the same place in the cloud under another client name, for steps whose
-// requests are to be told apart.
-func (x *Test) As(client string) *Test {
+// Sub is the same place in the cloud for a part of the test, with a workspace
+// and a client name of its own: the requests of its steps can be told apart.
+func (x *Test) Sub(t *testing.T) *Test {
+	t.Helper()
 	y := *x
-	y.Client = client
+	y.T, y.Workspace = t, t.TempDir()
+	y.Client = x.Namespace + "." + label(strings.TrimPrefix(t.Name(), x.Name()))
 	return &y
 }
 
 // Dynamic is a client for objects of any kind, with all rights.
 func (x *Test) Dynamic() dynamic.Interface {
 	x.Helper()
-	client, err := dynamic.NewForConfig(x.Cloud.ControlPlane.Config)
+	config := rest.CopyConfig(x.Cloud.ControlPlane.Config)
+	config.WarningHandler = rest.NoWarnings{}
+	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		x.Fatal(err)
 	}
@@ -47,7 +53,7 @@ func (x *Test) Objects() map[string]*unstructured.Unstructured {
 			x.Fatal(err)
 		}
 		for _, r := range list.APIResources {
-			if !slices.Contains(r.Verbs, "list") || r.Name == "events" || r.Name == "leases" || version.Group == "metrics.k8s.io" {
+			if !slices.Contains(r.Verbs, "list") || r.Name == "events" || r.Name == "leases" {
 				continue
 			}
 			found, err := x.Dynamic().Resource(version.WithResource(r.Name)).Namespace(x.Namespace).List(x.Context(), metav1.ListOptions{})

@@ -152,7 +152,7 @@ func (c *Cloud) describe(x Cluster) map[string]any {
 		d["conditions"] = []map[string]string{{"code": "GCE_STOCKOUT", "canonicalCode": "RESOURCE_EXHAUSTED", "message": x.StatusMessage}}
 	}
 	for _, m := range c.members {
-		if m.Cluster == x.Name && m.ClusterLocation == x.Location {
+		if m.Cluster == x.Name && m.ClusterLocation == x.Location && !m.Unsaid {
 			d["fleet"] = map[string]any{
 				"project": c.Project, "preRegistered": true,
 				"membership": fmt.Sprintf("//gkehub.googleapis.com/projects/%s/locations/%s/memberships/%s", c.Number, m.Location, m.Name),

@@ -12,6 +12,8 @@ type Membership struct {
 	Name, Location string // the location is global, or the cluster's region
 	// Cluster and ClusterLocation are the GKE cluster.
 	Cluster, ClusterLocation string
+	// Unsaid leaves it to the hub to know it: the GKE API does not tell.
+	Unsaid bool
 }
 
 // AddMembership registers a cluster with the fleet.

@@ -46,9 +46,11 @@ func (c *Cloud) Policy() Policy {
 	return c.policies[c.projectResource()].clone()
 }
 
-// SetPolicy replaces the policy of the project, whatever it was.
-func (c *Cloud) SetPolicy(p Policy) {
+// ChangePolicy changes the policy of the project, whatever it is by then.
+func (c *Cloud) ChangePolicy(change func(p *Policy)) {
 	c.mu.Lock()
+	p := c.policies[c.projectResource()].clone()
+	change(&p)
 	c.store(c.projectResource(), p)
 	c.mu.Unlock()
 	c.tell()

@@ -84,7 +84,10 @@ func badGrant(format string, args ...any) *oauthRefusal {
 }
 
 func (c *Cloud) exchange(r *http.Request) (principal string, longest time.Duration, refused *oauthRefusal) {
-	form := func(name string) string { return r.PostFormValue(name) }
+	form, err := fields(r)
+	if err != nil {
+		return "", 0, &oauthRefusal{"invalid_request", "Invalid JSON payload received."}
+	}
 	switch {
 	case form("grant_type") != "urn:ietf:params:oauth:grant-type:token-exchange":
 		return "", 0, &oauthRefusal{"unsupported_grant_type", "Invalid value for \"grant_type\"."}
@@ -125,6 +128,23 @@ func (c *Cloud) exchange(r *http.Request) (principal string, longest time.Durati
 	c.mu.Unlock()
 	c.tell()
 	return principal, min(time.Hour, time.Until(number(claims["exp"]))), nil
+}
+
+// fields reads a form, or the same as JSON with names in camel case, which
+// google-github-actions/auth sends.
+func fields(r *http.Request) (func(name string) string, error) {
+	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); kind != "application/json" {
+		return r.PostFormValue, nil
+	}
+	var body map[string]string
+	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&body); err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for name, value := range body {
+		values[strings.ToLower(strings.ReplaceAll(name, "_", ""))] = value
+	}
+	return func(name string) string { return values[strings.ReplaceAll(name, "_", "")] }, nil
 }
 
 // provider finds the provider that an audience names.

@@ -58,7 +58,7 @@ func (c *Cloud) addClusters() error {
 	}
 	// One member of each kind of location.
 	c.Google.AddMembership(google.Membership{Name: OpenCluster, Location: "global", Cluster: OpenCluster, ClusterLocation: Location})
-	c.Google.AddMembership(google.Membership{Name: "fleet-member", Location: region, Cluster: FleetCluster, ClusterLocation: Location})
+	c.Google.AddMembership(google.Membership{Name: "fleet-member", Location: region, Cluster: FleetCluster, ClusterLocation: Location, Unsaid: true})
 	return nil
 }
 

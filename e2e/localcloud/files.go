@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+
+	"github.com/org/deploy-model-action/e2e/github"
 )
 
 // systemRoots is the bundle that real hosts need, for clients that talk to both.
@@ -82,6 +84,20 @@ func (c *Cloud) writeFiles(key []byte) error {
 		}
 	}
 	return nil
+}
+
+// jobs makes a job that may ask for identity tokens: POST {"Repository": …}, or
+// {} for the default, answers the environment that the runner gives it.
+func (c *Cloud) jobs() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var job github.Job
+		if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&job); err != nil || r.Method != http.MethodPost {
+			http.Error(w, `POST {"Repository": "…", "Ref": "…", "Environment": "…"}`, http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(c.GitHub.Env(job))
+	})
 }
 
 // serviceAccounts makes an account: POST {"name": …, "roles": […]} answers its key.

@@ -191,6 +191,7 @@ func (c *Cloud) startProxy() error {
 	}
 	c.Proxy.HandlePlain(c.loadBalancer)
 	c.Proxy.HandleControl("/service-accounts", c.serviceAccounts())
+	c.Proxy.HandleControl("/jobs", c.jobs())
 	return nil
 }
 

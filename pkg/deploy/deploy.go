@@ -13,6 +13,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -147,13 +148,18 @@ func (d *deployment) parseName() error {
 		return nil // said already
 	}
 	project := d.ProjectID
-	if project == "" && d.credentials != nil {
+	full := strings.Contains(d.ClusterName, "/") // it says the project; an account may be of another
+	if project == "" && !full && d.credentials != nil {
 		project = d.credentials.ProjectID
 	}
 	for _, name := range []string{"GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT"} {
-		if project == "" {
+		if project == "" && !full {
 			project = d.runner.Getenv(name)
 		}
+	}
+	if project == "" && d.credentials == nil && !strings.Contains(d.ClusterName, "/") {
+		// The credentials would say it; what is wrong with them is said already.
+		project = "unknown"
 	}
 	location := d.Zone
 	if location == "" {

@@ -3,6 +3,8 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 )
 
@@ -26,9 +28,31 @@ func (d *deployment) finish(ctx context.Context, err error) {
 			r.Outcome = RolledBack
 		}
 	}
-	if err != nil {
+	switch {
+	case r.Outcome == Cancelled:
+		r.Problems = append([]Problem{d.cancelled()}, d.problems(withoutCancellation(err))...)
+	case err != nil:
 		r.Problems = d.problems(err)
 	}
+}
+
+// cancelled says how far the deploy came, and what to do about the rest.
+func (d *deployment) cancelled() Problem {
+	r := d.result
+	during := ""
+	if n := len(r.Phases); n > 0 {
+		during = fmt.Sprintf(" in the phase %q", r.Phases[n-1].Name)
+	}
+	what := "nothing in the cluster was changed: run the job again to deploy"
+	if r.Changed() {
+		what = "what was applied stays as it is: run the job again to finish, or run an earlier one again to go back"
+	}
+	return Problem{Title: "Cancelled", Message: fmt.Sprintf("the run was cancelled%s; %s", during, what)}
+}
+
+// withoutCancellation leaves what went wrong besides.
+func withoutCancellation(err error) error {
+	return errors.Join(slices.DeleteFunc(leaves(err), func(e error) bool { return errors.Is(e, context.Canceled) })...)
 }
 
 // rolledBack tells whether everything that could be restored was.

@@ -2,6 +2,9 @@ package deploy
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/cluster"
@@ -17,8 +20,16 @@ import (
 func (d *deployment) problems(err error) []Problem {
 	var placed []Problem
 	var general []error
-	for _, e := range leaves(err) {
+	all := leaves(err)
+	for i, e := range all {
+		cause := objectless(e)
+		if cause != "" && slices.ContainsFunc(all[:i], func(f error) bool { return objectless(f) == cause }) {
+			continue // counted where it was said first
+		}
 		if p, ok := d.placed(e); ok {
+			if more := others(all[i+1:], cause); cause != "" && more != "" {
+				p.Message = strings.Replace(p.Message, ": "+cause, more+": "+cause, 1)
+			}
 			placed = append(placed, p)
 		} else {
 			general = append(general, e)
@@ -29,6 +40,33 @@ func (d *deployment) problems(err error) []Problem {
 		placed = append([]Problem{{Title: title(err, general[0]), Message: joined.Error()}}, placed...)
 	}
 	return placed
+}
+
+// objectless is a refusal in words that fit any object, as of a namespace that
+// is missing; "" if it is not one.
+func objectless(err error) string {
+	var refused *apply.ObjectError
+	if !errors.As(err, &refused) || refused.Field != "" {
+		return ""
+	}
+	return refused.Err.Error()
+}
+
+// others counts the objects that are refused in the same words.
+func others(rest []error, cause string) string {
+	n := 0
+	for _, e := range rest {
+		if objectless(e) == cause {
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return " and 1 more object"
+	}
+	return fmt.Sprintf(" and %d more objects", n)
 }
 
 // leaves flattens joined errors; an error that wraps one other stays whole,

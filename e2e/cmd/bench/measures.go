@@ -17,6 +17,9 @@ import (
 
 const tries = 5
 
+// manyTries is less, as kubectl takes half a minute for one.
+const manyTries = 3
+
 // two are a Deployment without pods and a Service: a deploy in which nothing
 // has to be waited for.
 const two = `apiVersion: apps/v1
@@ -234,7 +237,7 @@ func (b *bench) many(ctx context.Context) error {
 			return err
 		}
 		var a, z []time.Duration
-		for range tries {
+		for range manyTries {
 			name := fmt.Sprintf("many-%d", b.count)
 			folder, sha, err := b.workspace(ctx, configMaps(name, n))
 			if err != nil {

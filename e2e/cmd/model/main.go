@@ -30,7 +30,11 @@ func main() {
 		eat()
 	}
 	if code := os.Getenv("MODEL_EXIT_CODE"); code != "" {
-		time.AfterFunc(duration("MODEL_EXIT_AFTER"), func() { os.Exit(number(code)) })
+		after := duration("MODEL_EXIT_AFTER")
+		if after == 0 {
+			os.Exit(number(code)) // before anybody can connect
+		}
+		time.AfterFunc(after, func() { os.Exit(number(code)) })
 	}
 	go serve()
 	wait()
