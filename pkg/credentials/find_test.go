@@ -23,6 +23,7 @@ func TestWaysIn(t *testing.T) {
 	const repository = "principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/github-pool/attribute.repository/acme/models"
 	file := func(text string) func(t *testing.T, o *Options) {
 		return func(t *testing.T, o *Options) {
+			t.Helper()
 			o.Workspace = workspace(t, map[string]string{"gha-creds-0011223344556677.json": text})
 			path := filepath.Join(o.Workspace.Name(), "gha-creds-0011223344556677.json")
 			rest := o.Getenv
@@ -104,6 +105,7 @@ func TestWaysIn(t *testing.T) {
 		},
 		{
 			"file outside the workspace", func(t *testing.T, o *Options) {
+				t.Helper()
 				o.Workspace = workspace(t, nil)
 				o.Files = fstest.MapFS{"github/runner_temp/key.json": {Data: []byte(keyFile())}}
 				o.Getenv = environment("GOOGLE_APPLICATION_CREDENTIALS", "/github/runner_temp/key.json")

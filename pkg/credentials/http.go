@@ -33,6 +33,7 @@ type guard struct {
 	hosts  []string
 }
 
+// RoundTrip implements http.RoundTripper.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != g.scheme || !slices.Contains(g.hosts, req.URL.Host) {
 		if req.Body != nil {

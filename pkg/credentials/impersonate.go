@@ -91,6 +91,7 @@ type witness struct {
 	date  time.Time
 }
 
+// RoundTrip implements http.RoundTripper.
 func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Set("Authorization", "Bearer "+w.token)

@@ -76,25 +76,24 @@ func TestRefused(t *testing.T) {
 		{"impersonation behind a portal", impersonated, hostIAM, 200, `<html>Please log in</html>`},
 	}
 	sections := make([]string, len(cases)+1)
-	t.Run("each", func(t *testing.T) {
-		for i, c := range cases {
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				g := newGoogle(t)
-				o := g.options(t)
-				c.change(&o)
-				said(g, c.host, c.status, c.body)
-				sections[i] = c.name + ":\n  " + refused(t, o) + "\n"
-			})
-		}
-	})
+	t.Cleanup(func() { golden(t, "refused.golden", strings.Join(sections, "")) }) // the parts are done by then
+	for i, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g := newGoogle(t)
+			o := g.options(t)
+			c.change(&o)
+			said(g, c.host, c.status, c.body)
+			sections[i] = c.name + ":\n  " + refused(t, o) + "\n"
+		})
+	}
 	t.Run("GitHub", func(t *testing.T) {
+		t.Parallel()
 		o := jobOptions(t)
 		o.WorkloadIdentityProvider = testProvider
 		o.IDToken = func(context.Context, string) (string, error) { return "", errors.New("status 403: Forbidden") }
 		sections[len(cases)] = "GitHub refuses:\n  " + refused(t, o) + "\n"
 	})
-	golden(t, "refused.golden", strings.Join(sections, ""))
 }
 
 // refused returns the one line that the first call of Token answers.

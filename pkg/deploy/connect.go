@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,6 +23,10 @@ func (d *deployment) findArchive() error {
 		return nil
 	}
 	if _, err := d.runner.Workspace.Stat(d.Push); err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err // the system call's name says nothing to a user
+		}
 		return fmt.Errorf("input push %q: %w; write docker for the runner's engine, or the path of an archive inside the workspace", d.Push, err)
 	}
 	return nil

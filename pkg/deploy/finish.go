@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -45,9 +46,32 @@ func (d *deployment) cancelled() Problem {
 	}
 	what := "nothing in the cluster was changed: run the job again to deploy"
 	if r.Changed() {
-		what = "what was applied stays as it is: run the job again to finish, or run an earlier one again to go back"
+		what = "what was applied stays as it is" + d.notApplied() + ": run the job again to finish, or run an earlier one again to go back"
 	}
 	return Problem{Title: "Cancelled", Message: fmt.Sprintf("the run was cancelled%s; %s", during, what)}
+}
+
+// notApplied names the objects that the apply did not come to.
+func (d *deployment) notApplied() string {
+	const shown = 10
+	done := map[int]bool{}
+	for _, c := range d.changes {
+		done[c.Index] = true
+	}
+	var left []string
+	for i, o := range d.manifests.Objects {
+		if !done[i] {
+			left = append(left, o.GetKind()+" "+o.GetName())
+		}
+	}
+	if len(left) == 0 {
+		return ""
+	}
+	more := ""
+	if n := len(left) - shown; n > 0 {
+		left, more = left[:shown], fmt.Sprintf(" and %d more", n)
+	}
+	return ", and these objects were not applied: " + strings.Join(left, ", ") + more
 }
 
 // withoutCancellation leaves what went wrong besides.

@@ -66,7 +66,7 @@ func TestOutcome(t *testing.T) {
 		if c.cancelled {
 			cancel()
 		}
-		d := &deployment{result: &Result{Changes: c.changes, Restored: c.restored}, backErr: c.back}
+		d := &deployment{manifests: &manifest.Set{}, result: &Result{Changes: c.changes, Restored: c.restored}, backErr: c.back}
 		d.finish(ctx, c.err)
 		cancel()
 		if d.result.Outcome != c.outcome || d.result.ExitCode != c.code {
@@ -75,6 +75,29 @@ func TestOutcome(t *testing.T) {
 		if (len(d.result.Problems) > 0) != (c.err != nil) || d.result.Finished.IsZero() {
 			t.Errorf("%s: problems %v, finished %s", name, d.result.Problems, d.result.Finished)
 		}
+	}
+}
+
+// A run that is cancelled half way says what it did not come to.
+func TestNotApplied(t *testing.T) {
+	t.Parallel()
+	set, err := manifest.Load(manifest.Options{
+		Root:  workspace(t, map[string]string{"a.yaml": model, "b.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: model}\n"}),
+		Paths: []string{"a.yaml", "b.yaml"}, Namespace: "default",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	d := &deployment{
+		manifests: set, changes: []apply.Change{{Index: 0}},
+		result: &Result{Changes: []Change{{Action: "configured"}}, Phases: []Phase{{Name: "Apply"}}},
+	}
+	d.finish(ctx, ctx.Err())
+	want := `the run was cancelled in the phase "Apply"; what was applied stays as it is, and these objects were not applied: Service model: run the job again to finish, or run an earlier one again to go back`
+	if diff := cmp.Diff([]Problem{{Title: "Cancelled", Message: want}}, d.result.Problems); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -79,7 +79,7 @@ func leaves(err error) []error {
 	if errors.As(err, &input) && err == error(input) { //nolint:errorlint // only the outermost wrapping is taken off
 		return leaves(input.Err)
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the tree is walked by hand
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}

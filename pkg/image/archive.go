@@ -152,7 +152,7 @@ func (a *archive) folder(root *os.Root, dir string) {
 		}
 		defer file.Close()
 		if n > maxDocument {
-			return nil, a.damaged("%q is larger than %s", short(name), size(maxDocument))
+			return nil, a.damaged("%q is larger than 8 MiB", short(name))
 		}
 		return io.ReadAll(io.LimitReader(file, maxDocument))
 	}

@@ -21,7 +21,8 @@ import (
 // go-containerregistry's pkg/v1/daemon can read it too. It is not used: it asks
 // the environment where the engine is, holds the whole image in memory or on disk
 // (or has the engine export it once a layer), and compresses each layer twice;
-// and the client beneath it adds SIZE to the binary. Three requests are needed.
+// and with the client beneath it, it adds 0.9 MB to the binary. Three requests are
+// needed, and the export is read as a stream.
 type engine struct {
 	client *http.Client
 	base   string

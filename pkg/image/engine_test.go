@@ -218,8 +218,7 @@ func newer(t *testing.T, image v1.Image, containerd bool, names ...string) strin
 // listen serves on a socket, and returns its address.
 func listen(t *testing.T, h http.Handler) string {
 	t.Helper()
-	dir := must[string](t)(os.MkdirTemp("", "engine")) // a socket's path must be short
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := t.TempDir()
 	l := must[net.Listener](t)(net.Listen("unix", filepath.Join(dir, "s")))
 	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: h, ReadHeaderTimeout: time.Second}}
 	server.Start()

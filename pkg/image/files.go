@@ -117,7 +117,7 @@ func (f *files) take(e entry, wanted map[string]bool, visit visitor) error {
 		e.body = io.MultiReader(bytes.NewReader(start), e.body)
 		if begin := bytes.TrimSpace(start); len(begin) > 0 && (begin[0] == '{' || begin[0] == '[') {
 			if f.held += e.size; f.held > maxDocuments {
-				return f.damaged("more than %s of manifests in it", size(maxDocuments))
+				return f.damaged("more than 64 MiB of manifests in it")
 			}
 			content, err := io.ReadAll(e.body)
 			if err != nil {
@@ -184,7 +184,7 @@ func (f *files) document(name string) ([]byte, error) {
 	}
 	if f.lookup == nil {
 		if f.sizes[name] > maxDocument {
-			return nil, f.damaged("%q is larger than %s", short(name), size(maxDocument))
+			return nil, f.damaged("%q is larger than 8 MiB", short(name))
 		}
 		return nil, nil
 	}

@@ -110,6 +110,7 @@ func read(t *testing.T, open func() (io.ReadCloser, error)) []byte {
 }
 
 func must[T any](t *testing.T) func(T, error) T {
+	t.Helper()
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -230,7 +231,7 @@ func folderTar(t *testing.T, dir string) archived {
 // multi is an index of two platforms and an attestation.
 func multi(t *testing.T) v1.ImageIndex {
 	t.Helper()
-	var index v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}, {OS: "unknown", Architecture: "unknown"}} {
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: oci(t, small(t, p.OS+"/"+p.Architecture, 2048, 512)), Descriptor: v1.Descriptor{Platform: &p}})
 	}

@@ -34,6 +34,7 @@ type guard struct {
 	google   bool // the credential is Google's
 }
 
+// RoundTrip implements http.RoundTripper.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !g.pass(req) {
 		if req.Body != nil {
@@ -56,8 +57,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 func (g *guard) pass(req *http.Request) bool {
 	// go-containerregistry uses plain HTTP for this machine and private addresses,
 	// after HTTPS did not work; nobody else may lead there.
-	plain := g.registry.Scheme() == "http" && !g.google
-	if req.URL.Scheme != "https" && !(plain && sameHost(req.URL.Host, g.registry.RegistryStr(), req.URL.Scheme)) {
+	plain := g.registry.Scheme() == "http" && !g.google && sameHost(req.URL.Host, g.registry.RegistryStr(), req.URL.Scheme)
+	if req.URL.Scheme != "https" && !plain {
 		return false
 	}
 	if req.Header.Get("Authorization") == "" && req.URL.User == nil {

@@ -138,7 +138,7 @@ func (l *login) renew(ctx context.Context, refused http.RoundTripper, status int
 // http sends requests of our own. A layer goes where the registry is, and to no
 // other place that it may name.
 func (l *login) http() *http.Client {
-	return &http.Client{Transport: l, CheckRedirect: func(req *http.Request, via []*http.Request) error {
+	return &http.Client{Transport: l, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
 		if m := via[0].Method; len(via) >= 5 || m != http.MethodGet && m != http.MethodHead {
 			return http.ErrUseLastResponse
 		}

@@ -283,5 +283,5 @@ func (p *packer) diskFull(err error) error {
 	if !noSpace(err) {
 		return err
 	}
-	return fmt.Errorf("image %q: compress a layer: %w; free space on the runner's disk before this step (the layers that are under way need it, compressed)", reference(p.match), err)
+	return fmt.Errorf("compress a layer: %w; free space on the runner's disk before this step (the layers that are under way need it, compressed)", err)
 }

@@ -112,7 +112,7 @@ func (s *session) rejected(ctx context.Context, tag string, err error) error {
 	case errors.Is(err, errNoLocation):
 		return fmt.Errorf("image %q: registry %q: %w; correct registry_host if that is no registry", ref, host, err)
 	case status == 0 && !unreachable(err):
-		return err // not the registry's, and said already
+		return fmt.Errorf("image %q: %w", ref, err) // not the registry's, and said already
 	}
 	return s.explain(ctx, ref, true, err)
 }

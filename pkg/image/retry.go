@@ -34,6 +34,7 @@ type retry struct {
 	patience time.Duration
 }
 
+// RoundTrip implements http.RoundTripper.
 func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	if req.Method == http.MethodPatch {
@@ -93,6 +94,7 @@ type cancelling struct {
 	cancel context.CancelFunc
 }
 
+// Close implements io.Closer.
 func (c *cancelling) Close() error {
 	defer c.cancel()
 	return c.ReadCloser.Close()

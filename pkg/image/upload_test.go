@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -159,7 +160,7 @@ func TestPublishExpiringTokens(t *testing.T) {
 	var refused atomic.Int32
 	admit := func(user, password string) bool {
 		// Each is good for 5 requests.
-		return user == "oauth2accesstoken" && password == fmt.Sprint(now.Add(1)/5)
+		return user == "oauth2accesstoken" && password == strconv.FormatInt(now.Add(1)/5, 10)
 	}
 	p.host(pkgDev, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, password, _ := r.BasicAuth(); !admit("oauth2accesstoken", password) {
@@ -195,7 +196,7 @@ func (e *ending) Token() (*oauth2.Token, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.last == "" {
-		e.last = fmt.Sprint((e.now.Load() + 1) / 5)
+		e.last = strconv.FormatInt((e.now.Load()+1)/5, 10)
 	}
 	return &oauth2.Token{AccessToken: e.last}, nil
 }

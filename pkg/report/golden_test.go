@@ -177,7 +177,7 @@ func cancelled() *deploy.Result {
 	r.Changes = r.Changes[:1]
 	r.Phases[2].Failed = true
 	r.Outcome, r.ExitCode = deploy.Cancelled, deploy.ExitCancelled
-	r.Problems = []deploy.Problem{{Title: "Deploy failed", Message: "stopped: 1 of 2 objects were applied: context canceled"}}
+	r.Problems = []deploy.Problem{{Title: "Cancelled", Message: `the run was cancelled in the phase "Apply"; what was applied stays as it is: run the job again to finish, or run an earlier one again to go back`}}
 	return r
 }
 

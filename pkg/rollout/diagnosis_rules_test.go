@@ -1,13 +1,15 @@
 package rollout
 
 import (
-	"cmp"
+	stdcmp "cmp"
 	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
 )
@@ -79,7 +81,7 @@ metadata:
   %s
 spec: {%s}
 status: %s
-`, p.name, p.name, at(1), p.owner, p.extra, cmp.Or(p.spec, `nodeName: node-1, containers: [{name: model, image: "r.example/m:v2"}]`), p.status))
+`, p.name, p.name, at(1), p.owner, p.extra, stdcmp.Or(p.spec, `nodeName: node-1, containers: [{name: model, image: "r.example/m:v2"}]`), p.status))
 }
 
 const (
@@ -475,6 +477,39 @@ status: {phase: Running, containerStatuses: [{name: model, started: %s, state: {
 			want: `init container "b" runs (2 of 2)`,
 		},
 		{
+			name: "other probes", pod: `
+spec: {containers: [{name: a, readinessProbe: {tcpSocket: {port: 80}}}, {name: b}]}
+status: {phase: Running, containerStatuses: [{name: a, state: {running: {}}}, {name: b, ready: true, state: {running: {}}}]}`,
+			want: `container "a" runs and is not ready: readiness probe TCP :80 has not passed yet`,
+		},
+		{
+			name: "grpc", pod: `
+spec: {containers: [{name: a, readinessProbe: {grpc: {port: 9000}}}]}
+status: {phase: Running, containerStatuses: [{name: unknown, state: {running: {}}}, {name: a, state: {running: {}}}]}`,
+			events: []Event{{Reason: "Unhealthy", Container: "a", Message: `Readiness probe errored and resulted in unknown state: rpc error: code = Unavailable`}},
+			want:   `container "a" runs and is not ready: readiness probe gRPC :9000 answered: unknown state: rpc error: code = Unavailable`,
+		},
+		{
+			name: "command", pod: `
+spec: {containers: [{name: a, readinessProbe: {exec: {command: [sh, -c, "curl -f http://localhost"]}}}]}
+status: {phase: Running, containerStatuses: [{name: a, state: {running: {}}}]}`,
+			want: `container "a" runs and is not ready: readiness probe command "sh -c curl -f http://localhost" has not passed yet`,
+		},
+		{
+			name: "pulled", pod: `{spec: {containers: [{name: model}]}, status: {phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: ContainerCreating}}}]}}`,
+			events: []Event{{Reason: "Pulling", Message: `Pulling image "m"`}, {Reason: "Pulled"}},
+			want:   `container "model" is being created`,
+		},
+		{name: "no node", pod: `{spec: {nodeName: "-", containers: [{name: model}]}, status: {phase: Pending}}`, want: "no node yet"},
+		{
+			name: "scheduling gate", pod: `{spec: {nodeName: "-", containers: [{name: model}]}, status: {phase: Pending, conditions: [{type: PodScheduled, status: "False", reason: SchedulingGated}]}}`,
+			want: "not to be scheduled before its scheduling gates are gone",
+		},
+		{
+			name: "gates", pod: `{spec: {containers: [{name: model}], readinessGates: [{conditionType: a}, {conditionType: b}]}, status: {phase: Running, conditions: [{type: a, status: "True"}], containerStatuses: [{name: model, ready: true, state: {running: {}}}]}}`,
+			want: "readiness gate b is not true yet",
+		},
+		{
 			name: "gate", pod: `{spec: {containers: [{name: model}], readinessGates: [{conditionType: cloud.google.com/load-balancer-neg-ready}]}, status: {phase: Running, containerStatuses: [{name: model, ready: true, state: {running: {}}}]}}`,
 			want: "readiness gate cloud.google.com/load-balancer-neg-ready is not true yet",
 		},
@@ -514,17 +549,22 @@ spec:
   containers:
   - {name: model, resources: {requests: {cpu: "2", memory: 8Gi, nvidia.com/gpu: "1"}}}
   - {name: proxy, resources: {requests: {cpu: 500m}}}
-  volumes: [{name: data, persistentVolumeClaim: {claimName: weights}}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: weights}}, {name: scratch, ephemeral: {}}]
 `)
-	tests := []struct{ message, want string }{
-		{"0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "add a node with 2500m cpu, 20Gi memory, 1 nvidia.com/gpu free and the labels cloud.google.com/gke-accelerator=nvidia-l4, or let an autoscaler add it"},
-		{"0/3 nodes are available: 3 node(s) had untolerated taint(s).", "or give the pod a toleration"},
-		{"0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.", `check the StorageClass and the events of PersistentVolumeClaim "weights"`},
-		{`0/3 nodes are available: persistentvolumeclaim "weights" not found.`, `create PersistentVolumeClaim "weights" or add it`},
+	const room = "add a node with 2500m cpu, 20Gi memory, 1 nvidia.com/gpu free and the labels cloud.google.com/gke-accelerator=nvidia-l4"
+	tests := []struct {
+		pod           *corev1.Pod
+		message, want string
+	}{
+		{pod, "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", room + ", or let an autoscaler add it"},
+		{pod, "0/3 nodes are available: 3 node(s) had untolerated taint(s).", room + ", or give the pod a toleration for the nodes' taints, or let an autoscaler add it"},
+		{pod, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.", `check the StorageClass and the events of PersistentVolumeClaim "weights", "model-7c9d5-x2x4q-scratch", which has to be bound first`},
+		{pod, `0/3 nodes are available: persistentvolumeclaim "weights" not found.`, `create PersistentVolumeClaim "weights" or add it to the manifests, or correct its name`},
+		{&corev1.Pod{}, "no nodes available to schedule pods", "add a node with room for a pod, or let an autoscaler add it"},
 	}
 	for _, tt := range tests {
-		if got := needs(pod, tt.message); !strings.Contains(got, tt.want) {
-			t.Errorf("%q: %q, want part %q", tt.message, got, tt.want)
+		if got := needs(tt.pod, tt.message); got != tt.want {
+			t.Errorf("%q:\n%s", tt.message, cmp.Diff(tt.want, got))
 		}
 	}
 }

@@ -119,6 +119,7 @@ func TestWorkloadState(t *testing.T) {
 
 		{"replicaset, done", of("apps/v1", "ReplicaSet", `{replicas: 2}`, `{observedGeneration: 4, replicas: 2, readyReplicas: 2, availableReplicas: 2}`), false, "", "ready | 2 of 2 there, 2 ready, 2 available"},
 		{"replicaset, waiting", of("apps/v1", "ReplicaSet", `{replicas: 2}`, `{observedGeneration: 4, replicas: 2, readyReplicas: 1}`), false, "", "waiting | 2 of 2 there, 1 ready, 0 available"},
+		{"replicaset, 0 replicas", of("apps/v1", "ReplicaSet", `{replicas: 0}`, `{observedGeneration: 4}`), false, "", "ready | 0 of 0 there, 0 ready, 0 available | replicas is 0: nothing serves"},
 		{"replicationcontroller, done", of("v1", "ReplicationController", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, readyReplicas: 1, availableReplicas: 1}`), false, "", "ready | 1 of 1 there, 1 ready, 1 available"},
 	}
 	for _, tt := range tests {

@@ -127,6 +127,12 @@ func TestEarlierFieldsOwnership(t *testing.T) {
 			want:   `{metadata: {name: m, namespace: default}, spec: {map: {a: 1, c: {e: 2}}}}`,
 		},
 		{
+			name:   "a whole list that we hold, without what others put into it",
+			before: object(`{map: {list: [a, b], deep: [{name: x}]}}`, ours(`{"f:spec": {"f:map": {}}}`), managed("other", "Update", "", `{"f:spec": {"f:map": {"f:list": {'v:"b"': {}}, "f:deep": {'i:0': {}}}}}`)),
+			live:   object(`{map: {list: [b]}}`, managed("other", "Update", "", `{"f:spec": {"f:map": {"f:list": {'v:"b"': {}}, "f:deep": {'i:0': {}}}}}`)),
+			want:   `{metadata: {name: m, namespace: default}, spec: {map: {list: [a], deep: []}}}`,
+		},
+		{
 			name:   "an empty map stays one",
 			before: object(`{emptyDir: {}}`, ours(`{"f:spec": {"f:emptyDir": {}}}`)),
 			live:   object(`{emptyDir: {medium: Memory}}`, ours(`{"f:spec": {"f:emptyDir": {"f:medium": {}}}}`)),

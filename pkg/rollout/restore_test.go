@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -281,6 +282,47 @@ func TestRestoreShowsNoSecret(t *testing.T) {
 			t.Error(cmp.Diff(want, errorText(err)), all[0].Message)
 		}
 	})
+}
+
+// TestOwnDifferences holds which differences a restore may write, beside what it
+// applies: those that nobody else holds. The managedFields are recorded ones.
+func TestOwnDifferences(t *testing.T) {
+	t.Parallel()
+	object := func(kind, data, managed string) *unstructured.Unstructured {
+		return fromYAML(t, `{apiVersion: v1, kind: `+kind+`, metadata: {name: s, managedFields: [`+managed+`]}, data: `+data+`}`)
+	}
+	const (
+		written = `{manager: deploy-model-action, operation: Apply, fieldsType: FieldsV1, fieldsV1: {"f:stringData": {"f:a": {}, "f:c": {}}}}`
+		other   = `, {manager: other, operation: Apply, fieldsType: FieldsV1, fieldsV1: {"f:data": {"f:a": {}, "f:b": {}}}}`
+	)
+	tests := []struct {
+		name, kind, managed string
+		want                []string
+	}{
+		{"nobody else holds them", "Secret", written, []string{"data.a", "data.b", "data.c"}},
+		{"others hold some", "ConfigMap", written + other, []string{"data.c"}},
+		{"others hold some, which were written as stringData all the same", "Secret", written + other, []string{"data.a", "data.c"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			after := object(tt.kind, `{a: Nw==, b: OQ==, c: OA==}`, tt.managed)
+			var got []string
+			for _, d := range ownDifferences(object(tt.kind, `{a: MQ==, b: Mg==}`, ""), after, after) {
+				got = append(got, d.String())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestSome(t *testing.T) {
+	t.Parallel()
+	if got, want := some([]string{"a", "b", "c", "d", "e", "f", "g"}), "a, b, c, d, e and 2 more"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 func TestRestoreGivesUp(t *testing.T) {

@@ -209,20 +209,36 @@ func (t *track) crash(s symptom, name string, over *corev1.ContainerStateTermina
 		return s.outOfMemory(c, name, times, t.container(s.container))
 	case over.Reason == "StartError" || over.Reason == "ContainerCannotRun":
 		return s.cannotStart(c, "CrashLoopBackOff", name, clean(over.Message, phraseLimit))
-	case over.ExitCode == 0:
+	}
+	for _, kind := range []string{"Liveness", "Startup"} {
+		if !t.killed(s.container, kind, over) {
+			continue
+		}
+		cause := fmt.Sprintf("%s is killed by its %s probe%s", name, strings.ToLower(kind), times)
+		if answer := t.answer(s.container, kind); answer != "" {
+			cause += ", which answered: " + answer
+		}
+		return s.is(c, kind+"ProbeFailed", cause, "correct the probe's path and port, or give the container more time with a startupProbe", "exit")
+	}
+	if over.ExitCode == 0 {
 		return s.is(c, "CrashLoopBackOff", fmt.Sprintf("%s ends by itself with exit code 0%s", name, times),
 			"keep the server in the foreground: the command must not return", "exit")
 	}
-	if over.ExitCode == 137 || over.ExitCode == 143 {
-		for _, kind := range []string{"Liveness", "Startup"} {
-			if answer := t.answer(s.container, kind); answer != "" {
-				return s.is(c, kind+"ProbeFailed", fmt.Sprintf("%s is killed by its %s probe%s, which answered: %s", name, strings.ToLower(kind), times, answer),
-					"correct the probe's path and port, or give the container more time with a startupProbe", "exit")
-			}
-		}
-	}
 	return s.is(c, "CrashLoopBackOff", fmt.Sprintf("%s crashed with exit code %d%s%s%s", name, over.ExitCode, meaning(over.ExitCode), times, said),
 		"read its log for the reason", "exit")
+}
+
+// killed tells whether the kubelet ended a run because of a probe. A program
+// that stops when it is told to ends with exit code 0, so the code does not say.
+func (t *track) killed(container, kind string, over *corev1.ContainerStateTerminated) bool {
+	for _, e := range t.events {
+		// pkg/kubelet/kuberuntime/kuberuntime_manager.go
+		if e.Reason == "Killing" && e.Container == container && !e.Last.Before(over.StartedAt.Time) &&
+			strings.Contains(e.Message, "failed "+strings.ToLower(kind)+" probe") {
+			return true
+		}
+	}
+	return (over.ExitCode == 137 || over.ExitCode == 143) && t.answer(container, kind) != ""
 }
 
 func (s symptom) outOfMemory(c class, name, times string, spec *corev1.Container) symptom {

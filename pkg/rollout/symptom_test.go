@@ -3,6 +3,8 @@ package rollout
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,8 +21,11 @@ func podOf(t *testing.T, text string) *corev1.Pod {
 		t.Fatalf("%v in\n%s", err, text)
 	}
 	pod.Name, pod.Namespace, pod.UID = "model-7c9d5-x2x4q", "default", "pod-1"
-	if pod.Spec.NodeName == "" {
+	switch pod.Spec.NodeName {
+	case "":
 		pod.Spec.NodeName = "node-1"
+	case "-":
+		pod.Spec.NodeName = ""
 	}
 	return pod
 }
@@ -51,20 +56,73 @@ status:
 `
 }
 
+// symptomTest is a pod, and what it proves.
+type symptomTest struct {
+	name   string
+	kind   string // default: Deployment
+	pod    string
+	events []Event
+
+	class  class
+	reason string
+}
+
 func TestSymptom(t *testing.T) {
 	t.Parallel()
 	unhealthy := func(message string) Event {
 		return Event{Reason: "Unhealthy", Message: message, Container: "model", Object: "Pod model-7c9d5-x2x4q"}
 	}
-	tests := []struct {
-		name   string
-		kind   string // default: Deployment
-		pod    string
-		events []Event
+	tests := []symptomTest{
+		{
+			name:  "no reason given",
+			pod:   waitingPod("r.example/m:v1", "ImagePullBackOff", `Back-off pulling image "r.example/m:v1"`),
+			class: passing, reason: "ImagePullBackOff",
+		},
+		{
+			name: "an image of one word", // that the registry may say as well
+			pod:  waitingPod("unknown", "ErrImagePull", `rpc error: code = Unknown desc = reading manifest latest in docker.io/library/unknown: manifest unknown`),
 
-		class  class
-		reason string
-	}{
+			class: certainOnce, reason: "ErrImagePull",
+		},
+		{
+			name:  "cannot be created",
+			pod:   waitingPod("m:v1", "CreateContainerError", `failed to create containerd container: mount /a: not a directory`),
+			class: persisting, reason: "CreateContainerError",
+		},
+		{
+			name: "cannot start, as only the run before says",
+			pod: `
+spec: {containers: [{name: model}]}
+status:
+  phase: Pending
+  containerStatuses:
+  - name: model
+    state: {waiting: {reason: RunContainerError}}
+    lastState: {terminated: {exitCode: 128, reason: StartError, message: 'exec: "/serve": stat /serve: no such file or directory: unknown'}}`,
+			class: persisting, reason: "RunContainerError",
+		},
+		{
+			name: "crash loop of which nothing is kept",
+			pod: `
+spec: {containers: [{name: model}]}
+status: {phase: Running, containerStatuses: [{name: model, restartCount: 9, state: {waiting: {reason: CrashLoopBackOff}}}]}`,
+			class: overBudget, reason: "CrashLoopBackOff",
+		},
+		{
+			name: "ended just now",
+			pod: `
+spec: {containers: [{name: model}]}
+status: {phase: Running, containerStatuses: [{name: model, state: {terminated: {exitCode: 2, reason: Error}}}]}`,
+			class: passing, reason: "CrashLoopBackOff",
+		},
+		{
+			name: "a volume of a missing key of a Secret",
+			pod: `
+spec: {containers: [{name: model}], volumes: [{name: other}, {name: key, secret: {secretName: model-key}}]}
+status: {phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: ContainerCreating}}}]}`,
+			events: []Event{{Reason: "FailedMount", Message: `MountVolume.SetUp failed for volume "key" : references non-existent secret key: token`}, {Reason: "Scheduled"}},
+			class:  persisting, reason: "FailedMount",
+		},
 		// pkg/kubelet/images/image_manager.go, applyDefaultImageTag
 		{
 			name:  "invalid image name",
@@ -296,6 +354,37 @@ status:
 			class:  overBudget, reason: "LivenessProbeFailed",
 		},
 		{
+			name: "killed by its liveness probe, and ends well",
+			pod: `
+spec: {containers: [{name: model}]}
+status:
+  phase: Running
+  containerStatuses:
+  - name: model
+    restartCount: 2
+    state: {waiting: {reason: CrashLoopBackOff}}
+    lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:05Z"}}`,
+			events: []Event{
+				unhealthy("Liveness probe failed: HTTP probe failed with statuscode: 500"),
+				{Reason: "Killing", Container: "model", Message: "Container model failed liveness probe, will be restarted", Last: start.Add(9 * time.Second)},
+			},
+			class: overBudget, reason: "LivenessProbeFailed",
+		},
+		{
+			name: "killed by its startup probe in an earlier run, and ends by itself in the last",
+			pod: `
+spec: {containers: [{name: model}]}
+status:
+  phase: Running
+  containerStatuses:
+  - name: model
+    restartCount: 2
+    state: {waiting: {reason: CrashLoopBackOff}}
+    lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:05Z"}}`,
+			events: []Event{{Reason: "Killing", Container: "model", Message: "Container model failed startup probe, will be restarted", Last: start.Add(4 * time.Second)}},
+			class:  overBudget, reason: "CrashLoopBackOff",
+		},
+		{
 			name: "restarted often",
 			pod: `
 spec: {containers: [{name: model}]}
@@ -420,6 +509,11 @@ status: {phase: Running, containerStatuses: [{name: model, state: {running: {}}}
 			events: []Event{{Reason: "FailedMount", Message: `MountVolume.SetUp failed for volume "key" : secret "model-key" not found`}},
 			class:  healthy,
 		},
+	}
+	for _, code := range []int{126, 132, 134, 137, 143} {
+		tests = append(tests, tests[slices.IndexFunc(tests, func(tt symptomTest) bool { return tt.name == "restarted often" })])
+		last := &tests[len(tests)-1]
+		last.name, last.pod = fmt.Sprintf("exit code %d", code), strings.Replace(last.pod, "139", strconv.Itoa(code), 1)
 	}
 	var said strings.Builder
 	for _, tt := range tests {

@@ -200,7 +200,7 @@ func TestFailFast(t *testing.T) {
 			if s := got.statuses[1]; s.Ready || s.Failure != nil || s.Message != "waiting for an address from the load balancer" || !s.Finished.Equal(start.Add(10*time.Second)) {
 				t.Errorf("%+v", s)
 			}
-			if !strings.HasSuffix(got.told, "deployment.apps/model: failed: it made no progress for 600 seconds, its progressDeadlineSeconds") {
+			if !strings.HasSuffix(got.told, "\ndeployment.apps/model: failed after 10s") {
 				t.Errorf("told:\n%s", got.told)
 			}
 		})

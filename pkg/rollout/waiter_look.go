@@ -90,12 +90,21 @@ func (w *waiter) unreadable(now time.Time) *Failure {
 		fmt.Sprintf(`allow "get" and "watch" on %s to whoever deploys`, t.Resource.GroupResource()))
 }
 
-// fail settles that the object does not become ready. It returns true.
+// fail settles that the object does not become ready. It returns true. The cause
+// is not told yet, as events and logs may know more of it.
 func (w *waiter) fail(f *Failure, plain bool) bool {
 	w.failed, w.plain = true, plain
 	w.status.Failure, w.status.Finished = f, time.Now()
-	w.teller.line(fmt.Sprintf("%s: failed: %s", resourceName(w.status.Object), f.Cause))
+	w.teller.line(resourceName(w.status.Object) + ": failed" + w.after())
 	return true
+}
+
+// after is how long it took; "" if it was so from the beginning.
+func (w *waiter) after() string {
+	if w.toldAt.IsZero() {
+		return ""
+	}
+	return " after " + short(w.status.Finished.Sub(w.status.Started))
 }
 
 // finish settles that nothing is left to wait for.
@@ -110,10 +119,7 @@ func (w *waiter) finish(s state) {
 		w.teller.line(w.status.String())
 		return
 	}
-	ready := "ready"
-	if took := w.status.Finished.Sub(w.status.Started); !w.toldAt.IsZero() {
-		ready += " after " + short(took)
-	}
+	ready := "ready" + w.after()
 	if s.message != "ready" && s.message != "" {
 		ready += ": " + s.message
 	}

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -93,4 +94,28 @@ func TestWatchObject(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestOutage holds that a server which cannot be asked is told of, and only
+// while it cannot.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		down := func(w http.ResponseWriter, r *http.Request) {
+			if time.Since(start) < 10*time.Second {
+				no(503, "ServiceUnavailable")(w, r)
+				return
+			}
+			open()(w, r)
+		}
+		s := &stage{scripts: map[string][]scene{servicePath: {down}}}
+		got := waitFor(t, s, Options{FailFast: true, Timeout: 30 * time.Second}, balancer(t, ""))
+		want := "service/model: waiting for an address from the load balancer\n" +
+			"service/model: waiting for an address from the load balancer; it cannot be read at the moment: the server said no\n" +
+			"service/model: waiting for an address from the load balancer\n" +
+			"service/model: waiting for an address from the load balancer; no time left"
+		if diff := cmp.Diff(want, got.told); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
