@@ -23,11 +23,20 @@ cloud: ## a local cloud that stays until it is interrupted
 bench: ## comparisons with kubectl and gcloud, as ratios of one run
 	go -C e2e run ./cmd/bench
 
-tools: ## the linters, at the versions that CI uses
+fuzz: ## every fuzzer of the action, half a minute each
+	@for package in $$(go list ./...); do \
+	  for fuzzer in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+	    echo "$$package $$fuzzer"; \
+	    go test -run '^$$' -fuzz "^$$fuzzer\$$" -fuzztime 30s $$package || exit 1; \
+	  done; \
+	done
+
+tools: ## the linters, and act for the tests, at the versions that CI uses
 	GOBIN=$(CURDIR)/bin go install mvdan.cc/gofumpt@v0.12.0
 	GOBIN=$(CURDIR)/bin go install honnef.co/go/tools/cmd/staticcheck@v0.8.2
 	GOBIN=$(CURDIR)/bin go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	GOBIN=$(CURDIR)/bin go install github.com/nektos/act@v0.2.89
 
 lint: ## formatting, vet and the linters, in both modules
 	test -z "$$(gofumpt -l main.go pkg e2e *_test.go)" || { gofumpt -d main.go pkg e2e *_test.go; exit 1; }
