@@ -66,6 +66,7 @@ func delay(to, from net.Conn, wait time.Duration) {
 	_ = to.Close()
 	_ = from.Close()
 	_, _ = io.Copy(io.Discard, from)
-	for range chunks { //nolint:revive // lets the reader end
+	for range chunks {
+		continue // until the reader has ended
 	}
 }

@@ -12,9 +12,9 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
-func load(t testing.TB, text string) (*Set, error) {
-	t.Helper()
-	return Load(Options{Root: workspace(t, map[string]string{"a.yaml": text}), Paths: []string{"a.yaml"}})
+func load(tb testing.TB, text string) (*Set, error) {
+	tb.Helper()
+	return Load(Options{Root: workspace(tb, map[string]string{"a.yaml": text}), Paths: []string{"a.yaml"}})
 }
 
 func TestDocuments(t *testing.T) {
@@ -246,13 +246,14 @@ func TestHostileFilesAreCheap(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	bomb := config("a") + "a: &a [x,x,x,x,x,x,x,x,x]\n"
+	var bomb strings.Builder
+	bomb.WriteString(config("a") + "a: &a [x,x,x,x,x,x,x,x,x]\n")
 	for c := 'b'; c <= 'i'; c++ {
-		bomb += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.Repeat(fmt.Sprintf("*%c,", c-1), 9))
+		fmt.Fprintf(&bomb, "%c: &%c [%s]\n", c, c, strings.Repeat(fmt.Sprintf("*%c,", c-1), 9))
 	}
 	many := config("a") + "base: &b " + strings.Repeat("x", 1000) + "\nspec: [" + strings.Repeat("*b,", 90_000) + "]\n"
 	for name, text := range map[string]string{
-		"bomb":             bomb,
+		"bomb":             bomb.String(),
 		"many aliases":     many,
 		"open brackets":    config("a") + "spec: " + strings.Repeat("[", maxFile-200),
 		"open quote":       config("a") + "spec: \"" + strings.Repeat("x\n ", (maxFile-200)/3),

@@ -16,13 +16,13 @@ var update = flag.Bool("update", false, "write the golden files")
 
 // workspace makes a folder with files. A value "-> TARGET" makes a symbolic
 // link, and a name that ends in / a folder.
-func workspace(t testing.TB, files map[string]string) *os.Root {
-	t.Helper()
-	dir := t.TempDir()
+func workspace(tb testing.TB, files map[string]string) *os.Root {
+	tb.Helper()
+	dir := tb.TempDir()
 	for name, content := range files {
 		full := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		var err error
 		if target, ok := strings.CutPrefix(content, "-> "); ok {
@@ -33,14 +33,14 @@ func workspace(t testing.TB, files map[string]string) *os.Root {
 			err = os.WriteFile(full, []byte(content), 0o600)
 		}
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { root.Close() })
+	tb.Cleanup(func() { root.Close() })
 	return root
 }
 

@@ -152,7 +152,7 @@ func (b *bench) seed(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	folder, sha, err := b.workspace(ctx, fmt.Sprintf(two, "ours", localcloud.RegistryHost))
+	folder, _, err := b.workspace(ctx, fmt.Sprintf(two, "ours", localcloud.RegistryHost))
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,8 @@ func (b *bench) seed(ctx context.Context) error {
 	}
 	var a, z []time.Duration
 	for range tries {
-		if sha, err = b.commit(ctx); err != nil {
+		sha, err := b.commit(ctx)
+		if err != nil {
 			return err
 		}
 		result, err := b.deploy(ctx, folder, sha, address, "bench")
