@@ -11,16 +11,19 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/org/deploy-model-action/e2e/cloudtest"
 	"github.com/org/deploy-model-action/e2e/localcloud"
+	"github.com/org/deploy-model-action/e2e/proxy"
 	"github.com/org/deploy-model-action/e2e/runner"
 )
 
@@ -56,7 +59,7 @@ func pipeline(t *testing.T, adapt func(*cloudtest.Test, *runner.Step)) {
 		delete(outputs, "changes") // in any order, below
 		if diff := cmp.Diff(map[string]string{
 			"outcome": outcome, "image": pinned, "digest": digests[commit], "images": fmt.Sprintf("[%q]", pinned),
-			"url": "http://" + address(x), "external_ip": address(x), "changed": fmt.Sprint(outcome == "deployed"),
+			"url": "http://" + address(x), "external_ip": address(x), "changed": strconv.FormatBool(outcome == "deployed"),
 		}, outputs); diff != "" {
 			t.Errorf("outputs (-want +got):\n%s", diff)
 		}
@@ -171,7 +174,7 @@ func wantManaged(t *testing.T, by string, entries []metav1.ManagedFieldsEntry) {
 	for _, e := range entries {
 		var fields map[string]any
 		if e.FieldsV1 != nil {
-			if err := json.Unmarshal(e.FieldsV1.Raw, &fields); err != nil {
+			if err := json.Unmarshal(e.FieldsV1.GetRawBytes(), &fields); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -258,5 +261,41 @@ func TestByHand(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "deployment.apps/"+deployment+" created") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestCancelMidway stops a deploy between two writes: what was not applied is
+// named, and is not applied later either.
+func TestCancelMidway(t *testing.T) {
+	t.Parallel()
+	x := seed(t, 1, nil)
+	t.Cleanup(x.Cloud.Proxy.Faults.Add(proxy.Fault{
+		Client: x.Client, Method: http.MethodPatch, Path: "/deployments/" + deployment + "?fieldManager=", DelayMS: 60_000,
+	}))
+	ctx, cancel := context.WithCancel(x.Context())
+	defer cancel()
+	s := x.Step(x.SHA(0), nil)
+	s.OnLine = func(line string) {
+		if line == "service/"+service+" created" {
+			cancel()
+		}
+	}
+	r, err := s.Run(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("exit %d after %s\n%s", r.ExitCode, r.Duration, r.Log)
+	want(t, r, 3, "cancelled")
+	if r.Duration > 10*time.Second {
+		t.Errorf("it ended after %s", r.Duration)
+	}
+	if diff := cmp.Diff([]change{{"Service", x.Namespace, service, "created"}}, changes(t, r)); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	if len(r.Annotations) != 1 || !strings.Contains(r.Annotations[0].Message, "these objects were not applied: Deployment "+deployment) {
+		t.Errorf("annotations: %+v", r.Annotations)
+	}
+	if _, err := x.Kube.AppsV1().Deployments(x.Namespace).Get(x.Context(), deployment, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the Deployment: %v", err)
 	}
 }

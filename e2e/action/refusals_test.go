@@ -196,7 +196,7 @@ var refusals = []refusal{
 }
 
 // TestRefusals holds every sentence to the golden file, which is what users read.
-func TestRefusals(t *testing.T) {
+func TestRefusals(t *testing.T) { //nolint:tparallel // the group ends before what it left is looked at
 	t.Parallel()
 	x := cloudtest.New(t)
 	x.Testdata()
@@ -316,7 +316,7 @@ func TestTimeout(t *testing.T) {
 	want(t, x.Deploy(x.SHA(0), nil), 0, "deployed")
 	before := specs(x)
 	x.Push(x.SHA(1), map[string]string{"model.ready-after": "10m"})
-	r := x.Deploy(x.SHA(1), map[string]string{"timeout": "3s"})
+	r := x.Deploy(x.SHA(1), map[string]string{"timeout": "5s"})
 	want(t, r, 1, "rolled-back")
 	golden(t, "timeout.golden", normalise(x, strings.ReplaceAll(annotations(r), x.SHA(1), "SHA")))
 	if diff := cmp.Diff(before, specs(x)); diff != "" {
@@ -331,7 +331,7 @@ func TestTimeout(t *testing.T) {
 
 	// Without an earlier version, what was applied stays and is named.
 	y := seed(t, 1, map[string]string{"model.ready-after": "10m"})
-	r = y.Deploy(y.SHA(0), map[string]string{"timeout": "3s"})
+	r = y.Deploy(y.SHA(0), map[string]string{"timeout": "5s"})
 	want(t, r, 1, "failed")
 	golden(t, "timeout-first.golden", normalise(y, strings.ReplaceAll(annotations(r), y.SHA(0), "SHA")))
 	if len(changes(t, r)) != 2 {

@@ -22,14 +22,15 @@ type scene struct {
 	vanishes bool
 	// serves tells that users reach the broken version for a while.
 	serves bool
-	// repair is what the action advises to do before the next deploy.
+	// stuck is what the next deploy advises to do about a broken version that was
+	// left there and that is in its way; repair does it.
+	stuck  string
 	repair func(x *cloudtest.Test)
 	// foreign publishes an image for another processor.
 	foreign bool
 
 	// outcome with and without rollback; rolled-back and failed if empty.
 	outcome, left string
-	exitCode      int
 	// kubectl are commands that fail while the broken version is there, and then not any more.
 	kubectl []string
 	// agrees are commands that show what kubectl says, and what has to be in it.
@@ -74,7 +75,7 @@ func scenes() []scene {
 		{name: "never listens", words: words("port", "8080"), with: soon, kubectl: rollout},
 		{
 			name: "liveness", serves: true, kubectl: rollout, words: words("unhealthy-path", "/healthz"),
-			bad: container("livenessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, failureThreshold: 2}"),
+			bad: manifest(deployment, "SPEC", "minReadySeconds: 30", "CONTAINER", readiness+"\nlivenessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, failureThreshold: 2}") + service,
 		},
 		{name: "missing ConfigMap", bad: container("envFrom: [{configMapRef: {name: settings}}]"), kubectl: rollout},
 		{name: "missing Secret", bad: container("env: [{name: TOKEN, valueFrom: {secretKeyRef: {name: credentials, key: token}}}]"), kubectl: rollout},
@@ -123,11 +124,11 @@ spec:
 `,
 		},
 		{
-			name: "StatefulSet", good: manifest(statefulSet) + service, words: words("status", "500"), with: soon, repair: deleteLast,
+			name: "StatefulSet", good: manifest(statefulSet) + service, words: words("status", "500"), with: soon, stuck: "kubernetes/kubernetes#67250", repair: deleteLast,
 			kubectl: []string{"rollout status statefulset/model --timeout=1s"},
 		},
 		{
-			name: "StatefulSet that crashes", good: manifest(statefulSet) + service, repair: deleteLast, words: words("exit-code", "1", "log", "ValueError: cannot load weights"),
+			name: "StatefulSet that crashes", good: manifest(statefulSet) + service, stuck: "kubectl delete pod model-2", repair: deleteLast, words: words("exit-code", "1", "log", "ValueError: cannot load weights"),
 			kubectl: []string{"rollout status statefulset/model --timeout=1s"},
 		},
 		{
@@ -142,7 +143,7 @@ spec:
 		},
 		{
 			name: "several objects", with: soon, kubectl: rollout, words: words("status", "503"), serves: true,
-			bad: web + "---\n" + strings.NewReplacer("name: model}", "name: batch}", "app: model", "app: batch").Replace(manifest(deployment, "SPEC", "replicas: 1")) +
+			bad: web + "---\n" + strings.NewReplacer("name: model}", "name: batch}", "app: model", "app: batch", "replicas: 3", "replicas: 1").Replace(manifest(deployment)) +
 				strings.Replace(service, "{name: model}", "{name: canary, annotations: {localcloud/load-balancer: never}}", 1),
 		},
 		{

@@ -111,6 +111,12 @@ func (s scene) remains(x *cloudtest.Test) {
 	}
 	broken.clear()
 	if s.repair != nil {
+		x.Write("kubernetes/model.yaml", s.goodManifest())
+		x.Push(x.SHA(4), nil)
+		blocked := x.Deploy(x.SHA(4), map[string]string{"timeout": "20s", "rollback": "false"})
+		if said := verdict(x, blocked); blocked.ExitCode != 1 || !strings.Contains(said, s.stuck) {
+			x.Errorf("the next version: exit code %d, want 1 and the advice %q in\n%s", blocked.ExitCode, s.stuck, said)
+		}
 		s.repair(x)
 	}
 	s.deployGood(x, 3)

@@ -73,7 +73,7 @@ func Cloud(t *testing.T) *localcloud.Cloud {
 	t.Helper()
 	once.Do(func() {
 		defer took("start of the local cloud", time.Now())
-		if folder, failed = os.MkdirTemp("", "cloudtest"); failed != nil {
+		if folder, failed = os.MkdirTemp("", "cloudtest"); failed != nil { //nolint:usetesting // it outlives this test
 			return
 		}
 		if cloud, failed = localcloud.Start(context.Background(), localcloud.Options{Dir: filepath.Join(folder, "cloud"), Log: os.Stderr}); failed != nil {

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -38,14 +39,8 @@ func Available(ctx context.Context) error {
 // Build builds the image from the Dockerfile in root and returns its name.
 // What Docker prints goes to log.
 func Build(ctx context.Context, root string, log io.Writer) (string, error) {
-	dockerfile, err := os.ReadFile(filepath.Join(root, "Dockerfile"))
-	if err != nil {
-		return "", fmt.Errorf("build: %w", err)
-	}
-	for _, arg := range baseArg.FindAllStringSubmatch(string(dockerfile), -1) {
-		if err := ensure(ctx, arg[1], arg[2], log); err != nil {
-			return "", fmt.Errorf("base image %q: %w", arg[2], err)
-		}
+	if err := Bases(ctx, root, log); err != nil {
+		return "", err
 	}
 	// Exactly the runner's command: no build arguments, no cache from elsewhere.
 	if err := docker(ctx, nil, log, "build", "-t", Tag, "-f", filepath.Join(root, "Dockerfile"), root); err != nil {
@@ -54,26 +49,54 @@ func Build(ctx context.Context, root string, log io.Writer) (string, error) {
 	return Tag, nil
 }
 
-// ensure makes a base image present under its own name.
-func ensure(ctx context.Context, arg, name string, log io.Writer) error {
-	if exec.CommandContext(ctx, "docker", "image", "inspect", name).Run() == nil {
+// Bases makes the base images of the Dockerfile in root present, for whoever
+// builds it.
+func Bases(ctx context.Context, root string, log io.Writer) error {
+	dockerfile, err := os.ReadFile(filepath.Join(root, "Dockerfile"))
+	if err != nil {
+		return fmt.Errorf("base images: %w", err)
+	}
+	for _, arg := range baseArg.FindAllStringSubmatch(string(dockerfile), -1) {
+		b := base{root: root, name: arg[2], build: arg[1] == "BUILD_IMAGE"}
+		if err := b.ensure(ctx, log); err != nil {
+			return fmt.Errorf("base image %q: %w", b.name, err)
+		}
+	}
+	return nil
+}
+
+// base is a base image of the Dockerfile.
+type base struct {
+	root, name string
+	build      bool // it compiles, and is not shipped
+}
+
+// ensure makes the image present under its own name. A stand-in that another
+// state of the module made is made again.
+func (b base) ensure(ctx context.Context, log io.Writer) error {
+	state, err := b.state(ctx)
+	if err != nil {
+		return err
+	}
+	label, err := exec.CommandContext(ctx, "docker", "image", "inspect", "--format", `{{index .Config.Labels "`+standInLabel+`"}}`, b.name).Output()
+	if made := strings.TrimSpace(string(label)); err == nil && (made == "" || made == state) {
 		return nil
 	}
-	pull, cancel := context.WithTimeout(ctx, pullTimeout)
-	defer cancel()
-	if exec.CommandContext(pull, "docker", "pull", "--quiet", name).Run() == nil {
-		return nil
+	if err != nil {
+		pull, cancel := context.WithTimeout(ctx, pullTimeout)
+		defer cancel()
+		if exec.CommandContext(pull, "docker", "pull", "--quiet", b.name).Run() == nil {
+			return nil
+		}
+		fmt.Fprintf(log, "no registry has %s here: a stand-in is made from this machine's files\n", b.name)
 	}
-	fmt.Fprintf(log, "no registry has %s here: a stand-in is made from this machine's files\n", name)
+	args := []string{"import", "--change", "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "--change", "LABEL " + standInLabel + "=" + state}
+	if b.build {
+		args = append(args, "--change", "ENV PATH=/usr/local/go/bin:/bin", "--change", "ENV GOPATH="+goPath, "--change", "ENV GOTOOLCHAIN=local")
+	}
 	read, write := io.Pipe()
-	standIn := baseStandIn
-	changes := []string{"--change", "ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"}
-	if arg == "BUILD_IMAGE" {
-		standIn = buildStandIn
-		changes = append(changes, "--change", "ENV PATH=/usr/local/go/bin:/bin", "--change", "ENV GOPATH=/go", "--change", "ENV GOTOOLCHAIN=local")
-	}
-	go func() { write.CloseWithError(standIn(ctx, write)) }()
-	return docker(ctx, read, log, append(append([]string{"import"}, changes...), "-", name)...)
+	go func() { write.CloseWithError(b.standIn(ctx, write)) }()
+	return docker(ctx, read, log, append(args, "-", b.name)...)
 }
 
 func docker(ctx context.Context, stdin io.Reader, log io.Writer, args ...string) error {

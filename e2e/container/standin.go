@@ -3,6 +3,7 @@ package container
 import (
 	"archive/tar"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -16,41 +17,99 @@ import (
 // certificates is where Debian, and most others, keep the bundle.
 const certificates = "/etc/ssl/certs/ca-certificates.crt"
 
-// baseStandIn is distroless static in all that the action can notice:
-// certificates, a user database and /tmp.
-func baseStandIn(_ context.Context, w io.Writer) error {
+// standInLabel tells a stand-in from the image whose name it has; its value is
+// what it was made from.
+const standInLabel = "deploy-model-action.stand-in"
+
+// state is what a stand-in depends on.
+func (b base) state(ctx context.Context) (string, error) {
+	const layout = "2" // of what is below
+	if !b.build {
+		return layout, nil
+	}
+	version, err := goCommand(ctx, b.root, "env", "GOVERSION")
+	if err != nil {
+		return "", err
+	}
+	sums, err := os.ReadFile(filepath.Join(b.root, "go.sum"))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s-%x", layout, sha256.Sum256(append(version, sums...)))[:24], nil
+}
+
+// standIn writes the image's files. The one that is shipped is distroless static
+// in all that the action can notice: certificates, a user database and /tmp. The
+// one that builds is a Go toolchain with a shell: Go's programs are static, so
+// they need no libc, and busybox is all that RUN needs.
+func (b base) standIn(ctx context.Context, w io.Writer) error {
 	t := tar.NewWriter(w)
 	if err := skeleton(t); err != nil {
+		return err
+	}
+	if !b.build {
+		return t.Close()
+	}
+	if err := shell(t, "sh"); err != nil {
+		return err
+	}
+	root, err := goCommand(ctx, b.root, "env", "GOROOT")
+	if err != nil {
+		return err
+	}
+	if err := tree(t, strings.TrimSpace(string(root)), "usr/local/go"); err != nil {
+		return err
+	}
+	if err := warm(ctx, t, b.root); err != nil {
 		return err
 	}
 	return t.Close()
 }
 
-// buildStandIn is a Go toolchain with a shell: Go's programs are static, so
-// they need no libc, and busybox is all that RUN needs.
-func buildStandIn(ctx context.Context, w io.Writer) error {
+// Shell makes an image of busybox under the name, for jobs whose steps are shell
+// commands.
+func Shell(ctx context.Context, name string, log io.Writer) error {
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
-		return fmt.Errorf("stand-in for the build image: %w; install busybox-static", err)
+		return fmt.Errorf("image %q: %w; install busybox-static", name, err)
 	}
-	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	applets, err := exec.CommandContext(ctx, busybox, "--list").Output()
 	if err != nil {
-		return fmt.Errorf("go env GOROOT: %w", err)
+		return fmt.Errorf("image %q: %w", name, err)
 	}
-	t := tar.NewWriter(w)
-	if err := skeleton(t); err != nil {
-		return err
+	read, write := io.Pipe()
+	go func() {
+		t := tar.NewWriter(write)
+		err := skeleton(t)
+		if err == nil {
+			err = shell(t, strings.Fields(string(applets))...)
+		}
+		if err == nil {
+			err = t.Close()
+		}
+		write.CloseWithError(err)
+	}()
+	return docker(ctx, read, log, "import", "--change", "ENV PATH=/bin", "-", name)
+}
+
+// shell adds busybox, under the names of some of its applets.
+func shell(t *tar.Writer, applets ...string) error {
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return fmt.Errorf("%w; install busybox-static", err)
 	}
 	if err := file(t, busybox, "bin/busybox", 0o755); err != nil {
 		return err
 	}
-	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/sh", Linkname: "busybox", Mode: 0o777}); err != nil {
-		return err
+	for _, name := range applets {
+		if name == "busybox" {
+			continue
+		}
+		if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + name, Linkname: "busybox", Mode: 0o777}); err != nil {
+			return err
+		}
 	}
-	if err := tree(t, strings.TrimSpace(string(goroot)), "usr/local/go"); err != nil {
-		return err
-	}
-	return t.Close()
+	return nil
 }
 
 func skeleton(t *tar.Writer) error {

@@ -67,9 +67,11 @@ func TestEndpoints(t *testing.T) {
 		})
 	}
 	running.Wait()
-	var said strings.Builder
+	said := make([]string, len(cases))
+	t.Cleanup(func() { golden(t, "endpoints.golden", strings.Join(said, "")) }) // the parts are done by then
 	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			x, r := *places[i], results[i]
 			x.T = t
 			t.Logf("exit %d after %s\n%s", r.ExitCode, r.Duration, r.Log)
@@ -86,8 +88,7 @@ func TestEndpoints(t *testing.T) {
 					t.Errorf("%s %s%s was asked", e.Method, e.Host, e.Path)
 				}
 			}
-			fmt.Fprintf(&said, "%s:\n  %s\n", c.name, strings.NewReplacer("\n", "\n  ", emails[i], "EMAIL", x.Namespace, "NAMESPACE").Replace(message(t, r)))
+			said[i] = fmt.Sprintf("%s:\n  %s\n", c.name, strings.NewReplacer("\n", "\n  ", emails[i], "EMAIL", x.Namespace, "NAMESPACE").Replace(message(t, r)))
 		})
 	}
-	golden(t, "endpoints.golden", said.String())
 }

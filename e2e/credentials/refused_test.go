@@ -126,31 +126,29 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	x := place(t, nil)
 	said := make([]string, len(refusals))
-	t.Run("each", func(t *testing.T) {
-		for i, c := range refusals {
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				y := x.Sub(t)
-				y.Write("kubernetes/model.yaml", model)
-				s := y.Step(x.SHA(0), map[string]string{"credentials_json": "", "project_id": "local-project"})
-				c.set(y, &s)
-				r := y.Run(s)
-				if r.ExitCode != c.code || r.Outputs["outcome"] != "failed" {
-					t.Errorf("exit code %d, outcome %q, want %d and failed", r.ExitCode, r.Outputs["outcome"], c.code)
+	t.Cleanup(func() { golden(t, "refused.golden", strings.Join(said, "")) }) // the parts are done by then
+	for i, c := range refusals {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			y := x.Sub(t)
+			y.Write("kubernetes/model.yaml", model)
+			s := y.Step(x.SHA(0), map[string]string{"credentials_json": "", "project_id": "local-project"})
+			c.set(y, &s)
+			r := y.Run(s)
+			if r.ExitCode != c.code || r.Outputs["outcome"] != "failed" {
+				t.Errorf("exit code %d, outcome %q, want %d and failed", r.ExitCode, r.Outputs["outcome"], c.code)
+			}
+			for _, e := range y.Requests() {
+				if y.IsCluster(e) || c.code == 2 {
+					t.Errorf("%s %s%s was asked", e.Method, e.Host, e.Path)
 				}
-				for _, e := range y.Requests() {
-					if y.IsCluster(e) || c.code == 2 {
-						t.Errorf("%s %s%s was asked", e.Method, e.Host, e.Path)
-					}
-				}
-				if found := y.Leaks(r.Log+r.Summary, []byte(s.With["credentials_json"])); len(found) > 0 {
-					t.Errorf("secrets are shown: %q", found)
-				}
-				said[i] = c.name + ":\n  " + strings.NewReplacer("\n", "\n  ", y.Workspace, "WORKSPACE").Replace(message(t, r)) + "\n"
-			})
-		}
-	})
-	golden(t, "refused.golden", strings.Join(said, ""))
+			}
+			if found := y.Leaks(r.Log+r.Summary, []byte(s.With["credentials_json"])); len(found) > 0 {
+				t.Errorf("secrets are shown: %q", found)
+			}
+			said[i] = c.name + ":\n  " + strings.NewReplacer("\n", "\n  ", y.Workspace, "WORKSPACE").Replace(message(t, r)) + "\n"
+		})
+	}
 }
 
 // TestDelegates impersonates through a chain of accounts.

@@ -3,6 +3,7 @@ package credentials_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -39,23 +40,26 @@ func step(x *cloudtest.Test, w way, with map[string]string) (runner.Step, []stri
 func TestTable(t *testing.T) {
 	t.Parallel()
 	took := make([][]time.Duration, len(ways))
-	t.Run("deploy", func(t *testing.T) {
-		for i, w := range ways {
-			took[i] = make([]time.Duration, len(endpoints))
-			for j, e := range endpoints {
-				t.Run(w.name+"/"+e.kind, func(t *testing.T) {
-					t.Parallel()
-					x := place(t, nil)
-					x.Cloud.Admit(x.Client)
-					s, _ := step(x, w, map[string]string{"cluster_name": localcloud.OpenCluster, "endpoint": e.kind})
-					r := x.Run(s)
-					deployed(x, r)
-					asked(x, e.host)
-					took[i][j] = r.Duration
-				})
-			}
+	t.Cleanup(func() { t.Logf("deployed with credentials × endpoint:\n%s", inTable(took)) }) // the parts are done by then
+	for i, w := range ways {
+		took[i] = make([]time.Duration, len(endpoints))
+		for j, e := range endpoints {
+			t.Run(w.name+"/"+e.kind, func(t *testing.T) {
+				t.Parallel()
+				x := place(t, nil)
+				x.Cloud.Admit(x.Client)
+				s, _ := step(x, w, map[string]string{"cluster_name": localcloud.OpenCluster, "endpoint": e.kind})
+				r := x.Run(s)
+				deployed(x, r)
+				asked(x, e.host)
+				took[i][j] = r.Duration
+			})
 		}
-	})
+	}
+}
+
+// inTable shows how long each deploy took.
+func inTable(took [][]time.Duration) string {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprint(table, "seconds")
@@ -69,7 +73,7 @@ func TestTable(t *testing.T) {
 		}
 	}
 	_ = table.Flush()
-	t.Logf("deployed with credentials × endpoint:\n%s", b.String())
+	return b.String()
 }
 
 // deployed checks that a step deployed, and left no secret where people look.
@@ -99,7 +103,7 @@ func asked(x *cloudtest.Test, host string) {
 	for _, e := range x.Requests() {
 		switch {
 		case e.Host == host:
-			if e.Method == "PATCH" {
+			if e.Method == http.MethodPatch {
 				writes++
 			}
 		case !slices.Contains(hosts, e.Host):

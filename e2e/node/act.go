@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -71,12 +72,12 @@ func (p *pod) initialise(ctx context.Context, object *corev1.Pod, a *attempt) bo
 // failed its probe.
 func (p *pod) keep(ctx context.Context, object *corev1.Pod, c *container, a *attempt) {
 	p.mu.Lock()
-	running := c.running()
+	running, restarts := c.running(), c.restarts(object.Spec.RestartPolicy)
 	p.mu.Unlock()
 	switch {
 	case running && p.unhealthy(object, c):
 		p.start(ctx, object, c, a, c.previous)
-	case !running && c.restarts(object.Spec.RestartPolicy):
+	case !running && restarts:
 		p.start(ctx, object, c, a, c.current)
 	}
 }
@@ -189,4 +190,13 @@ func (p *pod) start(ctx context.Context, object *corev1.Pod, c *container, a *at
 	p.mu.Unlock()
 	a.started = true
 	go c.live(living, r)
+}
+
+// notFound is what containerd 1.6 and runc 1.1 say of a command that the image does not have.
+func notFound(command string) string {
+	cause := fmt.Sprintf("exec: %q: executable file not found in $PATH", command)
+	if strings.Contains(command, "/") {
+		cause = fmt.Sprintf("exec: %q: stat %s: no such file or directory", command, command)
+	}
+	return "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: " + cause + ": unknown"
 }

@@ -207,7 +207,8 @@ func (c *container) listens(port int) (time.Duration, bool) {
 	return time.Since(c.current.listening), true
 }
 
-// restarts tells whether the container is started again after its last run.
+// restarts tells whether the container is started again after its last run. The
+// caller holds the pod's mutex.
 func (c *container) restarts(policy corev1.RestartPolicy) bool {
 	if c.current == nil || c.sidecar {
 		return true

@@ -111,7 +111,7 @@ func (p *pod) variable(ctx context.Context, object *corev1.Pod, from *source, e 
 	}
 	var data map[string]string
 	var key, kind, name string
-	optional := false
+	var optional bool
 	switch {
 	case e.ValueFrom.ConfigMapKeyRef != nil:
 		r := e.ValueFrom.ConfigMapKeyRef

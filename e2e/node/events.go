@@ -33,10 +33,6 @@ func (p *pod) recorder() record.EventRecorder {
 	return p.machine.recorders[h.Sum32()%uint32(len(p.machine.recorders))] //nolint:gosec // eight
 }
 
-func (p *pod) normal(reason, format string, args ...any) {
-	p.recorder().Event(p.reference(), corev1.EventTypeNormal, reason, fmt.Sprintf(format, args...))
-}
-
 func (p *pod) warning(reason, format string, args ...any) {
 	p.recorder().Event(p.reference(), corev1.EventTypeWarning, reason, fmt.Sprintf(format, args...))
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // journal is the log of one run of a container.
@@ -121,6 +123,7 @@ func number(s string) int {
 // logOf chooses the run whose log is wanted: validateContainerLogStatus of the
 // kubelet. There is no log when the run is known and its container is not there.
 func (c *container) logOf(previous bool) (*journal, error) {
+	waits := c.told()
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
 	s := c.status(c.pod.latest)
@@ -148,6 +151,9 @@ func (c *container) logOf(previous bool) (*journal, error) {
 		return runs[last.ContainerID], nil
 	}
 	reason := s.State.Waiting.Reason
+	if waits != "" {
+		reason = waits
+	}
 	switch reason {
 	case "ErrImagePull":
 		reason = "image can't be pulled"
@@ -155,6 +161,21 @@ func (c *container) logOf(previous bool) (*journal, error) {
 		reason = "trying and failing to pull image"
 	}
 	return nil, fmt.Errorf("container %q in pod %q is waiting to start: %v", s.Name, c.pod.name, reason)
+}
+
+// told is what the container waited for when the pod's status was sent last: the
+// kubelet answers by that, and it may be pulling the image again by now.
+func (c *container) told() string {
+	c.pod.reporting.Lock()
+	defer c.pod.reporting.Unlock()
+	for _, list := range [][]corev1.ContainerStatus{c.pod.statusSent.InitContainerStatuses, c.pod.statusSent.ContainerStatuses} {
+		for _, s := range list {
+			if s.Name == c.spec.Name && s.State.Waiting != nil {
+				return s.State.Waiting.Reason
+			}
+		}
+	}
+	return ""
 }
 
 // lastID identifies the run before the present one.

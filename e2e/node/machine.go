@@ -27,10 +27,10 @@ const (
 
 // machine is one node with its kubelet.
 type machine struct {
-	nodes    *Nodes
-	name     string
-	address  string
-	podCIDR  netip.Prefix
+	nodes   *Nodes
+	name    string
+	address string
+	podCIDR netip.Prefix
 	// Each pod has its events written by one of these: a single one would be
 	// behind by a minute when a whole test suite runs on two nodes.
 	recorders []record.EventRecorder

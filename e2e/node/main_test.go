@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"maps"
@@ -128,7 +129,7 @@ func (x *test) push(tag string, change func(*node.Image)) string {
 }
 
 func digest(s string) string {
-	sum := fmt.Sprintf("%x", []byte(s))
+	sum := hex.EncodeToString([]byte(s))
 	return "sha256:" + strings.Repeat("0", 64-min(64, len(sum))) + sum[len(sum)-min(64, len(sum)):]
 }
 

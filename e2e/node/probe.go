@@ -58,7 +58,11 @@ func (p *pod) checkHTTP(c *container, action *corev1.HTTPGetAction) (string, err
 	if scheme == "https" {
 		return fmt.Sprintf("Get %q: http: server gave HTTP response to HTTPS client", url), nil
 	}
-	if status, _ := p.answer(port, path); status < http.StatusOK || status >= http.StatusBadRequest {
+	status, _ := p.answer(port, path)
+	switch {
+	case status == 0: // it ended meanwhile
+		return fmt.Sprintf("Get %q: EOF", url), nil
+	case status < http.StatusOK || status >= http.StatusBadRequest:
 		return fmt.Sprintf("HTTP probe failed with statuscode: %d", status), nil
 	}
 	return "", nil

@@ -91,7 +91,7 @@ func (w *prober) probe(ctx context.Context) bool {
 	r, running := c.shown, c.shownRunning
 	started := running && c.isStarted()
 	deleted := p.latest.DeletionTimestamp != nil
-	object := p.latest
+	again := c.restarts(p.latest.Spec.RestartPolicy)
 	var since time.Duration
 	if r != nil {
 		since = time.Since(r.started)
@@ -114,7 +114,7 @@ func (w *prober) probe(ctx context.Context) bool {
 		return true
 	case !running:
 		w.note(ctx, false)
-		return c.restarts(object.Spec.RestartPolicy)
+		return again
 	case deleted && w.kind != readiness:
 		return false
 	case int32(since.Seconds()) < w.spec.InitialDelaySeconds, started == (w.kind == startup):

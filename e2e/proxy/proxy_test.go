@@ -258,7 +258,7 @@ func TestFaultTimes(t *testing.T) {
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		statuses = append(statuses, resp.StatusCode)
-		if resp.StatusCode == 429 && (resp.Header.Get("Retry-After") != "7" || string(body) != "slow down") {
+		if resp.StatusCode == http.StatusTooManyRequests && (resp.Header.Get("Retry-After") != "7" || string(body) != "slow down") {
 			t.Errorf("%v %s", resp.Header, body)
 		}
 	}

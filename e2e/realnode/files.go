@@ -51,7 +51,10 @@ imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 serializeImagePulls: false
 registryPullQPS: 0
-eventRecordQPS: 0
+eventRecordQPS: 500
+eventBurst: 1000
+kubeAPIQPS: 500
+kubeAPIBurst: 1000
 clusterDNS: [10.96.0.10]
 clusterDomain: cluster.local
 `

@@ -43,8 +43,11 @@ func newFiles(s Step) (*files, error) {
 		}
 	}
 	f.mounts = [][2]string{
-		{f.commands, "/github/file_commands"}, {f.workflow, "/github/workflow"}, {f.home, "/github/home"},
-		{f.workspace, "/github/workspace"}, {f.temp, "/github/runner_temp"},
+		{f.commands, "/github/file_commands"},
+		{f.workflow, "/github/workflow"},
+		{f.home, "/github/home"},
+		{f.workspace, "/github/workspace"},
+		{f.temp, "/github/runner_temp"},
 	}
 	return f, nil
 }

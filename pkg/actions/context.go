@@ -3,6 +3,7 @@ package actions
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -92,7 +93,14 @@ func refused(err error) bool {
 func idTokenError(err error) error {
 	var answer *githubactions.RequestFailedError
 	if errors.As(err, &answer) {
-		return fmt.Errorf("status %d %q", answer.StatusCode, shorten(oneLine(answer.Body), 200))
+		said := answer.Body
+		var body struct {
+			Message string `json:"message"`
+		}
+		if json.Unmarshal([]byte(answer.Body), &body) == nil && body.Message != "" {
+			said = body.Message
+		}
+		return fmt.Errorf("status %d %q", answer.StatusCode, shorten(oneLine(said), 200))
 	}
 	var request *url.Error
 	if errors.As(err, &request) {

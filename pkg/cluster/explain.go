@@ -33,6 +33,10 @@ func (c *Cluster) Explain(err error) error {
 		if explained(leaf) {
 			return err
 		}
+		if several(leaf) {
+			out = append(out, leaf)
+			continue
+		}
 		if e := c.explain(leaf); e != nil {
 			add(e)
 			changed = true
@@ -88,6 +92,18 @@ func explained(err error) bool {
 	switch err.(type) { //nolint:errorlint // what wraps one says something more
 	case *UnreachableError, *UnauthorizedError, *ForbiddenError, *DisabledError, *EndpointError:
 		return true
+	}
+	return false
+}
+
+// several says that an error has words of its own about more than one other, of
+// which no single one would say as much.
+func several(err error) bool {
+	for err != nil {
+		if list, ok := err.(interface{ Unwrap() []error }); ok {
+			return len(list.Unwrap()) > 1
+		}
+		err = errors.Unwrap(err)
 	}
 	return false
 }

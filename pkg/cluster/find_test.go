@@ -243,6 +243,7 @@ func TestFindRefused(t *testing.T) {
 			o.Principal = "principal://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/github/subject/repo:acme/model:ref:refs/heads/main"
 		}, new(*ForbiddenError)},
 		{"no right, of nobody known", gke(refusal(403, "PERMISSION_DENIED", denied)), func(o *Options) { o.Principal = "" }, new(*ForbiddenError)},
+		{"no right, but another one than was expected", gke(refusal(403, "PERMISSION_DENIED", `Required "container.clusters.getCredentials" permission(s) for "projects/my-project".`)), nil, new(*ForbiddenError)},
 		{"no such project", gke(refusal(403, "PERMISSION_DENIED", "Permission denied on resource project my-project (or it may not exist).")), nil, new(*ForbiddenError)},
 		{"API disabled", gke(refusal(403, "PERMISSION_DENIED", "Kubernetes Engine API has not been used in project 123456789012 before or it is disabled. Enable it by visiting https://console.developers.google.com/apis/api/container.googleapis.com/overview?project=123456789012 then retry.", disabledInfo(hostContainer))), nil, new(*DisabledError)},
 		{"service perimeter", gke(refusal(403, "PERMISSION_DENIED", "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: abc")), nil, nil},

@@ -113,8 +113,8 @@ func (g *google) member(ctx context.Context, found *container.Cluster) (membersh
 	return m, g.checkMember(m)
 }
 
-// lookUp asks the hub which membership the cluster has. In all locations: it
-// may be regional (google-github-actions/get-gke-credentials#344).
+// lookUp asks the hub which membership the cluster has. In all locations: that
+// of an Autopilot cluster is in its region.
 func (g *google) lookUp(ctx context.Context, fleet string) (membership, error) {
 	id := g.Name.Project
 	if isNumber(id) {

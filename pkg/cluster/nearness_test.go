@@ -11,11 +11,12 @@ func TestSortByNearness(t *testing.T) {
 	meant := Name{"p", "europe-west6-a", "model"}
 	names := []Name{
 		{"p", "us-central1", "training"},
+		{"p", "europe-west6-a", "model-a"},
 		{"p", "europe-west6-a", "models"},
 		{"p", "asia-east1", "models"},
 		{"p", "us-central1", "model"},
 		{"p", "europe-west6", "model"},
-		{"p", "europe-west6-a", "mode"},
+		{"p", "europe-west6-a", "medal"},
 	}
 	sortByNearness(names, meant)
 	want := []Name{
@@ -23,7 +24,8 @@ func TestSortByNearness(t *testing.T) {
 		{"p", "us-central1", "model"},
 		{"p", "europe-west6-a", "models"},
 		{"p", "asia-east1", "models"},
-		{"p", "europe-west6-a", "mode"},
+		{"p", "europe-west6-a", "medal"},
+		{"p", "europe-west6-a", "model-a"},
 		{"p", "us-central1", "training"},
 	}
 	if diff := cmp.Diff(want, names); diff != "" {

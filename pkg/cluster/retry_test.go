@@ -84,6 +84,21 @@ func TestTokenOfTheGKEAPI(t *testing.T) {
 	}
 }
 
+// TestPassing has the errors that stay, and take no request to be seen.
+func TestPassing(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		&tokenError{errors.New("no token")}, &strangerError{"http://elsewhere"}, &tls.CertificateVerificationError{Err: errors.New("x509")},
+	} {
+		if _, transient := passing(&url.Error{Op: "Get", URL: "https://" + hostContainer, Err: err}); transient {
+			t.Errorf("%T: is tried again", err)
+		}
+	}
+	if _, transient := passing(&url.Error{Op: "Get", URL: "https://" + hostContainer, Err: syscall.ECONNRESET}); !transient {
+		t.Error("a lost connection is not tried again")
+	}
+}
+
 // TestBudget has a server that never answers, in a bubble of time.
 func TestBudget(t *testing.T) {
 	t.Parallel()

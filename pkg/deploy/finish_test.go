@@ -220,9 +220,9 @@ func TestRecordedFailure(t *testing.T) {
 	})
 	want := []string{
 		"",
-		"Why Deployment default/model did not become ready: it crashed; read its log",
+		"Not ready: Deployment default/model: it crashed; read its log",
 		"  event: Pod model-1 BackOff: restarting (3 times)",
-		"  event: logs of pod model-2 cannot be read",
+		"  note: logs of pod model-2 cannot be read",
 		`  log of pod "model-1":`,
 		"  | Traceback",
 		"  |   File",

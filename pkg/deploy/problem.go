@@ -116,7 +116,10 @@ func title(all, first error) string {
 		unknown  *cluster.NotFoundError
 		role     *cluster.ForbiddenError
 		status   *cluster.StatusError
+		endpoint *cluster.EndpointError
+		disabled *cluster.DisabledError
 		reach    *cluster.UnreachableError
+		login    *cluster.UnauthorizedError
 		failed   *rollout.FailedError
 		slow     *rollout.TimeoutError
 		ill      *rollout.UnhealthyError
@@ -150,6 +153,12 @@ func title(all, first error) string {
 		return "Role missing"
 	case errors.As(first, &status):
 		return "Cluster not ready"
+	case errors.As(first, &endpoint):
+		return "Endpoint"
+	case errors.As(first, &disabled):
+		return "API not enabled"
+	case errors.As(first, &login):
+		return "Credentials refused"
 	case errors.As(first, &reach):
 		return "Cluster unreachable"
 	case errors.As(first, &platform):

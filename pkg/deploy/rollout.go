@@ -83,13 +83,16 @@ func (d *deployment) recordFailure(f rollout.Failure) {
 	for _, e := range f.Events {
 		failure.Events = append(failure.Events, e.String())
 	}
-	failure.Events = append(failure.Events, f.Notes...)
-	d.result.Failures = append(d.result.Failures, failure)
 	d.log.Printf("")
-	d.log.Printf("Why %s did not become ready: %s; %s", f.Object, f.Cause, f.Fix)
+	d.log.Printf("Not ready: %s", f)
 	for _, e := range failure.Events {
 		d.log.Printf("  event: %s", e)
 	}
+	for _, n := range f.Notes {
+		d.log.Printf("  note: %s", n)
+	}
+	failure.Events = append(failure.Events, f.Notes...)
+	d.result.Failures = append(d.result.Failures, failure)
 	if len(f.Logs) > 0 {
 		d.log.Printf("  log of %s:", f.LogsOf)
 	}
@@ -115,20 +118,13 @@ func (d *deployment) rollback(ctx context.Context, cause error) error {
 			}
 			object := x.Object.GetKind() + " " + x.Object.GetName()
 			d.result.Restored = append(d.result.Restored, Restored{Object: object, Action: string(x.Action), Message: x.Message})
-			d.log.Printf("%s %s%s", object, x.Action, withColon(x.Message))
+			d.log.Printf("%s", x)
 		}
 		_, waitErr := rollout.Wait(ctx, rollout.Waitable(restored), d.rolloutOptions())
 		return errors.Join(err, waitErr)
 	})
 	d.backErr = err
 	return errors.Join(cause, err)
-}
-
-func withColon(s string) string {
-	if s == "" {
-		return ""
-	}
-	return ": " + s
 }
 
 // sameFile tells whether a path inside the workspace is the file at the other

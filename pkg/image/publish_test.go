@@ -89,36 +89,43 @@ func TestPublishForms(t *testing.T) {
 		layers int
 	}{
 		{name: "docker save, old", layers: 2, write: func(t *testing.T, dir string) any {
+			t.Helper()
 			image := twice(t, small(t, "linux/amd64", 3000, 100_000))
 			write(t, dir, savedOld(t, image, testImage+":latest", tag).tar(t))
 			return image
 		}},
 		{name: "docker save, old, gzip", layers: 2, write: func(t *testing.T, dir string) any {
+			t.Helper()
 			image := twice(t, small(t, "linux/amd64", 3000, 100_000))
 			write(t, dir, zip(t, savedOld(t, image, tag).tar(t)))
 			return image
 		}},
 		{name: "docker save, new", layers: 2, write: func(t *testing.T, dir string) any {
+			t.Helper()
 			image := small(t, "linux/amd64", 3000, 100_000)
 			write(t, dir, savedNew(t, image, false, tag, testImage+":latest").tar(t))
 			return image
 		}},
 		{name: "docker save, new, gzip", layers: 2, write: func(t *testing.T, dir string) any {
+			t.Helper()
 			image := small(t, "linux/amd64", 3000, 100_000)
 			write(t, dir, zip(t, savedNew(t, image, false, tag).tar(t)))
 			return image
 		}},
 		{name: "docker save with compressed layers", layers: 2, write: func(t *testing.T, dir string) any {
+			t.Helper()
 			image := small(t, "linux/amd64", 3000, 100_000)
 			write(t, dir, savedNew(t, image, true, tag).tar(t))
 			return image
 		}},
 		{name: "layout, folder", exact: true, layers: 2, write: func(t *testing.T, dir string) any {
+			t.Helper()
 			image := oci(t, small(t, "linux/amd64", 3000, 100_000))
 			ociFolder(t, filepath.Join(dir, "image"), image, named)
 			return image
 		}},
 		{name: "layout, tar", exact: true, layers: 2, write: func(t *testing.T, dir string) any {
+			t.Helper()
 			image := oci(t, small(t, "linux/amd64", 3000, 100_000))
 			folder := t.TempDir()
 			ociFolder(t, folder, image, named)
@@ -126,6 +133,7 @@ func TestPublishForms(t *testing.T) {
 			return image
 		}},
 		{name: "layout, tar, gzip, without a name", exact: true, layers: 2, write: func(t *testing.T, dir string) any {
+			t.Helper()
 			image := oci(t, small(t, "linux/amd64", 3000, 100_000))
 			folder := t.TempDir()
 			ociFolder(t, folder, image, nil)
@@ -133,11 +141,13 @@ func TestPublishForms(t *testing.T) {
 			return image
 		}},
 		{name: "layout of several platforms, folder", exact: true, layers: 6, write: func(t *testing.T, dir string) any {
+			t.Helper()
 			index := multi(t)
 			ociFolder(t, filepath.Join(dir, "image"), index, map[string]string{annotationRefName: "latest"})
 			return index
 		}},
 		{name: "layout of several platforms, tar", exact: true, layers: 6, write: func(t *testing.T, dir string) any {
+			t.Helper()
 			index := multi(t)
 			folder := t.TempDir()
 			ociFolder(t, folder, index, named)
@@ -145,6 +155,7 @@ func TestPublishForms(t *testing.T) {
 			return index
 		}},
 		{name: "layout with layers that are not compressed", exact: true, layers: 1, write: func(t *testing.T, dir string) any {
+			t.Helper()
 			l := must[v1.Layer](t)(random.Layer(5000, types.OCIUncompressedLayer))
 			image := oci(t, must[v1.Image](t)(mutate.AppendLayers(mutate.MediaType(emptyImage(t), types.OCIManifestSchema1), l)))
 			folder := t.TempDir()

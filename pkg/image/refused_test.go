@@ -28,6 +28,7 @@ func TestResolveMistakes(t *testing.T) {
 		})
 	}
 	full := func(t *testing.T, n int) http.Handler {
+		t.Helper()
 		shelf, image := store(), small(t, "linux/amd64")
 		for i := range n {
 			put(t, shelf, testImage+":"+fmt.Sprintf("%040d", i), image)
@@ -42,13 +43,17 @@ func TestResolveMistakes(t *testing.T) {
 		kind              string
 	}{
 		{"missing tag, nearest first", testHost, testImage, Options{Tokens: googleSource}, func(t *testing.T) http.Handler {
+			t.Helper()
 			shelf, image := store(), small(t, "linux/amd64")
 			for _, tag := range []string{"latest", "v1", "aaaa1b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a", "sha-3f2a1b9", "3f2a1b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3b"} {
 				put(t, shelf, testImage+":"+tag, image)
 			}
 			return &door{behind: shelf, admit: isGoogleToken, basic: true}
 		}, "tag"},
-		{"missing tag among many", testHost, testImage, Options{Tokens: googleSource}, func(t *testing.T) http.Handler { return &door{behind: full(t, 14), admit: isGoogleToken, basic: true} }, "tag"},
+		{"missing tag among many", testHost, testImage, Options{Tokens: googleSource}, func(t *testing.T) http.Handler {
+			t.Helper()
+			return &door{behind: full(t, 14), admit: isGoogleToken, basic: true}
+		}, "tag"},
 		{"missing tag, newest first", testHost, testImage, Options{Tokens: googleSource}, func(*testing.T) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if strings.HasSuffix(r.URL.Path, "/tags/list") {

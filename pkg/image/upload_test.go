@@ -247,7 +247,7 @@ func TestPublishEnds(t *testing.T) {
 			o.Patience = 2 * time.Second
 			started := time.Now()
 			_, err := Publish(t.Context(), only(t, testImage, testHost, testSHA), o)
-			if took := time.Since(started); err == nil || !strings.Contains(err.Error(), c.want) || took > 15*time.Second {
+			if took := time.Since(started); err == nil || !strings.Contains(err.Error(), c.want) || took > 25*time.Second {
 				t.Errorf("after %s: %v", took, err)
 			}
 
@@ -256,7 +256,7 @@ func TestPublishEnds(t *testing.T) {
 			started = time.Now()
 			o.Patience = 0
 			_, err = Publish(ctx, only(t, testImage, testHost, testSHA), o)
-			if took := time.Since(started); !errors.Is(err, context.Canceled) || took > 2*time.Second {
+			if took := time.Since(started); !errors.Is(err, context.Canceled) || took > 15*time.Second {
 				t.Errorf("cancelled: after %s: %v", took, err)
 			}
 		})

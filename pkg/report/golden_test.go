@@ -171,6 +171,14 @@ func notRolledBack() *deploy.Result {
 	return r
 }
 
+// firstFailed is a first deploy: there is nothing to go back to.
+func firstFailed() *deploy.Result {
+	r := rolledBack()
+	r.Outcome = deploy.Failed
+	r.Restored = []deploy.Restored{{Object: "Deployment " + deployment, Action: "left", Message: "this deploy created it, so there is nothing to go back to; left for inspection"}}
+	return r
+}
+
 func cancelled() *deploy.Result {
 	r := connected(0.9)
 	applied(r, "configured", "configured")
@@ -220,7 +228,7 @@ func TestSummary(t *testing.T) {
 	t.Parallel()
 	for name, r := range map[string]*deploy.Result{
 		"deployed": deployed(), "unchanged": unchanged(), "crashed": crashed(), "rolled-back": rolledBack(),
-		"not-rolled-back": notRolledBack(), "cancelled": cancelled(), "mistaken": mistaken(), "thousand": thousand(), "published": publishedToo(),
+		"not-rolled-back": notRolledBack(), "first": firstFailed(), "cancelled": cancelled(), "mistaken": mistaken(), "thousand": thousand(), "published": publishedToo(),
 	} {
 		golden(t, name+".md", Summary(r, testRun))
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,6 +99,8 @@ func left(r *deploy.Result) string {
 	switch {
 	case n == 0:
 		return "Nothing in the cluster was changed."
+	case len(r.Restored) > 0 && !slices.ContainsFunc(r.Restored, func(x deploy.Restored) bool { return x.Action != "left" }):
+		return "There was nothing to go back to: what this deploy created is left for inspection."
 	case len(r.Restored) > 0:
 		return "The rollback could not put everything back."
 	}

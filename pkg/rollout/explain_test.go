@@ -235,6 +235,18 @@ func TestLogBounds(t *testing.T) {
 	})
 }
 
+func TestLogTail(t *testing.T) {
+	t.Parallel()
+	text := "skipped\n" + strings.Repeat("x\n", logLines-6) +
+		"loading   1%\rloading  50%\rloading 100%\r\n-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\nok\n" +
+		strings.Repeat("a", 1<<20) + "\n"
+	lines := logTail([]byte(text[:min(len(text), logBytes)]))
+	want := []string{"loading 100%", "[redacted]", "ok"}
+	if n := len(lines); n < 4 || cmp.Diff(want, lines[n-4:n-1]) != "" || len(lines[n-1]) > logLineBytes || lines[0] == "skipped" {
+		t.Errorf("%d lines, the last before the long one %q", n, lines[max(0, n-4):n-1])
+	}
+}
+
 func TestMerge(t *testing.T) {
 	t.Parallel()
 	event := func(object, reason, message string, at, count int) Event {

@@ -77,20 +77,28 @@ func logTail(text []byte) []string {
 	if len(text) == 0 {
 		return nil
 	}
-	lines := strings.Split(redact(strings.ToValidUTF8(string(text), "")), "\n")
+	lines := strings.Split(strings.ToValidUTF8(string(text), ""), "\n")
 	lines = lines[max(0, len(lines)-logLines):]
 	for i, line := range lines {
-		line = strings.TrimRight(line, "\r")
 		// A progress bar rewrites its line; the last state is the one that was seen.
-		line = afterLast(line, "\r")
-		if len(line) > logLineBytes {
-			end := logLineBytes - len("…")
-			for !utf8.RuneStart(line[end]) {
-				end--
-			}
-			line = line[:end] + "…"
-		}
-		lines[i] = line
+		// What is far behind the end of what is kept need not be searched.
+		lines[i] = cutBytes(afterLast(strings.TrimRight(line, "\r"), "\r"), 4*logLineBytes)
+	}
+	lines = strings.Split(redact(strings.Join(lines, "\n")), "\n") // a private key has many lines
+	for i, line := range lines {
+		lines[i] = cutBytes(line, logLineBytes)
 	}
 	return lines
+}
+
+// cutBytes shortens s to limit bytes and shows that it did.
+func cutBytes(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	end := limit - len("…")
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
 }

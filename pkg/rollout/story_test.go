@@ -35,7 +35,11 @@ func storyPod(name, owner, spec, status string) string {
 }
 
 func storyEvent(kind, name, uid, reason, message string, second int) string {
-	return fmt.Sprintf(`{apiVersion: v1, kind: Event, metadata: {name: "%s-%s", namespace: default}, type: Warning, reason: %s, message: %q, count: 1,
+	level := "Warning"
+	if reason == "Killing" {
+		level = "Normal"
+	}
+	return fmt.Sprintf(`{apiVersion: v1, kind: Event, metadata: {name: "%s-%s", namespace: default}, type: `+level+`, reason: %s, message: %q, count: 1,
   involvedObject: {kind: %s, name: %s, uid: %s, fieldPath: "spec.containers{model}"}, firstTimestamp: %q, lastTimestamp: %[9]q}`,
 		uid, reason, reason, message, kind, name, uid, at(second), at(second))
 }
@@ -84,6 +88,15 @@ func TestStories(t *testing.T) {
 			{at: 12.25, object: storyPod("a", "set", "", crashes)},
 			{at: 12, object: storyEvent("Pod", "a", "a", "BackOff", "Back-off restarting failed container", 12)},
 		}, logs: map[string]string{"previous a": "loading model\nAPI_TOKEN=abc\nValueError: bad magic number\n"}},
+		// As recorded of a kubelet 1.36.3; the program stops when it is told to.
+		{name: "liveness", target: deployment(`{replicas: 1}`, `{}`), moments: []moment{
+			{at: 1, object: deployment(`{replicas: 1}`, waits(1))},
+			{at: 1, object: set(`{}`)},
+			{at: 1, object: storyPod("a", "set", "", running)},
+			{at: 4, object: storyEvent("Pod", "a", "a", "Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 500", 4)},
+			{at: 5, object: storyEvent("Pod", "a", "a", "Killing", "Container model failed liveness probe, will be restarted", 5)},
+			{at: 6, object: storyPod("a", "set", "", `{phase: Running, containerStatuses: [{name: model, restartCount: 2, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:03Z"}}}]}`)},
+		}},
 		{name: "never-ready", target: deployment(`{replicas: 1, progressDeadlineSeconds: 40}`, `{}`), moments: []moment{
 			{at: 1, object: deployment(`{replicas: 1}`, waits(1))},
 			{at: 1, object: set(`{}`)},

@@ -204,10 +204,10 @@ func (t *track) crash(s symptom, name string, over *corev1.ContainerStateTermina
 	if over.Message != "" {
 		said = ": " + clean(over.Message, phraseLimit)
 	}
-	switch {
-	case over.Reason == "OOMKilled":
+	switch over.Reason {
+	case "OOMKilled":
 		return s.outOfMemory(c, name, times, t.container(s.container))
-	case over.Reason == "StartError" || over.Reason == "ContainerCannotRun":
+	case "StartError", "ContainerCannotRun":
 		return s.cannotStart(c, "CrashLoopBackOff", name, clean(over.Message, phraseLimit))
 	}
 	for _, kind := range []string{"Liveness", "Startup"} {

@@ -64,11 +64,21 @@ func serve() {
 		host, _ := os.Hostname()
 		fmt.Fprintln(w, or(os.Getenv("MODEL_BODY"), fmt.Sprintf("served by %s (pod %s)", os.Getenv("MODEL_IMAGE"), host)))
 	}
-	server := http.Server{Addr: ":" + or(os.Getenv("MODEL_PORT"), "3000"), Handler: http.HandlerFunc(handler), ReadHeaderTimeout: 10 * time.Second}
+	server := http.Server{Addr: ":" + port(), Handler: http.HandlerFunc(handler), ReadHeaderTimeout: 10 * time.Second}
 	if err := server.ListenAndServe(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// port is where it listens. A Service named model makes Kubernetes set
+// MODEL_PORT to tcp://…, in which nobody says anything to this program.
+func port() string {
+	value := or(os.Getenv("MODEL_PORT"), "3000")
+	if strings.HasPrefix(value, "tcp://") {
+		return "3000"
+	}
+	return value
 }
 
 // eat takes memory until the kernel ends the process.

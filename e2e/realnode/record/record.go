@@ -127,6 +127,26 @@ func (r *Recorder) WaitEvent(ctx context.Context, part string) error {
 	}
 }
 
+// Settle returns when nothing new was seen for a while, which ctx bounds.
+func (r *Recorder) Settle(ctx context.Context, quiet time.Duration) {
+	for seen, since := r.size(), time.Now(); time.Since(since) < quiet; {
+		select {
+		case <-time.After(quiet / 20):
+		case <-ctx.Done():
+			return
+		}
+		if now := r.size(); now != seen {
+			seen, since = now, time.Now()
+		}
+	}
+}
+
+func (r *Recorder) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.statuses) + len(r.events)
+}
+
 // Logs asks for the logs of the newest pod, as they are now.
 func (r *Recorder) Logs(ctx context.Context) {
 	r.mu.Lock()
