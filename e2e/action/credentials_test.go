@@ -71,6 +71,16 @@ func TestAuthAction(t *testing.T) {
 	}
 }
 
+// TestForeignCredentialsFile has a file of another step in the workspace, which
+// this one does not use: it is no manifest either.
+func TestForeignCredentialsFile(t *testing.T) {
+	t.Parallel()
+	x := seed(t, 1, nil)
+	left(x)
+	r := x.Deploy(x.SHA(0), map[string]string{"manifests": "."})
+	want(t, r, 0, "deployed")
+}
+
 // TestCredentialsFileNamed is the file in the list of manifests, by its own name.
 func TestCredentialsFileNamed(t *testing.T) {
 	t.Parallel()

@@ -292,7 +292,7 @@ func TestCancelMidway(t *testing.T) {
 	if diff := cmp.Diff([]change{{"Service", x.Namespace, service, "created"}}, changes(t, r)); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}
-	if len(r.Annotations) != 1 || !strings.Contains(r.Annotations[0].Message, "these objects were not applied: Deployment "+deployment) {
+	if len(r.Annotations) != 1 || !strings.Contains(r.Annotations[0].Message, "these were being written and may have been applied: Deployment "+deployment+": run the job again") {
 		t.Errorf("annotations: %+v", r.Annotations)
 	}
 	if _, err := x.Kube.AppsV1().Deployments(x.Namespace).Get(x.Context(), deployment, metav1.GetOptions{}); !apierrors.IsNotFound(err) {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -320,6 +321,22 @@ func TestFaultsAPI(t *testing.T) {
 	for method, body := range map[string]string{http.MethodPost: `{"stauts": 503}`, http.MethodPut: `{}`} {
 		if got := ask(method, body); got/100 != 4 {
 			t.Errorf("%s %s: %d", method, body, got)
+		}
+	}
+}
+
+// TestREADME holds the table of faults to what there is.
+func TestREADME(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fault := reflect.TypeFor[proxy.Fault]()
+	for i := range fault.NumField() {
+		name, _, _ := strings.Cut(fault.Field(i).Tag.Get("json"), ",")
+		if !strings.Contains(string(content), "`"+name+"`") {
+			t.Errorf("README.md does not name the field %s of a fault", name)
 		}
 	}
 }

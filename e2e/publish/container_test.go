@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"github.com/org/deploy-model-action/e2e/runner"
 )
 
 // noise are bytes that nothing compresses, and that no other test has.
@@ -113,7 +111,7 @@ func TestEngine(t *testing.T) {
 			p := newPlace(t)
 			sha, body := p.SHA(0), "model of "+p.Namespace
 			id := e.build(t, dockerfile(body), layers(), names(p, sha)...)
-			digest := p.twice("docker", sha, body, 2, func(_ *place, s *runner.Step) { s.Env["DOCKER_HOST"] = e.host })
+			digest := p.twice("docker", sha, body, 2, e.used)
 			if got := p.config(sha); got != id {
 				t.Errorf("the published image is %s, and that of the engine %s", got, id)
 			}

@@ -5,15 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -25,16 +25,19 @@ import (
 
 // engine is a Docker engine, as a client speaks to it.
 type engine struct {
-	env []string // in which the client finds it, its login and nothing else
-	// host is the value of DOCKER_HOST; "" for the engine of this machine.
+	// host is the value of DOCKER_HOST; "" for /var/run/docker.sock.
 	host string
+	// registry is what the engine reaches the cloud's Artifact Registry by.
+	registry string
+	env      []string // of the client: the engine, its login and nothing else
+
+	keep any // is held as long as the process lives: what is collected is closed
 }
 
 // run returns what the client prints.
-func (e *engine) run(t *testing.T, args ...string) (string, error) {
-	t.Helper()
+func (e *engine) run(ctx context.Context, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "docker", args...)
+	cmd := exec.CommandContext(ctx, "docker", args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = e.env, &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("docker %s: %w: %s", args[0], err, bytes.TrimSpace(stderr.Bytes()))
@@ -44,20 +47,18 @@ func (e *engine) run(t *testing.T, args ...string) (string, error) {
 
 func (e *engine) must(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := e.run(t, args...)
+	out, err := e.run(t.Context(), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return out
 }
 
-// machine is the engine whose socket the runner mounts.
-func machine(t *testing.T) *engine {
-	t.Helper()
-	if err := container.Available(t.Context()); err != nil {
-		t.Skipf("no Docker engine: %v", err)
+// used has a step use the engine.
+func (e *engine) used(_ *place, s *runner.Step) {
+	if e.host != "" {
+		s.Env["DOCKER_HOST"] = e.host
 	}
-	return &engine{env: append(os.Environ(), "DOCKER_BUILDKIT=0", "DOCKER_CONFIG="+t.TempDir())}
 }
 
 // build has the engine build an image from nothing but files and labels, as no
@@ -66,13 +67,9 @@ func (e *engine) build(t *testing.T, dockerfile string, files map[string][]byte,
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		write(t, filepath.Join(dir, name), content)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	write(t, filepath.Join(dir, "Dockerfile"), []byte(dockerfile))
 	args := []string{"build", "--quiet", "--platform", "linux/amd64"}
 	for _, name := range names {
 		args = append(args, "--tag", name)
@@ -81,117 +78,61 @@ func (e *engine) build(t *testing.T, dockerfile string, files map[string][]byte,
 	return e.must(t, append(args, dir)...)
 }
 
-// remove takes names away, and the images that have no other. The test is over.
+// remove takes names away, and the images that have no other.
 func (e *engine) remove(names ...string) {
-	cmd := exec.CommandContext(context.Background(), "docker", append([]string{"rmi", "--force"}, names...)...)
-	cmd.Env = e.env
-	_ = cmd.Run() // it may not have come to building them
+	_, _ = e.run(context.Background(), append([]string{"rmi", "--force"}, names...)...) // the test may not have come to making them
 }
 
-// pulls wants `docker pull` by the tags to give the digest and the same image.
+// pulls wants `docker pull` by the tags to give the digest and one image.
 func (e *engine) pulls(p *place, digest string, tags ...string) {
 	p.Helper()
 	var ids []string
 	for _, tag := range tags {
-		out, err := e.run(p.T, "pull", p.image(tag))
+		name := strings.Replace(p.image(tag), localcloud.Registry, e.registry, 1)
+		out, err := e.run(p.Context(), "pull", name)
 		if err != nil {
 			p.Error(err)
 			continue
 		}
-		p.Cleanup(func() { e.remove(p.image(tag)) })
+		p.Cleanup(func() { e.remove(name) })
 		got := regexp.MustCompile(`(?m)^Digest: (\S+)$`).FindStringSubmatch(out)
 		if len(got) != 2 || got[1] != digest {
-			p.Errorf("docker pull %s: want %s:\n%s", p.image(tag), digest, out)
+			p.Errorf("docker pull %s: want %s:\n%s", name, digest, out)
 		}
-		ids = append(ids, e.must(p.T, "image", "inspect", "--format", "{{.Id}} {{json .RepoDigests}}", p.image(tag)))
-	}
-	if len(ids) > 0 && !strings.HasSuffix(ids[0], fmt.Sprintf(" [%q]", p.host+"/"+cloudtest.Model+"@"+digest)) {
-		p.Errorf("docker image inspect: %s", ids[0])
+		repository, _, _ := strings.Cut(name, ":"+tag)
+		id := e.must(p.T, "image", "inspect", "--format", "{{.Id}} {{json .RepoDigests}}", name)
+		if !strings.Contains(id, fmt.Sprintf("%q", repository+"@"+digest)) {
+			p.Errorf("docker image inspect %s: %s, want %s", name, id, digest)
+		}
+		ids = append(ids, id)
 	}
 	for _, id := range ids {
 		if diff := cmp.Diff(ids[0], id); diff != "" {
 			p.Errorf("two tags, two images:\n%s", diff)
 		}
 	}
-	p.Logf("docker pull gives %s by each of %q", digest, tags)
+	p.Logf("docker pull from %s gives %s by each of %q", e.registry, digest, tags)
 }
 
-var inside struct {
-	once   sync.Once
-	engine *engine
-	err    error
-}
-
-// own is an engine of the tests' own: it is empty, and all that it reaches is the
-// local cloud, where it has the seed's login. So it pulls by the real names.
-func own(t *testing.T) *engine {
+// machine is the engine whose socket the runner mounts. It knows nothing of the
+// local cloud; but every engine takes plain HTTP from loopback, so there is a
+// door to the registry.
+func machine(t *testing.T) *engine {
 	t.Helper()
+	if err := container.Available(t.Context()); err != nil {
+		t.Skipf("no Docker engine: %v", err)
+	}
 	c := cloudtest.Cloud(t)
-	inside.once.Do(func() { inside.engine, inside.err = startEngine(c) })
-	if inside.err != nil {
-		t.Skipf("no Docker engine of our own: %v", inside.err)
+	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := c.Google.Issue(c.ServiceAccount)
+		r.Header.Set("Authorization", "Bearer "+token)
+		c.Registry.ServeHTTP(w, r)
+	}))
+	t.Cleanup(door.Close)
+	return &engine{
+		host: os.Getenv("DOCKER_HOST"), registry: strings.TrimPrefix(door.URL, "http://"),
+		env: append(os.Environ(), "DOCKER_BUILDKIT=0", "DOCKER_CONFIG="+t.TempDir()),
 	}
-	return inside.engine
-}
-
-// engineScript ends with its input, which is that of a process that is gone: an
-// engine that a test leaves behind would keep its network and its disk.
-const engineScript = `dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --host "unix://$1/docker.sock" --group "$2" \
-	--bridge none --iptables=false --ip6tables=false >"$1/log" 2>&1 & pid=$!
-cat >/dev/null
-kill $pid; wait $pid; rm -rf "$1"`
-
-func startEngine(c *localcloud.Cloud) (*engine, error) {
-	for _, name := range []string{"docker", "dockerd", "containerd"} {
-		if _, err := exec.LookPath(name); err != nil {
-			return nil, err
-		}
-	}
-	dir, err := os.MkdirTemp("", "engine") // short, for the socket
-	if err != nil {
-		return nil, err
-	}
-	var args []string
-	if os.Getuid() != 0 {
-		args = []string{"sudo", "--non-interactive", "--preserve-env"}
-	}
-	args = append(args, "sh", "-c", engineScript, "engine", dir, fmt.Sprint(os.Getgid()))
-	cmd := exec.CommandContext(context.Background(), args[0], args[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it ends by itself, and cleans up
-	cmd.Env = os.Environ()
-	for name, value := range c.Env("engine") {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	if _, err := cmd.StdinPipe(); err != nil { // held until the process ends
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	e := &engine{host: "unix://" + filepath.Join(dir, "docker.sock")}
-	e.env = append(os.Environ(), "DOCKER_HOST="+e.host, "DOCKER_BUILDKIT=0", "DOCKER_CONFIG="+filepath.Join(filepath.Dir(c.CAFile), "docker"))
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		version := exec.CommandContext(context.Background(), "docker", "version")
-		version.Env = e.env
-		if err = version.Run(); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			log, _ := os.ReadFile(filepath.Join(dir, "log"))
-			return nil, fmt.Errorf("dockerd does not answer: %w: %s", err, log[max(0, len(log)-500):])
-		}
-	}
-	key, err := os.Open(c.CredentialsFile)
-	if err != nil {
-		return nil, err
-	}
-	defer key.Close()
-	login := exec.CommandContext(context.Background(), "docker", "login", "--username", "_json_key", "--password-stdin", localcloud.Registry)
-	login.Env, login.Stdin = e.env, key
-	if out, err := login.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("docker login: %w: %s", err, out)
-	}
-	return e, nil
 }
 
 var built struct {

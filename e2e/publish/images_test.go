@@ -237,3 +237,16 @@ func write(t *testing.T, path string, content []byte) {
 		t.Fatal(err)
 	}
 }
+
+// index is one image for each architecture.
+func index(t *testing.T, body string, architectures ...string) v1.ImageIndex {
+	t.Helper()
+	all := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, a := range architectures {
+		all = mutate.AppendManifests(all, mutate.IndexAddendum{
+			Add:        model(t, body, sizes, a),
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: a}},
+		})
+	}
+	return all
+}

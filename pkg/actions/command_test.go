@@ -11,10 +11,28 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// inside is the least that the runner's environment holds.
+func inside(name string) string {
+	if name == "GITHUB_ACTIONS" {
+		return "true"
+	}
+	return ""
+}
+
+// A secret is not shown where nobody obeys the command that hides it.
+func TestMaskByHand(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	New(func(string) string { return "" }, &out).Mask("ya29.secret")
+	if out.Len() > 0 {
+		t.Errorf("printed %q", out.String())
+	}
+}
+
 // printed is what the function makes a new step print.
 func printed(f func(w *Workflow)) string {
 	var out strings.Builder
-	f(New(func(string) string { return "" }, &out))
+	f(New(inside, &out))
 	return out.String()
 }
 
@@ -135,7 +153,7 @@ func TestAnnotationLimits(t *testing.T) {
 func TestLinesStayWhole(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	w := New(func(string) string { return "" }, &out)
+	w := New(inside, &out)
 	var group sync.WaitGroup
 	for range 20 {
 		group.Go(func() {

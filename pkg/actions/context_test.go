@@ -30,6 +30,7 @@ func idTokens(t *testing.T, answers ...func(http.ResponseWriter)) (w *Workflow, 
 	t.Cleanup(server.Close)
 	out = new(strings.Builder)
 	environment := map[string]string{
+		"GITHUB_ACTIONS":                 "true",
 		"ACTIONS_ID_TOKEN_REQUEST_URL":   server.URL + "/idtoken?api-version=2.0",
 		"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "request-token",
 	}

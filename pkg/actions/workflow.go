@@ -79,10 +79,14 @@ const minMask = 5
 var jsonText = strings.NewReplacer("\r", `\r`, "\n", `\n`, "\t", `\t`, `"`, `\"`, `\`, `\\`)
 
 // Mask keeps a secret out of all that is printed later. Mask before first use:
-// the runner does not look back.
+// the runner does not look back. Outside of GitHub Actions it does nothing: where
+// nobody obeys the command, it would only show the secret.
 //
 // ::add-mask::<line>
 func (w *Workflow) Mask(secret string) {
+	if w.getenv("GITHUB_ACTIONS") != "true" {
+		return
+	}
 	mask := func(text string) {
 		if text = strings.TrimSpace(text); len(text) >= minMask {
 			w.command("add-mask", nil, text)

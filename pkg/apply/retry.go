@@ -111,15 +111,15 @@ func retry[T any](ctx context.Context, r *run, p patience, f func(context.Contex
 func ended(ctx context.Context, p patience, err error) error {
 	var status apierrors.APIStatus
 	if p.write && !errors.As(err, &status) && !errors.Is(err, errNotBegun) {
-		return errUncertain
+		return ErrUncertain
 	}
 	return ctx.Err()
 }
 
-var (
-	errNotBegun  = errors.New("stopped before the request was sent")
-	errUncertain = errors.New("was being written when the run was stopped: it may have been applied; run again to be sure")
-)
+var errNotBegun = errors.New("stopped before the request was sent")
+
+// ErrUncertain says that the run was stopped while an object was being written.
+var ErrUncertain = errors.New("was being written when the run was stopped: it may have been applied; run again to be sure")
 
 // attempt makes one request, when there is a slot for it.
 func attempt[T any](ctx context.Context, r *run, p patience, f func(context.Context) (T, error)) (T, error) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/apply"
 )
 
 // finish settles the outcome.
@@ -31,47 +33,83 @@ func (d *deployment) finish(ctx context.Context, err error) {
 	}
 	switch {
 	case r.Outcome == Cancelled:
-		r.Problems = append([]Problem{d.cancelled()}, d.problems(withoutCancellation(err))...)
+		r.Problems = append([]Problem{d.cancelled(err)}, d.problems(withoutCancellation(err))...)
 	case err != nil:
 		r.Problems = d.problems(err)
 	}
 }
 
 // cancelled says how far the deploy came, and what to do about the rest.
-func (d *deployment) cancelled() Problem {
+func (d *deployment) cancelled(err error) Problem {
 	r := d.result
 	during := ""
 	if n := len(r.Phases); n > 0 {
 		during = fmt.Sprintf(" in the phase %q", r.Phases[n-1].Name)
 	}
 	what := "nothing in the cluster was changed: run the job again to deploy"
-	if r.Changed() {
-		what = "what was applied stays as it is" + d.notApplied() + ": run the job again to finish, or run an earlier one again to go back"
+	if open := uncertain(err); r.Changed() || len(open) > 0 {
+		what = "what was applied stays as it is" + d.notApplied(open) + ": run the job again to finish, or run an earlier one again to go back"
 	}
 	return Problem{Title: "Cancelled", Message: fmt.Sprintf("the run was cancelled%s; %s", during, what)}
 }
 
-// notApplied names the objects that the apply did not come to.
-func (d *deployment) notApplied() string {
-	const shown = 10
+// notApplied names the objects that the apply did not come to, and those of
+// which nobody knows.
+func (d *deployment) notApplied(uncertain map[int]bool) string {
 	done := map[int]bool{}
 	for _, c := range d.changes {
 		done[c.Index] = true
 	}
-	var left []string
+	var left, open []string
 	for i, o := range d.manifests.Objects {
-		if !done[i] {
-			left = append(left, o.GetKind()+" "+o.GetName())
+		name := o.GetKind() + " " + o.GetName()
+		switch {
+		case done[i]:
+		case uncertain[i]:
+			open = append(open, name)
+		default:
+			left = append(left, name)
 		}
 	}
-	if len(left) == 0 {
-		return ""
+	said := ""
+	if len(left) > 0 {
+		said += ", and these objects were not applied: " + some(left)
 	}
-	more := ""
-	if n := len(left) - shown; n > 0 {
-		left, more = left[:shown], fmt.Sprintf(" and %d more", n)
+	if len(open) > 0 {
+		said += ", and these were being written and may have been applied: " + some(open)
 	}
-	return ", and these objects were not applied: " + strings.Join(left, ", ") + more
+	return said
+}
+
+// some names the first of many.
+func some(names []string) string {
+	const shown = 10
+	if n := len(names) - shown; n > 0 {
+		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", n)
+	}
+	return strings.Join(names, ", ")
+}
+
+// uncertain are the objects, by index, whose write was not answered any more.
+func uncertain(err error) map[int]bool {
+	found := map[int]bool{}
+	var walk func(error)
+	walk = func(err error) {
+		switch e := err.(type) { //nolint:errorlint // the tree is walked by hand
+		case *apply.ObjectError:
+			if errors.Is(e, apply.ErrUncertain) {
+				found[e.Index] = true
+			}
+		case interface{ Unwrap() []error }:
+			for _, each := range e.Unwrap() {
+				walk(each)
+			}
+		case interface{ Unwrap() error }:
+			walk(e.Unwrap())
+		}
+	}
+	walk(err)
+	return found
 }
 
 // withoutCancellation leaves what went wrong besides.

@@ -127,6 +127,8 @@ func title(all, first error) string {
 		absent   *image.NotThereError
 		fixed    *image.ImmutableTagError
 		quota    *image.QuotaError
+		place    *image.NoRepositoryError
+		stranger *image.StrangerError
 	)
 	switch {
 	case errors.As(first, &noImage):
@@ -143,7 +145,9 @@ func title(all, first error) string {
 		return "Tag is immutable"
 	case errors.As(first, &quota):
 		return "Registry quota"
-	case errors.As(first, &registry):
+	case errors.As(first, &place):
+		return "Repository not found"
+	case errors.As(first, &registry), errors.As(first, &stranger):
 		return "Registry refused"
 	case errors.As(first, &google):
 		return "Credentials refused"

@@ -36,9 +36,7 @@ type Options struct {
 	Transport http.RoundTripper
 	// Printf writes a line. Required.
 	Printf func(format string, args ...any)
-	// Mask hides a secret from a workflow's log. It is called inside GitHub Actions
-	// only: on a terminal, the command that masks a token would show it. nil:
-	// nothing is masked.
+	// Mask hides a secret from a workflow's log. nil: nothing is masked.
 	Mask func(secret string)
 }
 
@@ -75,11 +73,7 @@ func Run(ctx context.Context, args []string, o Options) int {
 }
 
 func run(ctx context.Context, order order, o Options) error {
-	find := credentials.Options{People: true, Getenv: o.Getenv, Files: o.Files, Transport: o.Transport}
-	if o.Getenv("GITHUB_ACTIONS") == "true" {
-		find.Mask = o.Mask
-	}
-	found, err := credentials.Find(ctx, find)
+	found, err := credentials.Find(ctx, credentials.Options{People: true, Getenv: o.Getenv, Files: o.Files, Transport: o.Transport, Mask: o.Mask})
 	if err != nil {
 		return err
 	}

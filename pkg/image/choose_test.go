@@ -57,6 +57,9 @@ func TestPublishMounts(t *testing.T) {
 	if got[0].Uploaded != 2 || got[1].Uploaded != 1 || got[1].Mounted != 2 {
 		t.Errorf("%+v", got)
 	}
+	if !slices.Contains(p.lines, "2 of 3 layers need not be read: the registry has them") {
+		t.Errorf("layers were compressed in vain: %q", p.lines)
+	}
 	for _, n := range []string{"a", "b"} {
 		if err := validate.Image(must[v1.Image](t)(p.pull(t, testHost+"/"+n+":"+testSHA).Image())); err != nil {
 			t.Error(err)

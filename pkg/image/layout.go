@@ -145,7 +145,7 @@ func (x *asIs) index(m manifest, depth int) (*manifest, error) {
 		return nil, x.files.damaged("the index %q: %w", blobFile(m.digest), err)
 	}
 	var present []v1.Descriptor
-	var images []manifest
+	images := 0
 	for _, d := range parsed.Manifests {
 		child, err := x.load(d, depth+1)
 		if err != nil {
@@ -159,15 +159,13 @@ func (x *asIs) index(m manifest, depth int) (*manifest, error) {
 		}
 		present = append(present, d)
 		if d.Platform == nil || platform(*d.Platform) != "" {
-			images = append(images, *child)
+			images++
 		}
 	}
 	switch {
 	case len(present) == len(parsed.Manifests):
-	case len(images) == 0:
+	case images == 0:
 		return nil, nil
-	case len(images) == 1:
-		return &images[0], nil
 	default:
 		parsed.Manifests = present
 		raw, err := json.Marshal(parsed)

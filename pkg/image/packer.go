@@ -63,7 +63,11 @@ func (p *packer) settle(ctx context.Context, layers []layer, known map[string]v1
 			return nil
 		})
 	}
-	return group.Wait()
+	err := group.Wait()
+	if n := len(p.have); n > 0 && err == nil {
+		p.Log("%d of %d layers need not be read: the registry has them", n, len(layers))
+	}
+	return err
 }
 
 // guess is what a layer may be in the registry, and another repository that has it.

@@ -224,10 +224,8 @@ func FuzzPlan(f *testing.F) {
 			if err != nil || again.Name() != m.Target.Name() {
 				t.Errorf("target %q reads as %v: %v", m.Target.Name(), again, err)
 			}
-			if m.Tag != "" {
-				if err := checkSHA(m.Tag); err != nil {
-					t.Errorf("tag: %v", err)
-				}
+			if tag, ok := m.Target.(name.Tag); ok && (tag.TagStr() != m.Tag || checkSHA(m.Tag) != nil) {
+				t.Errorf("tag %q of %q", m.Tag, m.Target.Name())
 			}
 			if p := pinned(m, testDigest); strings.ContainsAny(p, " \n\t\"'") {
 				t.Errorf("pinned %q", p)

@@ -34,7 +34,7 @@ func (p *packer) report() (stop func()) {
 					}
 				}
 				p.mu.Unlock()
-				p.Log("… %d layers done, %d under way, %s sent in %s", arrived, open, size(p.sentNow.Load()), seconds(time.Since(started)))
+				p.Log("… %s done, %d under way, %s sent in %s", plural(arrived, "layer"), open, size(p.sentNow.Load()), seconds(time.Since(started)))
 			}
 		}
 	}()
@@ -73,6 +73,13 @@ func size(n int64) string {
 		v, i = v/1000, i+1
 	}
 	return fmt.Sprintf("%.1f %cB", v, units[i])
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

@@ -100,7 +100,7 @@ func alsoTagged(tags []string) string {
 }
 
 func (r *Published) layers() string {
-	s := fmt.Sprintf("%d layers uploaded", r.Uploaded)
+	s := plural(r.Uploaded, "layer") + " uploaded"
 	if r.Mounted > 0 {
 		s += fmt.Sprintf(", %d mounted", r.Mounted)
 	}
@@ -224,7 +224,9 @@ func (p *publisher) session(m Match, result *Published) *session {
 // send brings all blobs of an image into the repository, and returns the manifest
 // that is still to be put there.
 func (s *session) send(ctx context.Context, c *candidate, known map[string]v1.Descriptor) (manifest, error) {
-	limited, groupCtx := errgroup.WithContext(ctx)
+	uploads, cancel := context.WithCancel(ctx)
+	defer cancel()
+	limited, groupCtx := errgroup.WithContext(uploads)
 	limited.SetLimit(s.login.Limit)
 	pk := &packer{session: s, group: limited, ctx: groupCtx, have: map[string]v1.Descriptor{}, parcels: map[string]*parcel{}, outcomes: map[string]outcome{}}
 	if err := pk.settle(ctx, c.layers, known); err != nil {
@@ -233,8 +235,11 @@ func (s *session) send(ctx context.Context, c *candidate, known map[string]v1.De
 	stop := pk.report()
 	defer stop()
 	err := c.read(groupCtx, pk)
+	if err != nil {
+		cancel() // what is under way is of no use
+	}
 	// A failed upload stops the reading; its error is the cause.
-	if failed := limited.Wait(); failed != nil {
+	if failed := limited.Wait(); failed != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		err = failed
 	}
 	if err != nil {

@@ -272,6 +272,9 @@ func TestPublishNextCommit(t *testing.T) {
 	if n := p.count(http.MethodPatch, ""); n != 2 { // the layer and the configuration
 		t.Errorf("%d blobs sent", n)
 	}
+	if !slices.Contains(p.lines, "3 of 4 layers need not be read: the registry has them") {
+		t.Errorf("layers were compressed in vain: %q", p.lines)
+	}
 	if err := validate.Image(must[v1.Image](t)(p.pull(t, testImage+":second").Image())); err != nil {
 		t.Error(err)
 	}

@@ -123,6 +123,13 @@ func (u *upload) try(ctx context.Context) (int64, outcome, error) {
 		return left, 0, err
 	}
 	err = u.commit(ctx, next)
+	if answered(err) {
+		// The answer to an earlier try may be lost, and of an upload that is over
+		// registries say all kinds of things.
+		if there, asked := u.hasBlob(ctx, u.digest); asked == nil && there {
+			return left, uploaded, nil
+		}
+	}
 	if err != nil && u.resumed && !transient(&http.Response{StatusCode: statusOf(err)}, nil) {
 		// What the registry said it had was wrong.
 		u.resume, u.location = false, ""

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -146,6 +147,12 @@ func TestPublishLosesNothing(t *testing.T) {
 			if got[0].Uploaded != 1 {
 				t.Errorf("%+v", got[0])
 			}
+			for _, r := range w.requests(pkgDev) {
+				// By its documentation it takes layers in one piece only.
+				if strings.HasPrefix(r, "GET ") && strings.Contains(r, "/uploads/") {
+					t.Errorf("%s was asked what it has", pkgDev)
+				}
+			}
 			t.Log(strings.Join(lines[:4], "\n"))
 		})
 	}
@@ -181,6 +188,50 @@ func TestPublishExpiringTokens(t *testing.T) {
 		t.Errorf("only %d tokens ended", refused.Load())
 	}
 	if err := validate.Image(must[v1.Image](t)(p.pull(t, testImage+":"+testSHA).Image())); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPublishExpiringLogin is the same for the tokens that a registry gives out itself.
+func TestPublishExpiringLogin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const host, place = "registry.example.com", "registry.example.com/models"
+	shelf := store()
+	var asked, issued, refused atomic.Int64
+	w.host(host, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			if user, password, _ := r.BasicAuth(); user != "user" || password != "password" {
+				say(rw, http.StatusUnauthorized, "UNAUTHORIZED", "no")
+				return
+			}
+			fmt.Fprintf(rw, `{"token":"t%d"}`, issued.Add(1))
+			return
+		}
+		// Every 7th request finds its token ended.
+		if r.Header.Get("Authorization") == "" || asked.Add(1)%7 == 0 {
+			refused.Add(1)
+			rw.Header().Set("WWW-Authenticate", `Bearer realm="https://`+host+`/token",service="x"`)
+			say(rw, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+			return
+		}
+		shelf.ServeHTTP(rw, r)
+	}))
+	root := workspace(t, map[string][]byte{"image.tar": savedNew(t, small(t, "linux/amd64", 2000, 100_000, 50_000, 3000, 400, 60_000), false, place+"/x:latest").tar(t)})
+	o := PublishOptions{Options: Options{RegistryHost: place, Transport: w.client, Username: "user", Password: "password", Limit: 1}, From: "image.tar", Workspace: root}
+	if _, err := Publish(t.Context(), only(t, place+"/x", place, testSHA), o); err != nil {
+		t.Fatal(err)
+	}
+	if refused.Load() < 4 {
+		t.Errorf("only %d tokens ended", refused.Load())
+	}
+	again := newWorld(t)
+	again.host(host, shelf)
+	published, err := remote.Image(must2(t, place+"/x:"+testSHA), remote.WithTransport(again.client))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Image(published); err != nil {
 		t.Error(err)
 	}
 }
@@ -344,6 +395,23 @@ func TestPublishLiars(t *testing.T) {
 				t.Errorf("%s was asked %q", evil, r)
 			}
 		})
+	}
+}
+
+// TestPackBroken holds that a layer that cannot be read to its end is none.
+func TestPackBroken(t *testing.T) {
+	t.Parallel()
+	for _, broken := range []error{io.ErrUnexpectedEOF, os.ErrClosed} {
+		for _, n := range []int{0, 5, blockSize, blockSize + 5} {
+			from := io.MultiReader(bytes.NewReader(make([]byte, n)), iotest.ErrReader(broken))
+			if _, err := pack(t.Context(), io.Discard, from); !errors.Is(err, broken) {
+				t.Errorf("%v after %d bytes: %v", broken, n, err)
+			}
+		}
+	}
+	sum, err := pack(t.Context(), io.Discard, bytes.NewReader(make([]byte, 3*blockSize+7)))
+	if err != nil || sum.diffID != hashName(t, make([]byte, 3*blockSize+7)) {
+		t.Errorf("%v, %v", sum, err)
 	}
 }
 

@@ -109,10 +109,15 @@ func newWorld(t *testing.T) *world {
 	ca, _ := authority()
 	pool := x509.NewCertPool()
 	pool.AddCert(ca)
-	address := w.server.Listener.Addr().String()
+	plain := httptest.NewServer(w) // for who is led to plain text
+	t.Cleanup(plain.Close)
 	w.client = &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, address)
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			to := w.server
+			if strings.HasSuffix(address, ":80") {
+				to = plain
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, to.Listener.Addr().String())
 		},
 		TLSClientConfig:     &tls.Config{RootCAs: pool},
 		MaxIdleConnsPerHost: 20,

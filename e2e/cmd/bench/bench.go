@@ -57,8 +57,11 @@ func (b *bench) workspace(ctx context.Context, manifests string) (folder, sha st
 	if err := os.MkdirAll(filepath.Join(folder, "kubernetes"), 0o755); err != nil {
 		return "", "", err
 	}
-	if err := os.WriteFile(filepath.Join(folder, "kubernetes", "all.yaml"), []byte(manifests), 0o644); err != nil {
-		return "", "", err
+	// No file may be larger than 1 MiB.
+	for i, some := range slices.Collect(slices.Chunk(strings.SplitAfter(manifests, "---\n"), 200)) {
+		if err := os.WriteFile(filepath.Join(folder, "kubernetes", fmt.Sprintf("all-%d.yaml", i)), []byte(strings.Join(some, "")), 0o644); err != nil {
+			return "", "", err
+		}
 	}
 	sha, err = b.commit(ctx)
 	return folder, sha, err
