@@ -67,7 +67,9 @@ func (d *deployment) connect(ctx context.Context) error {
 		clusterErr, imageErr error
 	)
 	group.Go(func() error {
-		clusterErr = d.find(ctx)
+		if clusterErr = d.find(ctx); clusterErr == nil {
+			d.nodes = d.readNodes(ctx)
+		}
 		return nil
 	})
 	group.Go(func() error {
@@ -78,10 +80,8 @@ func (d *deployment) connect(ctx context.Context) error {
 	if err := errors.Join(clusterErr, imageErr); err != nil {
 		return err
 	}
-	if err := d.pin(images); err != nil {
-		return err
-	}
-	return d.fits(ctx, images)
+	d.pin(images)
+	return d.fits(images)
 }
 
 // login gets the first token: a refused credential is said once, rather than by
@@ -93,7 +93,7 @@ func (d *deployment) login() error {
 	return nil
 }
 
-// find looks the cluster up, once.
+// find looks the cluster up and opens it, once.
 func (d *deployment) find(ctx context.Context) error {
 	if d.cluster != nil {
 		return nil
@@ -106,7 +106,13 @@ func (d *deployment) find(ctx context.Context) error {
 		return err
 	}
 	d.cluster = found
-	return nil
+	d.result.Cluster = Cluster{
+		Project: found.Name.Project, Location: found.Name.Location, Name: found.Name.Cluster,
+		Endpoint: found.Host, EndpointKind: found.Kind,
+	}
+	d.log.Printf("Cluster %s at %s (%s)", found.Name, found.Host, found.Why)
+	d.client, err = found.Connect(d.credentials.Tokens)
+	return err
 }
 
 func (d *deployment) imageOptions() image.Options {
@@ -117,8 +123,8 @@ func (d *deployment) imageOptions() image.Options {
 	}
 }
 
-// pin writes the digests into the manifests and opens the cluster.
-func (d *deployment) pin(images []image.Image) error {
+// pin writes the digests into the manifests.
+func (d *deployment) pin(images []image.Image) {
 	replace := map[string]string{}
 	for _, i := range images {
 		replace[i.Written] = i.Pinned
@@ -126,14 +132,4 @@ func (d *deployment) pin(images []image.Image) error {
 		d.log.Printf("Image %s", i.Pinned)
 	}
 	d.manifests.SetImages(replace)
-
-	c := d.cluster
-	d.result.Cluster = Cluster{
-		Project: c.Name.Project, Location: c.Name.Location, Name: c.Name.Cluster,
-		Endpoint: c.Host, EndpointKind: c.Kind,
-	}
-	d.log.Printf("Cluster %s at %s (%s)", c.Name, c.Host, c.Why)
-	var err error
-	d.client, err = c.Connect(d.credentials.Tokens)
-	return err
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/apply"
@@ -39,6 +40,7 @@ type deployment struct {
 	name        cluster.Name
 	cluster     *cluster.Cluster
 	client      *cluster.Client
+	nodes       []corev1.Node // that pods can be scheduled on; none if not known
 	changes     []apply.Change
 	statuses    []rollout.Status
 	address     rollout.Address

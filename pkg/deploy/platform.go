@@ -34,9 +34,8 @@ func (e *PlatformError) Error() string { return e.message }
 // starts with "exec format error" and nothing else. One that fits none of the
 // nodes is an error, one that fits only some a warning. Where there are no nodes
 // to compare with (an autoscaler begins with none), nothing is said.
-func (d *deployment) fits(ctx context.Context, images []image.Image) error {
-	nodes := d.nodes(ctx)
-	if len(nodes) == 0 {
+func (d *deployment) fits(images []image.Image) error {
+	if len(d.nodes) == 0 {
 		return nil
 	}
 	platforms := map[string][]string{}
@@ -50,7 +49,7 @@ func (d *deployment) fits(ctx context.Context, images []image.Image) error {
 		if !ok || pod == nil {
 			continue
 		}
-		fit, message := image.Fits(use.Value, made, schedulable(nodes, pod))
+		fit, message := image.Fits(use.Value, made, schedulable(d.nodes, pod))
 		if fit == image.FitsNone {
 			return &PlatformError{message}
 		}
@@ -62,8 +61,8 @@ func (d *deployment) fits(ctx context.Context, images []image.Image) error {
 	return nil
 }
 
-// nodes reads those that pods can be scheduled on; none if it may not.
-func (d *deployment) nodes(ctx context.Context) []corev1.Node {
+// readNodes reads those that pods can be scheduled on; none if it may not.
+func (d *deployment) readNodes(ctx context.Context) []corev1.Node {
 	ctx, cancel := context.WithTimeout(ctx, nodesTimeout)
 	defer cancel()
 	list, err := d.client.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}).
