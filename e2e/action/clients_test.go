@@ -2,6 +2,7 @@ package action_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
@@ -49,7 +51,9 @@ func newClient(x *cloudtest.Test, name string) *client {
 func (c *client) run(args ...string) (stdout, stderr string, ok bool) {
 	c.Helper()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(c.Context(), c.path, args...)
+	ctx, cancel := context.WithTimeout(c.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.path, args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.env, &out, &errs
 	err := cmd.Run()
 	c.Logf("%s %s: %v\n%s", filepath.Base(c.path), strings.Join(args, " "), err, errs.String())

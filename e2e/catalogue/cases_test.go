@@ -60,6 +60,10 @@ func scenes() []scene {
 	soon := map[string]string{"timeout": "40s"}
 	rollout := []string{rolloutStatus}
 	return []scene{
+		{
+			name: "health check", serves: true, words: words("unhealthy-path", "/predict"), with: map[string]string{"health_path": "/predict"},
+			agrees: map[string]string{rolloutStatus: "successfully rolled out"},
+		},
 		{name: "missing tag", vanishes: true, kubectl: rollout},
 		{name: "pull denied", words: words("pull", "denied"), kubectl: rollout},
 		{name: "pull unauthorized", words: words("pull", "unauthorized"), kubectl: rollout},
@@ -145,10 +149,6 @@ spec:
 			name: "several objects", with: soon, kubectl: rollout, words: words("status", "503"), serves: true,
 			bad: web + "---\n" + strings.NewReplacer("name: model}", "name: batch}", "app: model", "app: batch", "replicas: 3", "replicas: 1").Replace(manifest(deployment)) +
 				strings.Replace(service, "{name: model}", "{name: canary, annotations: {localcloud/load-balancer: never}}", 1),
-		},
-		{
-			name: "health check", serves: true, words: words("unhealthy-path", "/predict"), with: map[string]string{"health_path": "/predict"},
-			agrees: map[string]string{rolloutStatus: "successfully rolled out"},
 		},
 	}
 }

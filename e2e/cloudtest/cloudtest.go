@@ -7,11 +7,14 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +57,11 @@ func took(name string, since time.Time) {
 // Main runs the tests, stops the cloud and names what was slow:
 // func TestMain(m *testing.M) { cloudtest.Main(m) }.
 func Main(m *testing.M) {
+	// Most of a test's time is waiting, for rollouts and for time to pass. What a
+	// package chose before has precedence, and the flag -parallel the last word.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
+	}
 	code := m.Run()
 	slices.SortFunc(slow, func(a, b string) int { return strings.Compare(b, a) })
 	for _, line := range slow {

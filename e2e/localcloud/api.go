@@ -1,9 +1,11 @@
 package localcloud
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -23,7 +25,7 @@ func apiServer(c *controlplane.ControlPlane, certificates ...tls.Certificate) (h
 	if !roots.AppendCertsFromPEM(c.CA.PEM) {
 		return nil, errors.New("the cluster's authority has no certificate")
 	}
-	return &httputil.ReverseProxy{
+	forward := &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		FlushInterval: -1,
 		Transport: &http.Transport{
@@ -33,5 +35,30 @@ func apiServer(c *controlplane.ControlPlane, certificates ...tls.Certificate) (h
 		},
 		// The API server went away: so does the connection.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
-	}, nil
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !whole(w, r) {
+			return
+		}
+		forward.ServeHTTP(w, r)
+	}), nil
+}
+
+// maxBody is what the API server takes at most, and a bit.
+const maxBody = 4 << 20
+
+// whole reads a request before it is passed on. The API server may refuse it
+// before it has read it; a client then stops to send, and over HTTP/2 the
+// forwarding of what is missing would wait for ever.
+func whole(w http.ResponseWriter, r *http.Request) bool {
+	if r.Body == nil || r.Body == http.NoBody || r.Header.Get("Upgrade") != "" {
+		return true
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+		return false
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return true
 }

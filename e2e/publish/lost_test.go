@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -191,7 +192,14 @@ type keeper struct {
 	store http.Handler
 
 	mu      sync.Mutex
-	uploads map[string][]byte // by path
+	uploads map[string]*kept // by path
+}
+
+// kept is what arrived of an upload. Who asks for it waits for what is still on
+// its way.
+type kept struct {
+	mu      sync.Mutex
+	content []byte
 }
 
 func newKeeper(x *cloudtest.Test) *keeper {
@@ -200,7 +208,7 @@ func newKeeper(x *cloudtest.Test) *keeper {
 	if err != nil {
 		x.Fatal(err)
 	}
-	k := &keeper{host: x.Namespace + ".example.com", store: x.Cloud.Registry.Store(), uploads: map[string][]byte{}, roots: filepath.Join(x.TempDir(), "ca.crt")}
+	k := &keeper{host: x.Namespace + ".example.com", store: x.Cloud.Registry.Store(), uploads: map[string]*kept{}, roots: filepath.Join(x.TempDir(), "ca.crt")}
 	roots, err := os.ReadFile(x.Cloud.CAFile)
 	if err != nil {
 		x.Fatal(err)
@@ -215,29 +223,34 @@ func newKeeper(x *cloudtest.Test) *keeper {
 // ServeHTTP answers uploads, and leaves the rest to the store.
 func (k *keeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	repository, id, ok := strings.Cut(r.URL.Path, "/blobs/uploads/")
-	switch {
-	case !ok:
+	if !ok {
 		k.store.ServeHTTP(w, r)
-	case r.Method == http.MethodPost:
-		k.mu.Lock()
-		path := fmt.Sprintf("%s/blobs/uploads/%d", repository, len(k.uploads))
-		k.uploads[path] = nil
-		k.mu.Unlock()
-		answer(w, path, 0, http.StatusAccepted)
-	case r.Method == http.MethodPatch:
-		k.patch(w, r)
-	case r.Method == http.MethodGet:
-		k.mu.Lock()
-		n := len(k.uploads[r.URL.Path])
-		k.mu.Unlock()
-		answer(w, r.URL.Path, n, http.StatusNoContent)
-	case r.Method == http.MethodPut && id != "":
-		k.mu.Lock()
-		content := k.uploads[r.URL.Path]
-		k.mu.Unlock()
+		return
+	}
+	k.mu.Lock()
+	if r.Method == http.MethodPost {
+		r.URL.Path = fmt.Sprintf("%s/blobs/uploads/%d", repository, len(k.uploads))
+		k.uploads[r.URL.Path] = &kept{}
+	}
+	u := k.uploads[r.URL.Path]
+	k.mu.Unlock()
+	if u == nil {
+		http.Error(w, id, http.StatusNotFound)
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch r.Method {
+	case http.MethodPost:
+		u.answer(w, r, http.StatusAccepted)
+	case http.MethodGet:
+		u.answer(w, r, http.StatusNoContent)
+	case http.MethodPatch:
+		u.patch(w, r)
+	case http.MethodPut:
 		whole := r.Clone(r.Context())
 		whole.Method, whole.URL.Path = http.MethodPost, repository+"/blobs/uploads/"
-		whole.Body, whole.ContentLength = io.NopCloser(strings.NewReader(string(content))), int64(len(content))
+		whole.Body, whole.ContentLength = io.NopCloser(bytes.NewReader(u.content)), int64(len(u.content))
 		k.store.ServeHTTP(w, whole)
 	default:
 		http.Error(w, r.Method, http.StatusMethodNotAllowed)
@@ -245,31 +258,25 @@ func (k *keeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // patch keeps what arrives, whether or not that is all.
-func (k *keeper) patch(w http.ResponseWriter, r *http.Request) {
-	k.mu.Lock()
-	have := k.uploads[r.URL.Path]
-	k.mu.Unlock()
+func (u *kept) patch(w http.ResponseWriter, r *http.Request) {
 	from := 0
 	if span := r.Header.Get("Content-Range"); span != "" {
-		if _, err := fmt.Sscanf(span, "%d-", &from); err != nil || from != len(have) {
-			answer(w, r.URL.Path, len(have), http.StatusRequestedRangeNotSatisfiable)
+		if _, err := fmt.Sscanf(span, "%d-", &from); err != nil || from != len(u.content) {
+			u.answer(w, r, http.StatusRequestedRangeNotSatisfiable)
 			return
 		}
 	}
 	rest, err := io.ReadAll(r.Body)
-	have = append(have[:from:from], rest...)
-	k.mu.Lock()
-	k.uploads[r.URL.Path] = have
-	k.mu.Unlock()
+	u.content = append(u.content[:from], rest...)
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	answer(w, r.URL.Path, len(have), http.StatusAccepted)
+	u.answer(w, r, http.StatusAccepted)
 }
 
-// answer says where an upload goes on, and how much there is: 0-0 is nothing.
-func answer(w http.ResponseWriter, path string, n, status int) {
-	w.Header().Set("Location", path)
-	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, n-1)))
+// answer says where the upload goes on, and how much there is: 0-0 is nothing.
+func (u *kept) answer(w http.ResponseWriter, r *http.Request, status int) {
+	w.Header().Set("Location", r.URL.Path)
+	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, len(u.content)-1)))
 	w.WriteHeader(status)
 }

@@ -107,8 +107,9 @@ func startEngine(c *localcloud.Cloud) (*engine, error) {
 }
 
 // isolated starts the command in a new network namespace, and listens there. Of
-// this process, only a thread that ends with the function has been there; the
-// listener stays.
+// this process, only one thread is there, which does nothing else any more. It
+// may not end: what it started before, such as the control plane, is to be killed
+// when its parent is, and that means the thread.
 func isolated(cmd *exec.Cmd, address string) (net.Listener, error) {
 	type result struct {
 		listener net.Listener
@@ -116,7 +117,8 @@ func isolated(cmd *exec.Cmd, address string) (net.Listener, error) {
 	}
 	done := make(chan result)
 	go func() {
-		runtime.LockOSThread() // and never unlocked, so that nothing else runs on it
+		runtime.LockOSThread()
+		defer func() { select {} }()
 		if err := syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
 			done <- result{err: fmt.Errorf("a network of its own: %w", err)}
 			return

@@ -115,6 +115,7 @@ func (s scenario) play(t *testing.T, r *tier) played {
 	deploying.Wait()
 	if result != nil {
 		p.verdict = s.verdict(x, result)
+		verdicts.add(s.name, r == &genuine, result.Duration, p.verdict)
 	}
 	return p
 }

@@ -31,8 +31,12 @@ type addresses struct {
 	pods    string // the half of the network that pods get theirs from
 }
 
+// networkLabel marks the networks, so that one whose test was killed is found.
+const networkLabel = "deploy-model-action=node"
+
 func (n *Node) createNetwork(ctx context.Context) (addresses, error) {
-	if _, err := docker(ctx, nil, "network", "create", n.id); err != nil {
+	_, _ = docker(ctx, nil, "network", "prune", "--force", "--filter", "label="+networkLabel, "--filter", "until=10m")
+	if _, err := docker(ctx, nil, "network", "create", "--label", networkLabel, n.id); err != nil {
 		return addresses{}, err
 	}
 	n.network = true
@@ -70,7 +74,7 @@ type forward struct {
 func (n *Node) forward(gateway, target string) (string, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(gateway, "0")) //nolint:noctx // at once
 	if err != nil {
-		return "", fmt.Errorf("listen for the node: %w; the Docker engine must run on this machine", err)
+		return "", &UnavailableError{fmt.Errorf("listen for the node: %w; the Docker engine must run on this machine", err)}
 	}
 	f := &forward{listener: listener, open: map[net.Conn]bool{}}
 	n.forwards = append(n.forwards, f)

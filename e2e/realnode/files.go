@@ -60,11 +60,7 @@ clusterDomain: cluster.local
 `
 
 // writeFiles makes what the container mounts as /node.
-func (n *Node) writeFiles(ctx context.Context, o Options, network addresses) error {
-	server, err := n.forward(network.gateway, o.ControlPlane.Address)
-	if err != nil {
-		return err
-	}
+func (n *Node) writeFiles(ctx context.Context, o Options, server string) error {
 	kubeconfig, err := n.kubeconfig(o, server)
 	if err != nil {
 		return err

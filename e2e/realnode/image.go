@@ -28,25 +28,6 @@ func imageName() string {
 	return fmt.Sprintf("deploy-model-action-node:%x", sum[:6])
 }
 
-// imageAvailable tells why the image can be neither found nor made.
-func imageAvailable(ctx context.Context) error {
-	if _, err := docker(ctx, nil, "image", "inspect", "--format", "{{.Id}}", imageName()); err == nil {
-		return nil
-	}
-	if archive, err := imageArchive(); err == nil {
-		if _, err := os.Stat(archive); err == nil {
-			return nil
-		}
-	}
-	if os.Getuid() != 0 {
-		return errors.New("the node's image is made by debootstrap, as root")
-	}
-	if _, err := exec.LookPath("debootstrap"); err != nil {
-		return fmt.Errorf("the node's image: %w; install debootstrap", err)
-	}
-	return nil
-}
-
 // Image returns the name of the image that the node's container is made from.
 // It is made from Debian's packages the first time, in less than a minute, and
 // kept as an archive in the user's cache folder for engines that do not have it.
@@ -86,6 +67,12 @@ func imageArchive() (string, error) {
 
 // bootstrap installs Debian into a folder and packs it.
 func bootstrap(ctx context.Context, archive string) error {
+	if os.Getuid() != 0 {
+		return errors.New("debootstrap needs root; run the tests as root once")
+	}
+	if _, err := exec.LookPath("debootstrap"); err != nil {
+		return fmt.Errorf("%w; install debootstrap", err)
+	}
 	if err := os.MkdirAll(filepath.Dir(archive), 0o755); err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package realnode_test
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,7 +47,13 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	folder = dir
+	flag.Parse()
+	// The scenarios wait for back-offs and for what has to last, and compute little.
+	if err := flag.Set("test.parallel", "64"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
+	verdicts.write(os.Stderr)
 	if genuine.node != nil {
 		genuine.node.Close()
 	}
@@ -69,9 +77,6 @@ func simulatedTier(t *testing.T) *tier {
 // skipped and says why.
 func genuineTier(t *testing.T) *tier {
 	t.Helper()
-	if err := realnode.Available(t.Context()); err != nil {
-		t.Skipf("no real node here: %v", err)
-	}
 	genuine.once.Do(func() {
 		ctx := context.Background()
 		genuine.err = genuine.start(ctx, "real", localcloud.Options{NoNodes: true, Dial: realnode.Dial})
@@ -79,6 +84,10 @@ func genuineTier(t *testing.T) *tier {
 			genuine.err = genuine.join(ctx)
 		}
 	})
+	var unavailable *realnode.UnavailableError
+	if errors.As(genuine.err, &unavailable) {
+		t.Skip(genuine.err)
+	}
 	return genuine.or(t)
 }
 

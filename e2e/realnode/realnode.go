@@ -56,6 +56,14 @@ type Login struct {
 	Username, Password string
 }
 
+// UnavailableError is a machine that cannot run a real node, whatever is asked
+// of it; nothing that was started is left.
+type UnavailableError struct{ Err error }
+
+func (e *UnavailableError) Error() string { return "no real node can run here: " + e.Err.Error() }
+
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
 // Node is a running node.
 type Node struct {
 	// Name is the node's name in the cluster.
@@ -71,15 +79,8 @@ type Node struct {
 	forwards []*forward
 }
 
-// Available tells why no real node can be started here; nil if one can.
-func Available(ctx context.Context) error {
-	if _, err := docker(ctx, nil, "version", "--format", "{{.Server.Version}}"); err != nil {
-		return err
-	}
-	return imageAvailable(ctx)
-}
-
-// Start returns when the node is Ready.
+// Start returns when the node is Ready. An *UnavailableError says that there is
+// no Docker engine, no image, or that the engine does not give enough privileges.
 func Start(ctx context.Context, o Options) (*Node, error) {
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -102,9 +103,12 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 
 func (n *Node) start(ctx context.Context, o Options) error {
 	step := stopwatch(o.Log)
+	if _, err := docker(ctx, nil, "version", "--format", "{{.Server.Version}}"); err != nil {
+		return &UnavailableError{err}
+	}
 	image, err := Image(ctx, o.Log)
 	if err != nil {
-		return err
+		return &UnavailableError{err}
 	}
 	step("node image")
 	kubelet, err := controlplane.Build(ctx, "kubelet", o.Log)
@@ -120,7 +124,11 @@ func (n *Node) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := n.writeFiles(ctx, o, network); err != nil {
+	server, err := n.forward(network.gateway, o.ControlPlane.Address)
+	if err != nil {
+		return err
+	}
+	if err := n.writeFiles(ctx, o, server); err != nil {
 		return err
 	}
 	// What --privileged gives but for one capability, which a machine may lack.
@@ -130,13 +138,13 @@ func (n *Node) start(ctx context.Context, o Options) error {
 	}
 	n.started = true
 	if _, err := docker(ctx, nil, slices.Concat(
-		[]string{"run", "--detach", "--name", n.id, "--hostname", o.Name, "--network", n.id, "--cgroupns", "private"}, privileges, []string{
+		[]string{"run", "--detach", "--rm", "--name", n.id, "--hostname", o.Name, "--network", n.id, "--cgroupns", "private"}, privileges, []string{
 			"--tmpfs", "/run", "--tmpfs", "/tmp", "--volume", "/var/lib/containerd", "--volume", "/var/lib/kubelet", "--volume", "/var/log",
 			"--volume", n.Dir + ":/node", "--volume", kubelet + ":/usr/local/bin/kubelet:ro",
 			"--env", "NODE_NAME=" + o.Name, "--env", "POD_CIDR=" + network.pods, "--env", "HTTPS_PROXY=" + proxy,
 			image, "/bin/sh", "/node/start.sh",
 		})...); err != nil {
-		return err
+		return &UnavailableError{err}
 	}
 	step("node container")
 	if err := n.waitReady(ctx, o.ControlPlane); err != nil {
@@ -197,7 +205,10 @@ func (n *Node) waitReady(ctx context.Context, c *controlplane.ControlPlane) erro
 				last = errors.New(c.Message)
 			}
 		}
-		if out, err := docker(ctx, nil, "inspect", "--format", "{{.State.Running}}", n.id); err == nil && out != "true" {
+		if out, err := docker(ctx, nil, "inspect", "--format", "{{.State.Running}}", n.id); ctx.Err() == nil && (err != nil || out != "true") {
+			if _, err := os.Stat(filepath.Join(n.Dir, "prepared")); err != nil {
+				return &UnavailableError{errors.New("the container may not do what a node does")}
+			}
 			return fmt.Errorf("its container ended: %w", last)
 		}
 		select {

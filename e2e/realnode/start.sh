@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs inside the node's container: makes its own cgroups writable, then runs
-# containerd and the kubelet until one of them ends. NODE_NAME, POD_CIDR and
-# HTTPS_PROXY come from the environment; /node holds what the test made.
+# containerd and the kubelet until one of them ends, or whoever started the node
+# is gone. NODE_NAME, POD_CIDR, API_SERVER and HTTPS_PROXY come from the
+# environment; /node holds what the test made.
 set -eu
 exec >/node/start.log 2>&1
 
@@ -29,6 +30,7 @@ mount --make-rshared /
 # The kubelet sets these for the whole machine. It is given files to write to
 # instead, so that there is nothing to restore.
 for name in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
+  [ -e "/proc/sys/$name" ] || continue
   mkdir -p "/run/sysctl/$(dirname "$name")"
   cat "/proc/sys/$name" >"/run/sysctl/$name"
   mount --bind "/run/sysctl/$name" "/proc/sys/$name"
@@ -40,7 +42,9 @@ echo 1 >/proc/sys/net/ipv4/conf/eth0/proxy_arp
 echo 0 >/proc/sys/net/ipv4/neigh/eth0/proxy_delay
 node_ip=$(hostname -i)
 
-mkdir -p /etc/containerd /etc/cni/net.d
+touch /node/prepared # what a container may lack the privileges for is done
+
+mkdir -p /etc/cni/net.d
 cat >/etc/cni/net.d/10-pods.conflist <<E
 {"cniVersion":"0.4.0","name":"pods","plugins":[
  {"type":"ptp","ipMasq":true,"ipam":{"type":"host-local","subnet":"$POD_CIDR","routes":[{"dst":"0.0.0.0/0"}]}},
@@ -61,6 +65,14 @@ kubelet --kubeconfig=/node/kubeconfig --config=/node/kubelet.yaml \
   --image-credential-provider-config=/node/logins.json --image-credential-provider-bin-dir=/node/logins \
   --hostname-override="$NODE_NAME" --node-ip="$node_ip" >/node/kubelet.log 2>&1 &
 
+kubelet=$!
+
 # The shell is the container's first process: it takes the orphans of containerd.
 trap 'exit 0' TERM INT
-wait $!
+misses=0
+while [ $misses -lt 6 ] && kill -0 $kubelet && kill -0 $containerd; do
+  sleep 5 &
+  wait $!
+  if bash -c "exec 3<>/dev/tcp/${API_SERVER%:*}/${API_SERVER##*:}"; then misses=0; else misses=$((misses + 1)); fi
+done
+exit 1

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Facts are what a record says, each in one line and once, sorted. Statuses
@@ -77,11 +78,17 @@ func (c Container) facts(name string, add func(string)) {
 	if c.Last != (State{}) {
 		add(fmt.Sprintf("%s before: %s", name, c.Last))
 	}
-	state := fmt.Sprintf("%s: %s; ready %t, started %s", name, c.State, c.Ready, c.Started)
-	if c.State.State == "waiting" {
-		state += fmt.Sprintf(", restarts %d", c.Restarts)
+	state := c.State
+	if state.Reason == "CrashLoopBackOff" && c.Restarts > 0 {
+		state.Message = strings.Replace(state.Message, "back-off "+backOff(c.Restarts)+" ", "back-off DELAY ", 1)
 	}
-	add(state)
+	add(fmt.Sprintf("%s: %s; ready %t, started %s", name, state, c.Ready, c.Started))
+}
+
+// backOff is how long the kubelet waits after so many restarts: which of them
+// is seen is chance, and that they are as long as that is not.
+func backOff(restarts int32) string {
+	return min(10*time.Second<<min(restarts-1, 5), 5*time.Minute).String()
 }
 
 // String is the state in words.
