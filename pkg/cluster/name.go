@@ -47,34 +47,34 @@ func ParseName(cluster, location, project string) (Name, error) {
 		}
 		m := fullForm.FindStringSubmatch(link)
 		if m == nil {
-			fail("cluster_name %q: is neither a short name nor a full one: write NAME, or projects/PROJECT/locations/LOCATION/clusters/NAME", n.Cluster)
+			fail("input cluster_name %q: is neither a short name nor a full one: write NAME, or projects/PROJECT/locations/LOCATION/clusters/NAME", n.Cluster)
 			return Name{}, errors.Join(errs...)
 		}
 		if n.Project != "" && n.Project != m[1] && !isNumber(n.Project) && !isNumber(m[1]) {
-			fail("project_id %q: the full cluster_name says %q: leave project_id away, or correct one of them", n.Project, m[1])
+			fail("input project_id %q: the full cluster_name says %q: leave project_id away, or correct one of them", n.Project, m[1])
 		}
 		if n.Location != "" && n.Location != m[2] {
-			fail("zone %q: the full cluster_name says %q: leave zone away, or correct one of them", n.Location, m[2])
+			fail("input zone %q: the full cluster_name says %q: leave zone away, or correct one of them", n.Location, m[2])
 		}
 		n = Name{Project: m[1], Location: m[2], Cluster: m[3]}
 	}
 	switch {
 	case n.Cluster == "":
-		fail("cluster_name: is empty: set it to the name of the cluster, e.g. from `gcloud container clusters list`")
+		fail("input cluster_name: empty: set it to the name of the cluster, e.g. from `gcloud container clusters list`")
 	case !clusterForm.MatchString(n.Cluster):
-		fail("cluster_name %q: is not the name of a cluster: it has small letters, digits and dashes, 40 at most, and begins with a letter", n.Cluster)
+		fail("input cluster_name %q: is not the name of a cluster: it has small letters, digits and dashes, 40 at most, and begins with a letter", n.Cluster)
 	}
 	switch {
 	case n.Location == "":
-		fail("zone: is empty: set it to the zone or region of the cluster, e.g. europe-west6-a, or give cluster_name in full")
+		fail("input zone: empty: set it to the zone or region of the cluster, e.g. europe-west6-a, or give cluster_name in full")
 	case !locationForm.MatchString(n.Location):
-		fail("zone %q: is neither a zone nor a region: write it as europe-west6-a or europe-west6", n.Location)
+		fail("input zone %q: is neither a zone nor a region: write it as europe-west6-a or europe-west6", n.Location)
 	}
 	switch {
 	case n.Project == "":
-		fail("project_id: is empty, and neither the credentials nor GOOGLE_CLOUD_PROJECT say which project it is: set it, or give cluster_name in full")
+		fail("input project_id: empty, and neither the credentials nor GOOGLE_CLOUD_PROJECT say which project it is: set it, or give cluster_name in full")
 	case !projectForm.MatchString(n.Project):
-		fail("project_id %q: is not the ID of a project: it has 6 to 30 small letters, digits and dashes, and may differ from the project's display name; see `gcloud projects list`", n.Project)
+		fail("input project_id %q: is not the ID of a project: it has 6 to 30 small letters, digits and dashes, and may differ from the project's display name; see `gcloud projects list`", n.Project)
 	}
 	if len(errs) > 0 {
 		return Name{}, errors.Join(errs...)
