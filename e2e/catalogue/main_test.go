@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	// The cases wait for back-offs and for what has to last, and compute little;
 	// but more at a time would make the cluster slower than their timeouts allow.
-	if err := flag.Set("test.parallel", "36"); err != nil {
+	if err := flag.Set("test.parallel", "24"); err != nil {
 		panic(err)
 	}
 	cloudtest.Main(m)

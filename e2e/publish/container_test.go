@@ -36,7 +36,7 @@ func TestContainer(t *testing.T) {
 			t.Parallel()
 			p := newPlace(t)
 			archive(p, byEngine(machine(t), f), adapt)
-			pulledByDocker(p)
+			bothByDocker(p)
 		})
 	}
 }
@@ -56,15 +56,19 @@ func byEngine(e *engine, f form) form {
 	return f
 }
 
-// pulledByDocker has a Docker client look at both commits of a place, where one
-// is there.
-func pulledByDocker(p *place) {
+// byDocker has a Docker client pull by the tags, where there is one.
+func byDocker(p *place, digest string, tags ...string) {
 	p.Helper()
 	p.T.Run("docker pull", func(t *testing.T) {
-		e, q := own(t), &place{Test: p.Sub(t), host: p.host}
-		e.pulls(q, q.digest(q.SHA(0)), q.SHA(0))
-		e.pulls(q, q.digest(q.SHA(1)), tagsOf(q.SHA(1))...)
+		own(t).pulls(&place{Test: p.Sub(t), host: p.host}, digest, tags...)
 	})
+}
+
+// bothByDocker are the two commits of a place.
+func bothByDocker(p *place) {
+	p.Helper()
+	byDocker(p, p.digest(p.SHA(0)), p.SHA(0))
+	byDocker(p, p.digest(p.SHA(1)), tagsOf(p.SHA(1))...)
 }
 
 // TestContainerEngine publishes from the engine whose socket the runner mounts.
@@ -93,7 +97,7 @@ func TestContainerEngine(t *testing.T) {
 	if l := p.published(r, next); l.uploaded != 0 || l.there != 2 || l.size != "0 B" {
 		t.Errorf("the log says of a new commit with the same layers: %+v", l)
 	}
-	pulledByDocker(p)
+	bothByDocker(p)
 }
 
 // TestEngine publishes with the binary from an engine elsewhere, and under the

@@ -124,9 +124,7 @@ func TestIndex(t *testing.T) {
 		t.Errorf("the log says: %+v", l)
 	}
 	p.pulls(p.google(), digest, tagsOf(sha)...)
-	t.Run("docker pull", func(t *testing.T) {
-		own(t).pulls(&place{Test: p.Sub(t), host: p.host}, digest, tagsOf(sha)...)
-	})
+	byDocker(p, digest, tagsOf(sha)...)
 	before := len(p.Requests())
 	r = p.Run(p.step(sha, "layout", nil))
 	want(t, r, 0, "unchanged")

@@ -3,19 +3,11 @@ package publish_test
 import (
 	"encoding/base64"
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"sync"
-	"testing"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/org/deploy-model-action/e2e/cloudtest"
 	"github.com/org/deploy-model-action/e2e/google"
 	"github.com/org/deploy-model-action/e2e/localcloud"
 	"github.com/org/deploy-model-action/e2e/proxy"
@@ -31,13 +23,11 @@ const commit = "6f1d0c2b7a9e4d5f8c3b2a190e7f6d5c4b3a2918"
 type refusal struct {
 	name string
 	code int
-	host string // the input registry_host; default, a repository of Artifact Registry with the name
+	host string // the input registry_host; default, a repository of its own in Artifact Registry
 	// arrange prepares workspace and cloud, and returns the inputs to replace; by
 	// default there is a good archive, and push names it.
 	arrange func(p *place) map[string]string
 	step    func(p *place, s *runner.Step)
-	// engine says that the step asks the tests' engine.
-	engine bool
 	// published says that the image may be in the registry in the end, under the
 	// tag of the commit.
 	published bool
@@ -50,9 +40,9 @@ func good(p *place) {
 }
 
 // content makes the archive something else.
-func content(file string, make func(p *place) []byte) func(*place) map[string]string {
+func content(file string, bytes func(p *place) []byte) func(*place) map[string]string {
 	return func(p *place) map[string]string {
-		p.Write(file, string(make(p)))
+		p.Write(file, string(bytes(p)))
 		return map[string]string{"push": file}
 	}
 }
@@ -131,7 +121,6 @@ var refusals = []refusal{
 	{name: "another project", code: 1, host: localcloud.Registry + "/another-project/models"},
 	{name: "only a user", code: 2, arrange: login("octocat", "")},
 
-	{name: "Docker engine without the image", code: 1, engine: true, arrange: path("docker")},
 	{name: "socket missing", code: 1, arrange: path("docker"), step: func(p *place, s *runner.Step) {
 		s.Env["DOCKER_HOST"] = "unix://" + filepath.Join(short(p), "docker.sock")
 	}},
@@ -216,135 +205,4 @@ var refusals = []refusal{
 	{name: "registry with a password file, no login", code: 1, host: localcloud.PlainRegistry + "/team"},
 	{name: "registry with a password file, wrong password", code: 1, host: localcloud.PlainRegistry + "/team", arrange: login(localcloud.RegistryUser, "wrong-password")},
 	{name: "what is public may not be written by anybody", code: 1, host: localcloud.GHCR + "/public"},
-}
-
-// TestRefusals holds every sentence to the golden file, which is what users read.
-func TestRefusals(t *testing.T) {
-	t.Parallel()
-	x := cloudtest.New(t)
-	before := at(x, localcloud.Registry+"/"+localcloud.Project+"/"+x.Namespace)
-	good(before)
-	want(t, x.Run(before.step(commit, "model.tar", nil)), 0, "deployed")
-	versions := settled(x)
-
-	var mu sync.Mutex
-	shown := map[string]string{}
-	skipped := false
-	t.Run("all", func(t *testing.T) {
-		for i, test := range refusals {
-			t.Run(test.name, func(t *testing.T) {
-				t.Parallel()
-				y := x.Sub(t)
-				host := test.host
-				if host == "" {
-					host = fmt.Sprintf("%s/%s/repository-%d", localcloud.Registry, localcloud.Project, i)
-				}
-				got, ok := test.run(at(y, host))
-				got = strings.ReplaceAll(got, fmt.Sprintf("repository-%d", i), "models")
-				mu.Lock()
-				defer mu.Unlock()
-				shown[test.name] = got
-				skipped = skipped || !ok
-			})
-		}
-	})
-	if diff := cmp.Diff(versions, x.Versions()); diff != "" {
-		t.Errorf("a refusal changed the cluster (-before +after):\n%s", diff)
-	}
-	if len(shown) < len(refusals) || skipped {
-		return // -run chose some of them, or there is no engine
-	}
-	var b strings.Builder
-	for _, test := range refusals {
-		fmt.Fprintf(&b, "=== %s\n%s\n", test.name, shown[test.name])
-	}
-	golden(t, "refusals.golden", b.String())
-}
-
-// run returns what a user sees of the refusal, and whether that is for the
-// golden file: what a machine's engine has is different on each.
-func (test refusal) run(p *place) (shown string, fixed bool) {
-	p.Helper()
-	fixed = true
-	good(p)
-	inputs := map[string]string{}
-	if test.arrange != nil {
-		maps.Copy(inputs, test.arrange(p))
-	}
-	s := p.step(commit, "model.tar", inputs)
-	if test.step != nil {
-		test.step(p, &s)
-	}
-	if test.engine {
-		e := own(p.T)
-		e.build(p.T, dockerfile("another"), layers(), "celestial_bodies_classifier:q4vzkxw7dk6mmlg6", "gateway:v7")
-		e.used(p, &s)
-		fixed = e.keep != nil
-	}
-	r := p.Run(s)
-	want(p.T, r, test.code, "failed")
-	if len(r.Annotations) != 1 || r.Annotations[0].Level != "error" {
-		p.Errorf("annotations: %+v, want one error", r.Annotations)
-	}
-	if n := len(changes(p.T, r)); n > 0 {
-		p.Errorf("output changes: %s", r.Outputs["changes"])
-	}
-	everything := unmasked(r.Raw) + r.Summary + fmt.Sprint(r.Outputs)
-	if password := s.With["registry_password"]; len(password) > 0 && len(password) < 100 && strings.Contains(everything, password) {
-		p.Errorf("the password is shown")
-	}
-	if leaks := p.Leaks(everything, []byte(s.With["credentials_json"]), []byte(s.With["registry_password"])); len(leaks) > 0 {
-		p.Errorf("shown: %s", strings.Join(leaks, ", "))
-	}
-	if test.code == 2 && len(p.Requests()) > 0 {
-		p.Errorf("was contacted: %+v", p.Requests())
-	}
-	for _, e := range p.Requests() {
-		if p.IsWrite(e) {
-			p.Errorf("was written: %s %s", e.Method, e.Path)
-		}
-		if strings.HasPrefix(e.Path, "/v2/") && e.Method == http.MethodPut && strings.Contains(e.Path, "/manifests/") && e.Status < 300 && !test.published {
-			p.Errorf("was published: %s", e.Path)
-		}
-	}
-	return normalised(p, r), fixed
-}
-
-// normalised are the annotations, without what is different in every run.
-func normalised(p *place, r *runner.Result) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "exit code %d\n", r.ExitCode)
-	for _, a := range r.Annotations {
-		fmt.Fprintf(&b, "[%s] %s\n%s\n", a.Level, a.Title, a.Message)
-	}
-	text := strings.ReplaceAll(b.String(), p.Namespace, "NAMESPACE")
-	for _, v := range []struct{ pattern, fixed string }{
-		{`sha256:[0-9a-f]{64}`, "sha256:DIGEST"},
-		{`\b[0-9a-f]{64}\b`, "DIGEST"},
-		{`unix:///\S*?(/docker\.sock)?(["; ,:])`, "unix:///SOCKET$2"},
-		{`dial unix \S+: `, "dial unix SOCKET: "},
-		{`("gateway:v7")(, "[^"]*")*( and \d+ more)?;`, "$1;"}, // other tests build in the same engine
-	} {
-		text = regexp.MustCompile(v.pattern).ReplaceAllString(text, v.fixed)
-	}
-	return text
-}
-
-// unmasked is what is printed and is not for the runner's ears only.
-func unmasked(raw string) string {
-	return regexp.MustCompile(`(?m)^::add-mask::.*$`).ReplaceAllString(raw, "")
-}
-
-// settled waits until the controllers have nothing left to write, and returns
-// the versions of all objects.
-func settled(x *cloudtest.Test) map[string]string {
-	x.Helper()
-	for before := x.Versions(); ; {
-		time.Sleep(500 * time.Millisecond)
-		after := x.Versions()
-		if maps.Equal(before, after) {
-			return after
-		}
-		before = after
-	}
 }

@@ -107,7 +107,7 @@ func TestSeed(t *testing.T) {
 	}
 	p.pulls(p.google(), first, p.SHA(0))
 	p.pulls(p.google(), second, tagsOf(p.SHA(1))...)
-	pulledByDocker(p)
+	bothByDocker(p)
 }
 
 // body is what the model of a commit answers.

@@ -141,7 +141,7 @@ func (n *Node) start(ctx context.Context, o Options) error {
 		[]string{"run", "--detach", "--rm", "--name", n.id, "--hostname", o.Name, "--network", n.id, "--cgroupns", "private"}, privileges, []string{
 			"--tmpfs", "/run", "--tmpfs", "/tmp", "--volume", "/var/lib/containerd", "--volume", "/var/lib/kubelet", "--volume", "/var/log",
 			"--volume", n.Dir + ":/node", "--volume", kubelet + ":/usr/local/bin/kubelet:ro",
-			"--env", "NODE_NAME=" + o.Name, "--env", "POD_CIDR=" + network.pods, "--env", "HTTPS_PROXY=" + proxy,
+			"--env", "NODE_NAME=" + o.Name, "--env", "POD_CIDR=" + network.pods, "--env", "API_SERVER=" + server, "--env", "HTTPS_PROXY=" + proxy,
 			image, "/bin/sh", "/node/start.sh",
 		})...); err != nil {
 		return &UnavailableError{err}

@@ -28,7 +28,7 @@ const changed = `---
 apiVersion: v1
 kind: Service
 metadata: {name: model, labels: {new: "yes"}}
-spec: {type: NodePort, selector: {app: model}, ports: [{name: api, port: 8080, targetPort: http}, {name: more, port: 81}]}
+spec: {type: NodePort, selector: {app: model}, ports: [{name: web, port: 8080, targetPort: http}, {name: more, port: 81}]}
 ---
 apiVersion: v1
 kind: ConfigMap
