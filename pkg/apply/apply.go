@@ -130,6 +130,7 @@ type run struct {
 	scaled  map[string]bool // workloads that an autoscaler of the set scales
 	broken  atomic.Bool     // start nothing more
 	down    atomic.Bool     // the server does not work, and that was said
+	reached atomic.Bool     // the server has answered
 }
 
 func newRun(o Options, n int) *run {

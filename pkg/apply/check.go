@@ -63,14 +63,17 @@ func (r *run) checkLate(ctx context.Context, late []*item) error {
 func (r *run) judge(ctx context.Context, it *item) error {
 	started := time.Now()
 	before, dry, err := r.look(ctx, it)
+	it.before = before
+	r.inherit(it)
+	if err != nil {
+		err = r.reconsider(ctx, it, err)
+	}
 	if err == nil {
-		it.before = before
 		err = it.deleting()
 	}
 	if err != nil {
 		return r.failed(ctx, it, err)
 	}
-	r.inherit(it)
 	if it.unchecked || len(it.csa) > 0 || it.handover || before == nil {
 		return nil
 	}
@@ -86,7 +89,7 @@ func (r *run) judge(ctx context.Context, it *item) error {
 }
 
 // look reads the object and dry-runs it, at the same time, until both speak of
-// one resourceVersion.
+// one resourceVersion. The object is returned also beside the dry run's error.
 func (r *run) look(ctx context.Context, it *item) (before, dry *unstructured.Unstructured, err error) {
 	var (
 		wg     sync.WaitGroup
@@ -97,7 +100,7 @@ func (r *run) look(ctx context.Context, it *item) (before, dry *unstructured.Uns
 	wg.Wait()
 	if err != nil || getErr != nil {
 		// Both fail for one reason, as a rule; the write is what matters.
-		return nil, nil, cmp.Or(err, getErr)
+		return before, nil, cmp.Or(err, getErr)
 	}
 	for range snapshotTries {
 		if dry == nil || before == nil || before.GetResourceVersion() == dry.GetResourceVersion() {
@@ -110,29 +113,10 @@ func (r *run) look(ctx context.Context, it *item) (before, dry *unstructured.Uns
 			break
 		}
 		if dry, err = r.rehearse(ctx, it); err != nil {
-			return nil, nil, err
+			return before, nil, err
 		}
 	}
 	return before, dry, nil
-}
-
-// rehearse is the dry run, with the conflicts settled that can be. It returns
-// nil when nothing can be learned before the write.
-func (r *run) rehearse(ctx context.Context, it *item) (*unstructured.Unstructured, error) {
-	dry, err := r.patch(ctx, it, true, false)
-	if conflicts := conflictsOf(err); len(conflicts) > 0 {
-		if err := r.resolve(it, conflicts); err != nil {
-			return nil, err
-		}
-		// Managers are migrated by a write, which must not happen yet: forced,
-		// the dry run judges everything else.
-		dry, err = r.patch(ctx, it, true, len(it.csa) > 0)
-	}
-	if err != nil && r.excused(it, err) {
-		it.unchecked = true
-		return nil, nil
-	}
-	return dry, err
 }
 
 // get reads the object; nil if it does not exist.

@@ -23,6 +23,9 @@ const (
 	// A server that is well answers within its own 60 s; one that does not
 	// answer at all is asked again.
 	attemptLimit = time.Minute
+	// A server that never answered in this run is rather the wrong address, or
+	// behind a wall, than out of order: it is given up sooner than the budget.
+	contactLimit = 30 * time.Second
 	// What was just created may be unknown to another replica of the API server.
 	youngLimit     = 10 * time.Second
 	firstYoungWait = 100 * time.Millisecond
@@ -89,6 +92,9 @@ func retry[T any](ctx context.Context, r *run, p patience, f func(context.Contex
 				r.budget.enter(now)
 			}
 			left = r.budget.left(now)
+			if !r.reached.Load() {
+				left = min(left, contactLimit-now.Sub(started))
+			}
 		default:
 			return none, err
 		}
@@ -139,7 +145,12 @@ func attempt[T any](ctx context.Context, r *run, p patience, f func(context.Cont
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
-	return f(ctx)
+	value, err := f(ctx)
+	var status apierrors.APIStatus
+	if err == nil || errors.As(err, &status) {
+		r.reached.Store(true)
+	}
+	return value, err
 }
 
 // outlive returns a context that ends a while after ctx does.
@@ -177,7 +188,7 @@ func passes(err error, pinned bool) bool {
 	case http.StatusInternalServerError:
 		// The server gives 500 both to its own troubles (etcd, a webhook that
 		// does not answer) and to patches that do not fit the schema.
-		return !unfit(err)
+		return !unfit(err) && !portTaken(err)
 	case http.StatusConflict:
 		return !pinned && !apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict)
 	}
