@@ -49,13 +49,14 @@ type ControlPlane struct {
 	process *exec.Cmd
 	stdin   io.Closer
 	egress  net.Listener
-	exited  chan error
+	exited  chan struct{} // closed when it has ended
+	exit    error         // how
 }
 
 // Start runs the binary that Build made, and returns when the API server is
 // ready and pods can be created.
 func Start(ctx context.Context, binary string, o Options) (*ControlPlane, error) {
-	c := &ControlPlane{LogFile: filepath.Join(o.Dir, "controlplane.log"), Kubeconfig: filepath.Join(o.Dir, "kubeconfig"), exited: make(chan error, 1)}
+	c := &ControlPlane{LogFile: filepath.Join(o.Dir, "controlplane.log"), Kubeconfig: filepath.Join(o.Dir, "kubeconfig"), exited: make(chan struct{})}
 	ports, err := freePorts(2)
 	if err != nil {
 		return nil, fmt.Errorf("control plane: %w", err)
@@ -228,7 +229,10 @@ func (c *ControlPlane) launch(binary, dir string, ports []string) error {
 		return err
 	}
 	c.process, c.stdin = cmd, stdin
-	go func() { c.exited <- cmd.Wait() }()
+	go func() {
+		c.exit = cmd.Wait()
+		close(c.exited)
+	}()
 	_, err = stdin.Write(append(config, '\n'))
 	return err
 }
@@ -248,9 +252,8 @@ func (c *ControlPlane) waitReady(ctx context.Context) error {
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
-		case exit := <-c.exited:
-			c.exited <- exit
-			return fmt.Errorf("it ended: %w", errors.Join(exit, err))
+		case <-c.exited:
+			return fmt.Errorf("it ended: %w", errors.Join(c.exit, err))
 		case <-ctx.Done():
 			return fmt.Errorf("not ready: %w", err)
 		}
