@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/util/retry"
 )
 
 // eventually waits for something.
@@ -218,8 +219,7 @@ func TestRollingUpdateServes(t *testing.T) {
 	x := newTest(t)
 	spec := corev1.PodSpec{Containers: []corev1.Container{model(x.push("1", nil))}}
 	spec.Containers[0].ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromInt32(3000)}}}
-	d, err := k().AppsV1().Deployments(x.namespace).Create(t.Context(), deployment("model", 3, spec), metav1.CreateOptions{})
-	if err != nil {
+	if _, err := k().AppsV1().Deployments(x.namespace).Create(t.Context(), deployment("model", 3, spec), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "model"}, Spec: corev1.ServiceSpec{
@@ -255,18 +255,17 @@ func TestRollingUpdateServes(t *testing.T) {
 		failures <- n
 	}()
 	next := x.push("2", nil)
-	d.Spec.Template.Spec.Containers[0].Image = next
-	if _, err := k().AppsV1().Deployments(x.namespace).Update(t.Context(), d, metav1.UpdateOptions{}); err != nil && !apierrors.IsConflict(err) {
-		t.Fatal(err)
-	} else if err != nil {
+	// The controller writes its status at any time.
+	if err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		live, err := k().AppsV1().Deployments(x.namespace).Get(t.Context(), "model", metav1.GetOptions{})
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		live.Spec.Template.Spec.Containers[0].Image = next
-		if _, err := k().AppsV1().Deployments(x.namespace).Update(t.Context(), live, metav1.UpdateOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		_, err = k().AppsV1().Deployments(x.namespace).Update(t.Context(), live, metav1.UpdateOptions{})
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
 	eventually(t, 60*time.Second, func() bool {
 		d, err := k().AppsV1().Deployments(x.namespace).Get(t.Context(), "model", metav1.GetOptions{})

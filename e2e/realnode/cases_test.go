@@ -150,7 +150,7 @@ const refused = "connect: connection refused"
 // case, the verdict is the catalogue's.
 func scenarios() []scenario {
 	backOff, failed := []string{"BackOff"}, []string{"Failed"}
-	soon := map[string]string{"timeout": "45s"}
+	soon := map[string]string{"timeout": "60s"}
 	return []scenario{
 		{
 			name: "serves", model: words("log", "loading weights\nlistening on :3000"), manifest: deployment() + service,

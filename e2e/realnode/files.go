@@ -126,6 +126,9 @@ func (n *Node) kubeconfig(o Options, server string) ([]byte, error) {
 // logins makes one credential provider of the kubelet for each login: that is
 // how nodes get theirs on GKE, and no pod needs a pull secret.
 func logins(files map[string][]byte, all []Login) error {
+	if len(all) == 0 {
+		return nil // the kubelet wants at least one provider
+	}
 	type provider struct {
 		Name                 string   `json:"name"`
 		MatchImages          []string `json:"matchImages"`

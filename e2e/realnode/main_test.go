@@ -37,7 +37,8 @@ var (
 		binary string
 		err    error
 	}
-	folder string // of what the tests leave for one another
+	folder  string            // of what the tests leave for one another
+	machine map[string]string // sysctls before the first node
 )
 
 func TestMain(m *testing.M) {
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	folder = dir
+	folder, machine = dir, sysctls()
 	flag.Parse()
 	// The scenarios wait for back-offs and for what has to last, and compute little.
 	if err := flag.Set("test.parallel", "64"); err != nil {

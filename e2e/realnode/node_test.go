@@ -39,7 +39,7 @@ func TestReady(t *testing.T) {
 	if result.ExitCode != 0 || result.Outputs["outcome"] != "deployed" {
 		t.Fatalf("exit code %d, outcome %q", result.ExitCode, result.Outputs["outcome"])
 	}
-	if !strings.Contains(result.Log, "/readyz: 200 OK") {
+	if !strings.Contains(result.Log, "/readyz (through the API server): 200 OK") {
 		t.Error("the log does not say what the model answered on health_path")
 	}
 
@@ -78,7 +78,6 @@ func TestClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cloud.Close)
-	before := sysctls(t)
 	start := time.Now()
 	node, err := realnode.Start(t.Context(), realnode.Options{ControlPlane: cloud.ControlPlane, ProxyURL: cloud.Proxy.URL, CAFile: cloud.CAFile, Name: "short-lived"})
 	if err != nil {
@@ -90,7 +89,7 @@ func TestClose(t *testing.T) {
 		t.Errorf("container %s is not among\n%s", name, out)
 	}
 	node.Close()
-	if diff := cmp.Diff(before, sysctls(t)); diff != "" {
+	if diff := cmp.Diff(machine, sysctls()); diff != "" {
 		t.Errorf("sysctls (-before +after):\n%s", diff)
 	}
 	for _, what := range [][]string{{"ps", "--all"}, {"network", "ls"}} {
@@ -142,15 +141,12 @@ func list(t *testing.T, args ...string) string {
 }
 
 // sysctls are the ones of the whole machine that a kubelet sets.
-func sysctls(t *testing.T) map[string]string {
-	t.Helper()
+func sysctls() map[string]string {
 	all := map[string]string{}
 	for _, name := range []string{"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"} {
-		content, err := os.ReadFile(filepath.Join("/proc/sys", name))
-		if err != nil {
-			t.Fatal(err)
+		if content, err := os.ReadFile(filepath.Join("/proc/sys", name)); err == nil {
+			all[name] = strings.TrimSpace(string(content))
 		}
-		all[name] = strings.TrimSpace(string(content))
 	}
 	return all
 }

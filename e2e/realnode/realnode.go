@@ -171,8 +171,12 @@ func (n *Node) Close() {
 	for _, f := range n.forwards {
 		f.close()
 	}
-	if n.network {
-		_, _ = docker(ctx, nil, "network", "rm", n.id)
+	for n.network && ctx.Err() == nil {
+		// A container that ended by itself is still on its way out.
+		if _, err := docker(ctx, nil, "network", "rm", n.id); err == nil {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
 	}
 	_ = os.RemoveAll(n.Dir)
 }

@@ -60,10 +60,11 @@ until ctr version >/dev/null 2>&1; do
 done
 ctr -n k8s.io images import /node/pause.tar >/dev/null
 
-mkdir -p /node/logins
-kubelet --kubeconfig=/node/kubeconfig --config=/node/kubelet.yaml \
-  --image-credential-provider-config=/node/logins.json --image-credential-provider-bin-dir=/node/logins \
-  --hostname-override="$NODE_NAME" --node-ip="$node_ip" >/node/kubelet.log 2>&1 &
+set -- --kubeconfig=/node/kubeconfig --config=/node/kubelet.yaml --hostname-override="$NODE_NAME" --node-ip="$node_ip"
+if [ -d /node/logins ]; then
+  set -- "$@" --image-credential-provider-config=/node/logins.json --image-credential-provider-bin-dir=/node/logins
+fi
+kubelet "$@" >/node/kubelet.log 2>&1 &
 
 kubelet=$!
 
