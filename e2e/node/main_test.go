@@ -110,6 +110,11 @@ func newTest(t *testing.T) *test {
 	t.Cleanup(func() {
 		_ = cluster.kube.CoreV1().Namespaces().Delete(context.Background(), ns.Name, metav1.DeleteOptions{})
 	})
+	// Without it no pod is admitted; its controller may be busy.
+	eventually(t, time.Minute, func() bool {
+		_, err := cluster.kube.CoreV1().ServiceAccounts(ns.Name).Get(t.Context(), "default", metav1.GetOptions{})
+		return err == nil
+	})
 	return &test{T: t, namespace: ns.Name}
 }
 

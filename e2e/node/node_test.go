@@ -57,8 +57,9 @@ func TestServes(t *testing.T) {
 			if !cluster.nodes.HasLoadBalancer(host) {
 				t.Fatalf("no load balancer at %s", host)
 			}
+			// The endpoints follow the Deployment's status after a while.
 			answers := map[string]bool{}
-			for range 10 {
+			for end := time.Now().Add(30 * time.Second); len(answers) < 3 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 				w := httptest.NewRecorder()
 				cluster.nodes.ServeLoadBalancer(w, httptest.NewRequest(http.MethodGet, "http://"+host+"/", nil), host)
 				answers[w.Body.String()] = true
