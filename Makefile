@@ -2,7 +2,7 @@
 # kubectl or gcloud say so and are skipped where it is missing.
 export PATH := $(CURDIR)/bin:$(PATH)
 
-.PHONY: build controlplane test demo cloud bench lint tools fuzz
+.PHONY: build controlplane test realnode demo cloud bench lint tools fuzz
 
 build: ## the shipped binary, as the Dockerfile builds it
 	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o bin/deploy-model-action .
@@ -14,6 +14,9 @@ controlplane: ## the real control plane that the tests use; minutes the first ti
 test: controlplane ## every test of both modules
 	go test ./...
 	go -C e2e test -count=1 -timeout 40m ./...
+
+realnode: controlplane ## the catalogue of failures on a real kubelet, in a privileged container; needs Docker and root
+	REALNODE=1 go -C e2e test -count=1 -timeout 40m ./realnode
 
 demo: ## three deploys of the seed's model into a local cloud, as a user sees them
 	go -C e2e run ./cmd/demo
