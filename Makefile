@@ -16,7 +16,7 @@ test: controlplane ## every test of both modules
 	go -C e2e test -count=1 -timeout 40m ./...
 
 realnode: controlplane ## the catalogue of failures on a real kubelet, in a privileged container; needs Docker and root
-	REALNODE=1 go -C e2e test -count=1 -timeout 40m ./realnode
+	REALNODE=1 go -C e2e test -count=1 -timeout 15m ./realnode
 
 demo: ## three deploys of the seed's model into a local cloud, as a user sees them
 	go -C e2e run ./cmd/demo

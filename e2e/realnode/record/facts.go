@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -30,9 +31,20 @@ func (r Record) Facts() []string {
 	return all
 }
 
+// removed is the kubelet's answer for the log of a container that it has removed
+// already, which it does with those that ended, sooner or later.
+const removed = "unable to retrieve container logs for "
+
 // Differ tells what a record lacks of another, and what it has besides: facts
 // that nobody can miss, unless the caller lets them pass.
 func Differ(want, got Record, passes func(fact string) bool) (lacks, besides []string) {
+	want.Logs, got.Logs = maps.Clone(want.Logs), maps.Clone(got.Logs)
+	for name, a := range want.Logs {
+		if b, ok := got.Logs[name]; ok && (strings.HasPrefix(a.Previous, removed) || strings.HasPrefix(b.Previous, removed)) {
+			a.Previous = b.Previous
+			want.Logs[name] = a
+		}
+	}
 	a, b := want.Facts(), got.Facts()
 	other := func(these, those []string) (only []string) {
 		for _, f := range these {

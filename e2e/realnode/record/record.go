@@ -141,10 +141,15 @@ func (r *Recorder) Settle(ctx context.Context, quiet time.Duration) {
 	}
 }
 
+// size is how much is new; an event that comes again is not.
 func (r *Recorder) size() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.statuses) + len(r.events)
+	events := map[[3]string]bool{}
+	for _, e := range r.events {
+		events[[3]string{e.Reason, e.Message, e.InvolvedObject.FieldPath}] = true
+	}
+	return len(r.statuses) + len(events)
 }
 
 // Logs asks for the logs of the newest pod, as they are now.

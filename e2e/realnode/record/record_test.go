@@ -38,25 +38,35 @@ func TestDiffer(t *testing.T) {
 		}}}
 	}
 	ran := record.Status{Phase: "Running", Containers: []record.Container{{Name: "model", State: record.State{State: "running"}}}}
-	want := record.Record{Statuses: []record.Status{ran, waits(1, "10s"), waits(2, "20s"), waits(4, "1m20s")}}
+	want := record.Record{
+		Statuses: []record.Status{ran, waits(1, "10s"), waits(2, "20s"), waits(4, "1m20s")},
+		Logs:     map[string]record.Log{"model": {Current: "loading", Previous: "loading"}},
+	}
+	seen := func(statuses ...record.Status) record.Record {
+		return record.Record{Statuses: statuses, Logs: want.Logs}
+	}
 
 	for name, test := range map[string]struct {
 		got            record.Record
 		lacks, besides []string
 	}{
-		"less seen": {got: record.Record{Statuses: []record.Status{waits(2, "20s")}}},
+		"less seen": {got: seen(waits(2, "20s"))},
 		"another delay": {
-			got:     record.Record{Statuses: []record.Status{waits(2, "30s")}},
+			got:     seen(waits(2, "30s")),
 			lacks:   []string{`container model: waiting CrashLoopBackOff "back-off DELAY restarting failed container"; ready false, started `},
 			besides: []string{`container model: waiting CrashLoopBackOff "back-off 30s restarting failed container"; ready false, started `},
 		},
 		"an event": {
-			got:     record.Record{Statuses: want.Statuses, Events: []record.Event{{Type: "Warning", Reason: "BackOff", Message: "m", From: "kubelet"}}},
+			got:     record.Record{Statuses: want.Statuses, Logs: want.Logs, Events: []record.Event{{Type: "Warning", Reason: "BackOff", Message: "m", From: "kubelet"}}},
 			besides: []string{"event Warning BackOff (kubelet): m"},
 		},
 		"a log": {
 			got:     record.Record{Statuses: want.Statuses, Logs: map[string]record.Log{"model": {Current: "a", Previous: "pass"}}},
+			lacks:   []string{`log of model, previous: "loading"`, `log of model: "loading"`},
 			besides: []string{`log of model: "a"`},
+		},
+		"a log that is gone": {
+			got: record.Record{Statuses: want.Statuses, Logs: map[string]record.Log{"model": {Current: "loading", Previous: "unable to retrieve container logs for containerd://ID"}}},
 		},
 	} {
 		lacks, besides := record.Differ(want, test.got, func(fact string) bool { return fact == `log of model, previous: "pass"` })
