@@ -20,20 +20,37 @@ import (
 
 const module = "github.com/org/deploy-model-action"
 
-// mayImport says for each package which of its siblings it may import. A
-// package that is not here may import none, and must be added.
+// floor are the packages that leaves share: what two of them need lives here.
+// Each may import only what its own line names.
+var floor = map[string][]string{
+	"redact":   {},
+	"retry":    {},
+	"object":   {},
+	"workload": {"object"},
+	"kube":     {"object", "redact", "retry", "workload"},
+	"google":   {"redact", "retry"},
+	"registry": {"google", "redact", "retry"},
+}
+
+// mayImport says for each package besides the floor which of its siblings it may
+// import. A package that is not here may import none, and must be added.
 var mayImport = map[string][]string{
-	"main":        {"actions", "deploy", "grant", "report"},
+	"main":        {"actions", "deploy", "grant", "release", "report"},
 	"report":      {"actions", "deploy"},
-	"grant":       {"credentials"}, // the subcommand, which shares no other step with a deploy
-	"deploy":      {"apply", "cluster", "credentials", "image", "manifest", "rollout"},
+	"grant":       {"credentials", "google", "redact", "retry"}, // the subcommand, which shares no other step with a deploy
+	"deploy":      {"apply", "cluster", "credentials", "google", "image", "kube", "manifest", "object", "publish", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
 	"actions":     {},
-	"apply":       {},
-	"cluster":     {},
-	"credentials": {},
-	"image":       {},
-	"manifest":    {},
-	"rollout":     {},
+	"credentials": {"google", "redact", "retry"},
+	"cluster":     {"google", "redact", "retry"},
+	"image":       {"google", "redact", "registry", "retry"},
+	"publish":     {"google", "redact", "registry", "retry"},
+	"manifest":    {"object", "redact"},
+	"apply":       {"kube", "object", "redact", "retry", "workload"},
+	"release":     {"kube", "object", "redact", "retry"},
+	"readiness":   {"object", "workload"},
+	"diagnosis":   {"kube", "object", "redact", "retry", "workload"},
+	"rollout":     {"diagnosis", "kube", "object", "readiness", "redact", "retry", "workload"},
+	"serving":     {"kube", "object", "redact", "retry", "workload"},
 }
 
 // source is one file of the product.
@@ -95,6 +112,9 @@ func TestPackagesImportWhatTheyMay(t *testing.T) {
 	t.Parallel()
 	for _, s := range sources(t) {
 		may, known := mayImport[s.pkg]
+		if below, ok := floor[s.pkg]; ok {
+			may, known = below, true
+		}
 		if !known {
 			t.Errorf("%s: package %s has no rule; add it to mayImport", s.name, s.pkg)
 		}
@@ -106,7 +126,7 @@ func TestPackagesImportWhatTheyMay(t *testing.T) {
 			sibling, ok := strings.CutPrefix(name, module+"/pkg/")
 			sibling, _, _ = strings.Cut(sibling, "/")
 			if ok && sibling != s.pkg && !slices.Contains(may, sibling) {
-				t.Errorf("%s: package %s imports its sibling %s; let them meet in deploy, through plain types", at(i), s.pkg, sibling)
+				t.Errorf("%s: package %s imports its sibling %s; let them meet in deploy, through plain types, or put what both need on the floor", at(i), s.pkg, sibling)
 			}
 		}
 	}

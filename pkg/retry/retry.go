@@ -1,0 +1,177 @@
+// Package retry is the one loop that repeats a call while its error may pass,
+// and the one clock that says how long all calls together may be in trouble.
+//
+// Which errors of a protocol may pass is said by whoever speaks it, in a
+// function that returns a Verdict; what every network has in common is in
+// Network and Status. Nothing here sends, logs or words anything.
+package retry
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Pauses between tries, unless a Policy says otherwise.
+const (
+	defaultFirst   = 500 * time.Millisecond
+	defaultLongest = 8 * time.Second
+)
+
+// Policy says what to try again, and for how long. Its zero value repeats nothing.
+type Policy struct {
+	// Budget is the time that may be spent in trouble, shared by all calls that
+	// have the same one. The default is one of DefaultBudget for this call alone.
+	Budget *Budget
+	// Attempt bounds one try. The default is not to bound it.
+	Attempt time.Duration
+	// First and Longest are the pauses after the first failure and after many:
+	// they double, and are jittered. The defaults are 0.5 and 8 seconds.
+	First, Longest time.Duration
+	// May says whether an error may be gone at the next try. The default is that
+	// none may.
+	May func(error) Verdict
+}
+
+// Verdict is what may be hoped of an error. Its zero value is: nothing.
+type Verdict struct {
+	// Again says that another try may do better.
+	Again bool
+	// After is the pause that the server asked for; 0 if it did not.
+	After time.Duration
+	// Within bounds how long after the call's first failure it is still tried,
+	// besides the budget; 0 for the budget alone.
+	Within time.Duration
+	// First and Longest replace the policy's pauses, for what passes sooner than
+	// an outage; 0 for the policy's.
+	First, Longest time.Duration
+}
+
+// Do calls f until it succeeds, fails for good, ctx ends or time is up. A call
+// must build its whole request each time. The error is f's own if it is final, an
+// *ExhaustedError if it could have passed, and an *EndedError if ctx ended.
+func Do[T any](ctx context.Context, p Policy, f func(context.Context) (T, error)) (T, error) {
+	var (
+		none    T
+		started time.Time // of the trouble
+	)
+	budget := p.Budget
+	if budget == nil {
+		budget = NewBudget(DefaultBudget)
+	}
+	defer func() {
+		if !started.IsZero() {
+			budget.leave(time.Now())
+		}
+	}()
+	for n := 0; ; n++ {
+		value, err := once(ctx, p.Attempt, f)
+		if err == nil {
+			return value, nil
+		}
+		if ctx.Err() != nil {
+			return none, &EndedError{Cause: context.Cause(ctx), Err: err}
+		}
+		var may Verdict
+		if p.May != nil {
+			may = p.May(err)
+		}
+		if !may.Again {
+			return none, err
+		}
+		now := time.Now()
+		if started.IsZero() {
+			started = now
+			budget.enter(now)
+		}
+		left := budget.left(now)
+		if may.Within > 0 {
+			left = min(left, may.Within-now.Sub(started))
+		}
+		first, longest := pauses(p, may)
+		wait := max(jittered(first, longest, n), may.After)
+		if wait > left {
+			return none, &ExhaustedError{Attempts: n + 1, Waited: now.Sub(started), Err: err}
+		}
+		if Sleep(ctx, wait) != nil {
+			return none, &EndedError{Cause: context.Cause(ctx), Err: err}
+		}
+	}
+}
+
+// once makes one try.
+func once[T any](ctx context.Context, limit time.Duration, f func(context.Context) (T, error)) (T, error) {
+	if limit > 0 {
+		bounded, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		ctx = bounded
+	}
+	return f(ctx)
+}
+
+func pauses(p Policy, v Verdict) (first, longest time.Duration) {
+	first, longest = defaultFirst, defaultLongest
+	for _, d := range []time.Duration{p.First, v.First} {
+		if d > 0 {
+			first = d
+		}
+	}
+	for _, d := range []time.Duration{p.Longest, v.Longest} {
+		if d > 0 {
+			longest = d
+		}
+	}
+	return first, longest
+}
+
+// jittered is the pause after the n-th failure (from 0): between a half and the
+// whole of a time that doubles.
+func jittered(first, longest time.Duration, n int) time.Duration {
+	d := longest
+	if n < 16 {
+		d = min(first<<n, longest)
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// Sleep pauses, and returns ctx's error at once when it ends before.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ExhaustedError is an error that could have passed but did not in time.
+type ExhaustedError struct {
+	Attempts int           // that were made
+	Waited   time.Duration // from the first failure to the last
+	Err      error         // of the last one
+}
+
+func (e *ExhaustedError) Error() string {
+	if e.Attempts == 1 {
+		return fmt.Sprintf("%v (no time was left for a second try)", e.Err)
+	}
+	return fmt.Sprintf("%v (gave up after %d attempts in %s)", e.Err, e.Attempts, e.Waited.Round(time.Second))
+}
+
+// Unwrap returns the last error.
+func (e *ExhaustedError) Unwrap() error { return e.Err }
+
+// EndedError is a call that ended with its context.
+type EndedError struct {
+	Cause error // why the context ended
+	Err   error // the last try's
+}
+
+func (e *EndedError) Error() string { return e.Cause.Error() }
+
+// Unwrap returns both, so that a caller can ask for the context's error and for
+// what the last try met.
+func (e *EndedError) Unwrap() []error { return []error{e.Cause, e.Err} }
