@@ -164,6 +164,8 @@ func TestWrongInputsContactNothing(t *testing.T) {
 		{name: "half a login", change: func(o *Options) { o.RegistryUsername = "octocat" }},
 		{name: "the other half", change: func(o *Options) { o.RegistryPassword = secret }},
 		{name: "health_path", change: func(o *Options) { o.HealthPath = "readyz" }},
+		{name: "pull_request", environment: map[string]string{"GITHUB_EVENT_NAME": "pull_request"}},
+		{name: "merge_group", environment: map[string]string{"GITHUB_EVENT_NAME": "merge_group"}},
 		{name: "pull_request_target", environment: map[string]string{"GITHUB_EVENT_NAME": "pull_request_target"}},
 		{name: "a key that is not JSON", change: func(o *Options) { o.CredentialsJSON = secret }},
 		{name: "a key without a key", change: func(o *Options) { o.CredentialsJSON = `{"type":"service_account","private_key":"` + secret + `"}` }},

@@ -134,7 +134,11 @@ func (o Options) mistakes(getenv func(string) string) error {
 	if getenv("GITHUB_EVENT_NAME") == "pull_request_target" {
 		// The event runs with the base repository's secrets; a checkout of the
 		// pull request would let a stranger's manifests use them.
-		mistake("event pull_request_target: refused, since it would deploy a stranger's manifests with your secrets; deploy on push, or use pull_request")
+		mistake("event pull_request_target: refused, since it would deploy a stranger's manifests with your secrets; deploy on push")
+	}
+	if event := getenv("GITHUB_EVENT_NAME"); event == "pull_request" || event == "merge_group" {
+		// What is not merged would serve.
+		mistake("event %s: refused, since it would deploy what is not merged yet; deploy on push, or give the step `if: github.event_name == 'push'`", event)
 	}
 	if o.ClusterName == "" {
 		mistake("input cluster_name: required; give the cluster's name, as `gcloud container clusters list` shows it")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -154,6 +155,15 @@ func marked(o *unstructured.Unstructured) bool {
 // nor, if the answer to a first attempt to restore it was lost, the one before.
 func (t Target) newerRun(live *unstructured.Unstructured) bool {
 	return !sameRun(live, t.Object) && (t.Before == nil || !sameRun(live, t.Before))
+}
+
+// changedSince tells whether somebody gave fields of the object another value
+// since this deploy wrote it: another run, or a person. To restore it then would
+// undo their work. What controllers set, such as an autoscaler, is no such thing,
+// and an object that is as it was before was restored by a write whose answer was lost.
+func (t Target) changedSince(live *unstructured.Unstructured) bool {
+	theirs := func(d difference) bool { return d.manager == "" || strings.HasPrefix(d.manager, "kubectl") }
+	return slices.ContainsFunc(differences(t.Object, live), theirs) && len(differences(t.Before, live)) > 0
 }
 
 // sameRun tells whether the run that wrote a is the last one that wrote live.

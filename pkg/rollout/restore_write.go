@@ -69,6 +69,8 @@ func putBackOnce(ctx context.Context, t Target, client dynamic.ResourceInterface
 		return nil, nil, &restoreError{"somebody deleted it and created it anew since; left as it is"}
 	case t.newerRun(live):
 		return nil, nil, &restoreError{"a newer run has deployed it since; left as it is"}
+	case t.changedSince(live):
+		return nil, nil, &restoreError{"somebody changed it since; left as it is"}
 	}
 	config, err := earlierFields(t.Before, live)
 	if err != nil {
