@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"main":        {"actions", "deploy", "grant", "release", "report"},
 	"report":      {"actions", "deploy"},
 	"grant":       {"credentials", "google", "redact", "retry"}, // the subcommand, which shares no other step with a deploy
-	"deploy":      {"apply", "cluster", "credentials", "google", "image", "kube", "manifest", "object", "publish", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
+	"deploy":      {"apply", "cluster", "credentials", "google", "image", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
 	"actions":     {},
 	"credentials": {"google", "redact", "retry"},
 	"cluster":     {"google", "redact", "retry"},
