@@ -31,6 +31,16 @@ func (d *deployment) finish(ctx context.Context, err error) {
 			r.Outcome = RolledBack
 		}
 	}
+	if r.From.Image == "" && len(r.Images) > 0 {
+		r.From.Image = imageBefore(d.changes, r.Images[0])
+	}
+	if len(r.Changes) > 0 && r.Outcome != RolledBack {
+		for _, i := range r.Images {
+			r.Serving = append(r.Serving, i.Pinned)
+		}
+	} else if r.From.Image != "" {
+		r.Serving = []string{r.From.Image}
+	}
 	switch {
 	case r.Outcome == Cancelled:
 		r.Problems = append([]Problem{d.cancelled(err)}, d.problems(withoutCancellation(err))...)

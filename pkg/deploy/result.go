@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"slices"
 	"time"
 )
 
@@ -11,6 +12,7 @@ type Outcome string
 const (
 	Deployed   Outcome = "deployed"    // something changed, and it serves
 	Unchanged  Outcome = "unchanged"   // nothing had to change, and it serves
+	Superseded Outcome = "superseded"  // a newer run took over, and what it deploys counts
 	RolledBack Outcome = "rolled-back" // it failed, and what was there before is there again
 	Failed     Outcome = "failed"      // it failed; the cluster may hold what failed
 	Cancelled  Outcome = "cancelled"   // the runner cancelled the step
@@ -19,7 +21,7 @@ const (
 // Exit codes of the program. A workflow cannot read them, so the output
 // `outcome` says the same; they are for whoever runs the image by hand.
 const (
-	ExitOK        = 0
+	ExitOK        = 0 // also superseded: the newer run's job has the verdict
 	ExitRefused   = 1 // the cluster, the registry or the rollout refused
 	ExitInput     = 2 // wrong input; nothing was contacted
 	ExitCancelled = 3 // the runner cancelled the step
@@ -33,6 +35,9 @@ type Result struct {
 	Problems []Problem // what went wrong, ready for annotations; empty on success
 
 	Cluster   Cluster
+	Release   string // name of the set that was deployed
+	Newer     *Newer // the run that took over; nil if none did
+	From      From   // what served before
 	Published []Published
 	Images    []Image
 	Changes   []Change
@@ -40,23 +45,31 @@ type Result struct {
 	Restored  []Restored
 	Failures  []Failure // the diagnosis of each workload that failed
 	URL       string
-	Host      string // of the URL: an IP address or a host name
-	Internal  bool   // URL is reachable from inside the network only
-	Health    string // what the model answered on health_path, in one line
+	Host      string   // of the URL: an IP address or a host name
+	Internal  bool     // URL is reachable from inside the network only
+	Health    string   // what the model answered on health_path, in one line
+	Serving   []string // images that the cluster's objects name when the step ends, as HOST/NAME:SHA@sha256:…; none if that is not known
 	Namespace string
 
 	Phases            []Phase
 	Started, Finished time.Time
 }
 
-// Changed tells whether the cluster is different from before.
-func (r *Result) Changed() bool {
-	for _, c := range r.Changes {
-		if c.Action != "unchanged" {
-			return true
-		}
-	}
-	return false
+// Changed reports whether the cluster is, or may be, different from before.
+func (r *Result) Changed() bool { return slices.ContainsFunc(r.Changes, Change.Remains) }
+
+// Newer is the run that took over from this one.
+type Newer struct {
+	Run    string // its number, with its attempt if that is not the first
+	URL    string // its page; "" if it was run by hand
+	Commit string
+}
+
+// From is what served before, as the release's record and the cluster say.
+type From struct {
+	Commit string // "" for the first deploy of a release
+	RunURL string // page of the run that deployed it
+	Image  string // HOST/NAME:SHA@sha256:…
 }
 
 // Cluster is where the deploy went.
@@ -89,13 +102,16 @@ type Published struct {
 // Change is what happened to one object.
 type Change struct {
 	Kind, Namespace, Name string
-	Action                string // created, configured or unchanged
+	Action                string // created, configured, unchanged or uncertain; restored if it was put back
 	Line                  string // kubectl's line, e.g. "service/x unchanged"
 	File                  string // of the manifest, with its line
 	FileLine              int
 	Started               time.Time
 	Took                  time.Duration
 }
+
+// Remains reports whether the object is, or may be, different from before.
+func (c Change) Remains() bool { return c.Action != "unchanged" && c.Action != actionRestored }
 
 // Rollout is what the wait for one object saw.
 type Rollout struct {
@@ -107,7 +123,12 @@ type Rollout struct {
 
 // Restored is what the rollback did to one object.
 type Restored struct {
-	Object, Action, Message string
+	Object  string // "Deployment default/x"
+	Action  string // restored, left or not restored
+	Message string // why, or what of it others hold; "" if there is nothing to add
+	// Waited says that it was waited for after it was restored; then Ready says
+	// whether it serves, and WasReady whether it did before this deploy.
+	Waited, Ready, WasReady bool
 }
 
 // Failure is why one object did not become ready.

@@ -116,7 +116,7 @@ func (d *deployment) rollback(ctx context.Context, cause error) error {
 			if x.Action == rollout.ActionUntouched {
 				continue
 			}
-			object := x.Object.GetKind() + " " + x.Object.GetName()
+			object := x.Object.GetKind() + " " + x.Object.GetNamespace() + "/" + x.Object.GetName()
 			d.result.Restored = append(d.result.Restored, Restored{Object: object, Action: string(x.Action), Message: x.Message})
 			d.log.Printf("%s", x)
 		}

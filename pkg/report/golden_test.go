@@ -97,7 +97,44 @@ func deployed() *deploy.Result {
 	rolledOut(r, 37.2, true, "3 of 3 updated, 3 ready, 3 available")
 	r.Phases = append(r.Phases, deploy.Phase{Name: "Health check", Started: at(37.2), Finished: at(38.9)})
 	r.Outcome, r.ExitCode = deploy.Deployed, deploy.ExitOK
+	r.Serving = []string{r.Images[0].Pinned}
 	r.Health = "GET http://34.65.72.12/readyz: 200 OK"
+	return r
+}
+
+const (
+	earlierSHA   = "1c9b8a7f6e5d4c3b2a190807f6e5d4c3b2a19080"
+	earlierImage = testRegistry + "/celestial-bodies-classifier:" + earlierSHA + "@sha256:0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9"
+)
+
+// second is a deploy of a release that was deployed before.
+func second(r *deploy.Result) *deploy.Result {
+	r.Release = "celestial-bodies"
+	r.From = deploy.From{Commit: earlierSHA, RunURL: "https://github.com/octocat/celestial-bodies/actions/runs/15999999999", Image: earlierImage}
+	return r
+}
+
+func deployedAgain() *deploy.Result {
+	r := second(deployed())
+	r.Changes[0].Action, r.Changes[1].Action = "configured", "unchanged"
+	return r
+}
+
+// superseded is a run that a newer one overtook while it waited for its rollout.
+func superseded() *deploy.Result {
+	r := second(connected(4.2))
+	applied(r, "configured", "unchanged")
+	rolledOut(r, 4.2, false, "1 of 3 updated, 3 ready, 3 available")
+	r.Outcome, r.ExitCode = deploy.Superseded, deploy.ExitOK
+	r.Newer = &deploy.Newer{Run: "16000000057", URL: "https://github.com/octocat/celestial-bodies/actions/runs/16000000057", Commit: "9f0e1d2c3b4a59687766554433221100ffeeddcc"}
+	return r
+}
+
+// supersededAtOnce is one that found a newer claim before it wrote anything.
+func supersededAtOnce() *deploy.Result {
+	r := superseded()
+	r.Changes, r.Rollouts, r.URL, r.Host = nil, nil, "", ""
+	r.Phases = r.Phases[:2]
 	return r
 }
 
@@ -116,6 +153,7 @@ func unchanged() *deploy.Result {
 	applied(r, "unchanged", "unchanged")
 	rolledOut(r, 1.1, true, "3 of 3 updated, 3 ready, 3 available")
 	r.Outcome, r.ExitCode = deploy.Unchanged, deploy.ExitOK
+	r.Serving = []string{r.Images[0].Pinned}
 	return r
 }
 
@@ -127,6 +165,7 @@ func crashed() *deploy.Result {
 	applied(r, "configured", "unchanged")
 	rolledOut(r, 74.3, false, "1 of 3 updated, 3 ready, 3 available")
 	r.Outcome, r.ExitCode = deploy.Failed, deploy.ExitRefused
+	r.Serving = []string{r.Images[0].Pinned}
 	fix := "read its log; the last version serves on until it starts"
 	r.Failures = []deploy.Failure{{
 		Object: "Deployment default/" + deployment, Reason: "CrashLoopBackOff", Cause: crash, Fix: fix,
@@ -152,11 +191,23 @@ func crashed() *deploy.Result {
 }
 
 func rolledBack() *deploy.Result {
-	r := crashed()
+	r := second(crashed())
 	r.Outcome = deploy.RolledBack
+	r.Serving = []string{earlierImage}
+	r.Changes[1].Action = "restored"
 	r.Finished = at(81.6)
 	r.Phases = append(r.Phases, deploy.Phase{Name: "Rollback", Started: at(74.3), Finished: at(81.6)})
-	r.Restored = []deploy.Restored{{Object: "Deployment " + deployment, Action: "restored", Message: `left to others: spec.replicas 4 (held by "kube-controller-manager")`}}
+	r.Restored = []deploy.Restored{{
+		Object: "Deployment default/" + deployment, Action: "restored", Message: `left to others: spec.replicas (held by "kube-controller-manager")`,
+		Waited: true, Ready: true, WasReady: true,
+	}}
+	return r
+}
+
+// illBefore is a rollback to what did not serve before either.
+func illBefore() *deploy.Result {
+	r := rolledBack()
+	r.Restored[0].Ready, r.Restored[0].WasReady = false, false
 	return r
 }
 
@@ -165,9 +216,13 @@ func notRolledBack() *deploy.Result {
 	r := rolledBack()
 	r.Outcome = deploy.Failed
 	r.Phases[len(r.Phases)-1].Failed = true
-	r.Restored[0] = deploy.Restored{Object: "Deployment " + deployment, Action: "not restored", Message: "a newer run has deployed it since; it is left as it is"}
-	r.Restored = append(r.Restored, deploy.Restored{Object: "ConfigMap settings", Action: "left", Message: "created by this deploy; left for inspection"})
-	r.Problems[0].Message += "\nrestore Deployment default/" + deployment + ": a newer run has deployed it since; it is left as it is"
+	r.Serving = nil
+	r.Changes[1].Action = "configured"
+	r.Restored[0] = deploy.Restored{Object: "Deployment default/" + deployment, Action: "left", Message: "somebody changed it since; left as it is"}
+	r.Restored = append(r.Restored,
+		deploy.Restored{Object: "ConfigMap default/settings", Action: "left", Message: "this deploy created it, so there is nothing to go back to; left for inspection"},
+		deploy.Restored{Object: "Service default/" + service, Action: "not restored", Message: "the API server does not answer"})
+	r.Problems[0].Message += "\nrestore Service default/" + service + ": the API server does not answer"
 	return r
 }
 
@@ -175,7 +230,8 @@ func notRolledBack() *deploy.Result {
 func firstFailed() *deploy.Result {
 	r := rolledBack()
 	r.Outcome = deploy.Failed
-	r.Restored = []deploy.Restored{{Object: "Deployment " + deployment, Action: "left", Message: "this deploy created it, so there is nothing to go back to; left for inspection"}}
+	r.Serving, r.From, r.Changes[1].Action = nil, deploy.From{}, "created"
+	r.Restored = []deploy.Restored{{Object: "Deployment default/" + deployment, Action: "left", Message: "this deploy created it, so there is nothing to go back to; left for inspection"}}
 	return r
 }
 
@@ -227,6 +283,7 @@ func thousand() *deploy.Result {
 func TestSummary(t *testing.T) {
 	t.Parallel()
 	for name, r := range map[string]*deploy.Result{
+		"deployed-again": deployedAgain(), "superseded": superseded(), "superseded-at-once": supersededAtOnce(), "ill-before": illBefore(),
 		"deployed": deployed(), "unchanged": unchanged(), "crashed": crashed(), "rolled-back": rolledBack(),
 		"not-rolled-back": notRolledBack(), "first": firstFailed(), "cancelled": cancelled(), "mistaken": mistaken(), "thousand": thousand(), "published": publishedToo(),
 	} {

@@ -118,9 +118,22 @@ func restored(r *deploy.Result) string {
 	}
 	rows := make([]string, len(r.Restored))
 	for i, x := range r.Restored {
-		rows[i] = fmt.Sprintf("| **%s** | %s | %s |\n", unbroken(text(x.Action)), code(x.Object), prose(x.Message))
+		rows[i] = fmt.Sprintf("| **%s** | %s | %s | %s |\n", unbroken(text(x.Action)), code(x.Object), nowAndBefore(x), prose(x.Message))
 	}
-	return "### Rollback\n\n" + table("| action | object | |\n| :-- | :-- | :-- |\n", rows)
+	return "### Rollback\n\n" + table("| action | object | serves | why |\n| :-- | :-- | :-- | :-- |\n", rows)
+}
+
+// nowAndBefore says whether a restored object serves, and if not, whether it did.
+func nowAndBefore(x deploy.Restored) string {
+	switch {
+	case !x.Waited:
+		return ""
+	case x.Ready:
+		return ready + "again"
+	case x.WasReady:
+		return notReady + "not yet"
+	}
+	return notReady + "no, nor before this deploy"
 }
 
 // published is the table of what was brought into the registry.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/org/deploy-model-action/pkg/actions"
 	"github.com/org/deploy-model-action/pkg/deploy"
@@ -22,6 +23,9 @@ import (
 // deploy has changes and a URL to tell of as well.
 func Write(w *actions.Workflow, r *deploy.Result) error {
 	conclude(w, r)
+	if r.Outcome == deploy.Superseded {
+		w.Annotate(actions.Annotation{Level: "notice", Title: "Superseded", Message: overtaken(r, newer)})
+	}
 	for _, p := range r.Problems {
 		w.Annotate(actions.Annotation{Level: "error", Title: p.Title, Message: p.Message, File: p.File, Line: p.Line})
 	}
@@ -36,8 +40,13 @@ func conclude(w *actions.Workflow, r *deploy.Result) {
 		w.Printf("Deployed in %s.", took)
 	case deploy.Unchanged:
 		w.Printf("Unchanged: this is what serves already (checked in %s).", took)
+	case deploy.Superseded:
+		w.Printf("Superseded after %s. %s", took, overtaken(r, newer))
+		if r.Newer != nil && r.Newer.URL != "" {
+			w.Printf("%s", r.Newer.URL)
+		}
 	case deploy.RolledBack:
-		w.Printf("Rolled back after %s: what was there before is there again.", took)
+		w.Printf("Rolled back after %s. %s", took, wayBack(r))
 	case deploy.Cancelled:
 		w.Printf("Cancelled after %s. %s", took, left(r))
 	default:
@@ -63,8 +72,8 @@ func count(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// change is one object in the output `changes`.
-type change struct {
+// objectChange is one object in the output `changes`.
+type objectChange struct {
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
@@ -72,19 +81,18 @@ type change struct {
 }
 
 // outputs sets every output, also the empty ones, so that a later step reads
-// this run's value and never that of a step with the same id.
+// this run's value and never that of a step with the same id. They say what is
+// true now: after a rollback, the images that serve again.
 func outputs(w *actions.Workflow, r *deploy.Result) error {
 	image, digest := "", ""
-	images := []string{}
-	for i, im := range r.Images {
-		if i == 0 {
-			image, digest = im.Pinned, im.Digest
-		}
-		images = append(images, im.Pinned)
+	images := append([]string{}, r.Serving...)
+	if len(images) > 0 {
+		image = images[0]
+		_, digest, _ = strings.Cut(image, "@")
 	}
-	changes := []change{}
+	changes := []objectChange{}
 	for _, c := range r.Changes {
-		changes = append(changes, change{c.Kind, c.Namespace, c.Name, c.Action})
+		changes = append(changes, objectChange{c.Kind, c.Namespace, c.Name, c.Action})
 	}
 	imagesJSON, err := json.Marshal(images)
 	if err != nil {
@@ -104,6 +112,7 @@ func outputs(w *actions.Workflow, r *deploy.Result) error {
 		{"external_ip", r.Host},
 		{"changed", strconv.FormatBool(r.Changed())},
 		{"changes", string(changesJSON)},
+		{"previous", r.From.Image},
 	} {
 		errs = append(errs, w.SetOutput(o[0], o[1]))
 	}

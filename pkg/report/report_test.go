@@ -59,6 +59,9 @@ func TestWrite(t *testing.T) {
 	}{
 		{"deployed", deployed()},
 		{"unchanged", unchanged()},
+		{"deployed again", deployedAgain()},
+		{"superseded", superseded()},
+		{"superseded at once", supersededAtOnce()},
 		{"crashed", crashed()},
 		{"rolled back", rolledBack()},
 		{"not rolled back", notRolledBack()},
@@ -81,7 +84,7 @@ func TestWrite(t *testing.T) {
 // earlier step with the same id had set.
 func TestEveryOutputIsSet(t *testing.T) {
 	t.Parallel()
-	want := []string{"outcome", "image", "digest", "images", "url", "external_ip", "changed", "changes"}
+	want := []string{"outcome", "image", "digest", "images", "url", "external_ip", "changed", "changes", "previous"}
 	for _, r := range []*deploy.Result{deployed(), mistaken(), {Outcome: deploy.Failed}} {
 		w := write(t, r)
 		if diff := cmp.Diff(want, w.names); diff != "" {

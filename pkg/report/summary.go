@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +23,7 @@ const (
 func Summary(r *deploy.Result, run actions.Run) string {
 	d := document{left: actions.MaxSummary - len(tooLong)}
 	d.add("## " + heading(r) + "\n\n")
-	d.add(verdict(r))
+	d.add(block(verdict(r, run)))
 	d.add(problems(r, run))
 	d.add(facts(r, run))
 	for _, f := range r.Failures[:min(maxFailures, len(r.Failures))] {
@@ -73,6 +72,8 @@ func heading(r *deploy.Result) string {
 		return "✅ Deployed " + what
 	case deploy.Unchanged:
 		return "✅ Unchanged: " + what + " serves already"
+	case deploy.Superseded:
+		return "⏭️ A newer run took over from " + what
 	case deploy.RolledBack:
 		return "↩️ Rolled back " + what
 	case deploy.Cancelled:
@@ -80,42 +81,6 @@ func heading(r *deploy.Result) string {
 	default:
 		return "❌ Failed to deploy " + what
 	}
-}
-
-// verdict is one sentence on what a deploy that failed leaves behind.
-func verdict(r *deploy.Result) string {
-	switch r.Outcome {
-	case deploy.Deployed, deploy.Unchanged:
-		return ""
-	case deploy.RolledBack:
-		return "This deploy failed. What was there before is there again.\n\n"
-	}
-	return left(r) + "\n\n"
-}
-
-// left says how the cluster differs from before.
-func left(r *deploy.Result) string {
-	n := changed(r)
-	switch {
-	case n == 0:
-		return "Nothing in the cluster was changed."
-	case len(r.Restored) > 0 && !slices.ContainsFunc(r.Restored, func(x deploy.Restored) bool { return x.Action != "left" }):
-		return "There was nothing to go back to: what this deploy created is left for inspection."
-	case len(r.Restored) > 0:
-		return "The rollback could not put everything back."
-	}
-	return count(n, "object was", "objects were") + " changed before that, and not put back."
-}
-
-// changed counts the objects that are different from before.
-func changed(r *deploy.Result) int {
-	n := 0
-	for _, c := range r.Changes {
-		if c.Action != "unchanged" {
-			n++
-		}
-	}
-	return n
 }
 
 // short cuts a commit's 40 digits to the 12 that people compare.
@@ -213,13 +178,15 @@ func facts(r *deploy.Result, run actions.Run) string {
 	if r.URL != "" {
 		fact(serves(r), "**"+link(text(r.URL), r.URL)+"**"+internalNote(r))
 	}
+	fact("Change", change(r, run))
+	fact("To go back", goBack(r))
 	fact("Took", duration(r.Finished.Sub(r.Started)))
 	fact("Health check", text(r.Health))
 	for i, im := range r.Images {
 		if i == maxShown {
 			break
 		}
-		fact("Image", link(code(im.Reference), imageURL(im))+"<br>"+code(im.Digest))
+		fact(imageLabel(r), link(code(im.Reference), imageURL(im))+"<br>"+code(im.Digest))
 	}
 	if repo := repository(run); repo != "" {
 		if run.SHA != "" {
@@ -248,13 +215,22 @@ func facts(r *deploy.Result, run actions.Run) string {
 
 // serves words what a URL is worth after this outcome.
 func serves(r *deploy.Result) string {
-	switch r.Outcome {
-	case deploy.Deployed, deploy.Unchanged:
+	switch {
+	case r.Outcome == deploy.Deployed, r.Outcome == deploy.Unchanged:
 		return "Serves at"
-	case deploy.RolledBack:
+	case r.Outcome == deploy.RolledBack && servesAgain(r):
 		return "Serves again at"
 	}
 	return "Address"
+}
+
+// imageLabel keeps the image that failed from being taken for the one that serves.
+func imageLabel(r *deploy.Result) string {
+	switch r.Outcome {
+	case deploy.Deployed, deploy.Unchanged:
+		return "Image"
+	}
+	return "Image of this run"
 }
 
 func by(actor string) string {

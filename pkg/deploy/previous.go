@@ -1,0 +1,49 @@
+package deploy
+
+import (
+	"strings"
+
+	"github.com/org/deploy-model-action/pkg/apply"
+)
+
+// imageBefore is the image of the same name that the objects held before they
+// were written, as they name it: HOST/NAME:SHA@sha256:…; "" if they held none.
+func imageBefore(changes []apply.Change, image Image) string {
+	repository, _, _ := strings.Cut(image.Reference, "@")
+	if colon := strings.LastIndexByte(repository, ':'); colon > strings.LastIndexByte(repository, '/') {
+		repository = repository[:colon]
+	}
+	for _, c := range changes {
+		if c.Before == nil {
+			continue
+		}
+		if found := imageOf(c.Before.Object["spec"], repository); found != "" {
+			return found
+		}
+	}
+	return ""
+}
+
+// imageOf finds a field image that names the repository, however deep.
+func imageOf(value any, repository string) string {
+	switch v := value.(type) {
+	case map[string]any:
+		if image, ok := v["image"].(string); ok {
+			if rest, ok := strings.CutPrefix(image, repository); ok && rest != "" && (rest[0] == ':' || rest[0] == '@') {
+				return image
+			}
+		}
+		for _, child := range v {
+			if found := imageOf(child, repository); found != "" {
+				return found
+			}
+		}
+	case []any:
+		for _, child := range v {
+			if found := imageOf(child, repository); found != "" {
+				return found
+			}
+		}
+	}
+	return ""
+}
