@@ -11,6 +11,7 @@ import (
 
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/kube"
 )
 
 // publishTimeout is long: a model's image has gigabytes, and every request has
@@ -111,8 +112,11 @@ func (d *deployment) find(ctx context.Context) error {
 		Endpoint: found.Host, EndpointKind: found.Kind,
 	}
 	d.log.Printf("Cluster %s at %s (%s)", found.Name, found.Host, found.Why)
-	d.client, err = found.Connect(d.credentials.Tokens)
-	return err
+	if d.client, err = found.Connect(d.credentials.Tokens); err != nil {
+		return err
+	}
+	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf})
+	return nil
 }
 
 func (d *deployment) imageOptions() image.Options {

@@ -23,7 +23,9 @@ import (
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/credentials"
 	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
+	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/rollout"
 )
 
@@ -40,8 +42,9 @@ type deployment struct {
 	name        cluster.Name
 	cluster     *cluster.Cluster
 	client      *cluster.Client
+	kube        *kube.Client
 	nodes       []corev1.Node // that pods can be scheduled on; none if not known
-	changes     []apply.Change
+	changes     []kube.Change
 	statuses    []rollout.Status
 	address     rollout.Address
 	backErr     error // what went wrong on the way back
@@ -201,19 +204,15 @@ func (d *deployment) loadManifests() error {
 }
 
 func (d *deployment) apply(ctx context.Context) error {
-	changes, err := apply.Objects(ctx, d.manifests.Objects, apply.Options{
-		Dynamic:        d.client.Dynamic,
-		REST:           d.client.REST,
-		Namespace:      d.Namespace,
-		ForceConflicts: d.ForceConflicts,
-		Report:         func(c apply.Change) { d.log.Printf("%s", c) },
-		Log:            d.log.Printf,
-	})
-	d.changes = changes
-	for _, c := range changes {
-		at := d.manifests.Position(c.Index, "")
+	plan, err := apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions())
+	if err != nil {
+		return d.cluster.Explain(err)
+	}
+	d.changes, err = plan.Write(ctx)
+	for _, c := range d.changes {
+		at := d.manifests.Position(d.index(c.ID()), "")
 		d.result.Changes = append(d.result.Changes, Change{
-			Kind: object(c).GetKind(), Namespace: object(c).GetNamespace(), Name: object(c).GetName(),
+			Kind: c.Kind, Namespace: c.Namespace, Name: c.Name,
 			Action: string(c.Action), Line: c.String(), File: at.File, FileLine: at.Line,
 			Started: c.Started, Took: c.Took,
 		})
@@ -224,10 +223,25 @@ func (d *deployment) apply(ctx context.Context) error {
 	return nil
 }
 
-// object is the newest that is known of what a change is about.
-func object(c apply.Change) *unstructured.Unstructured {
-	if c.After != nil {
-		return c.After
+func (d *deployment) applyOptions() apply.Options {
+	return apply.Options{
+		Client:         d.kube,
+		Namespace:      d.Namespace,
+		ForceConflicts: d.ForceConflicts,
+		Report:         func(c kube.Change) { d.log.Printf("%s", c) },
 	}
-	return c.Before
+}
+
+// index is an object's place in the manifests; -1 if it is not there.
+func (d *deployment) index(id object.ID) int {
+	if d.manifests == nil {
+		return -1
+	}
+	return slices.IndexFunc(d.manifests.Objects, func(u *unstructured.Unstructured) bool {
+		written := object.Of(u)
+		if written.Namespace == "" || id.Namespace == "" {
+			written.Namespace = id.Namespace // by default, or because the kind has none
+		}
+		return written == id
+	})
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/org/deploy-model-action/pkg/apply"
+	"github.com/org/deploy-model-action/pkg/kube"
 )
 
 // finish settles the outcome.
@@ -57,28 +57,27 @@ func (d *deployment) cancelled(err error) Problem {
 		during = fmt.Sprintf(" in the phase %q", r.Phases[n-1].Name)
 	}
 	what := "nothing in the cluster was changed: run the job again to deploy"
-	if open := uncertain(err); r.Changed() || len(open) > 0 {
-		what = "what was applied stays as it is" + d.notApplied(open) + ": run the job again to finish, or run an earlier one again to go back"
+	if r.Changed() {
+		what = "what was applied stays as it is" + d.notApplied() + ": run the job again to finish, or run an earlier one again to go back"
 	}
 	return Problem{Title: "Cancelled", Message: fmt.Sprintf("the run was cancelled%s; %s", during, what)}
 }
 
 // notApplied names the objects that the apply did not come to, and those of
 // which nobody knows.
-func (d *deployment) notApplied(uncertain map[int]bool) string {
-	done := map[int]bool{}
+func (d *deployment) notApplied() string {
+	actions := map[int]kube.Action{}
 	for _, c := range d.changes {
-		done[c.Index] = true
+		actions[d.index(c.ID())] = c.Action
 	}
 	var left, open []string
 	for i, o := range d.manifests.Objects {
 		name := o.GetKind() + " " + o.GetName()
-		switch {
-		case done[i]:
-		case uncertain[i]:
-			open = append(open, name)
-		default:
+		switch actions[i] {
+		case "":
 			left = append(left, name)
+		case kube.Uncertain:
+			open = append(open, name)
 		}
 	}
 	said := ""
@@ -98,28 +97,6 @@ func some(names []string) string {
 		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", n)
 	}
 	return strings.Join(names, ", ")
-}
-
-// uncertain are the objects, by index, whose write was not answered any more.
-func uncertain(err error) map[int]bool {
-	found := map[int]bool{}
-	var walk func(error)
-	walk = func(err error) {
-		switch e := err.(type) { //nolint:errorlint // the tree is walked by hand
-		case *apply.ObjectError:
-			if errors.Is(e, apply.ErrUncertain) {
-				found[e.Index] = true
-			}
-		case interface{ Unwrap() []error }:
-			for _, each := range e.Unwrap() {
-				walk(each)
-			}
-		case interface{ Unwrap() error }:
-			walk(e.Unwrap())
-		}
-	}
-	walk(err)
-	return found
 }
 
 // withoutCancellation leaves what went wrong besides.

@@ -8,12 +8,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/credentials"
 	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
+	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/rollout"
 )
 
@@ -78,6 +80,11 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+var deploymentRef = kube.Ref{
+	Resource: kube.Resource{GroupVersionResource: schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, Namespaced: true},
+	Kind:     "Deployment", Namespace: "default", Name: "model",
+}
+
 // A run that is cancelled half way says what it did not come to.
 func TestNotApplied(t *testing.T) {
 	t.Parallel()
@@ -91,7 +98,7 @@ func TestNotApplied(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	d := &deployment{
-		manifests: set, changes: []apply.Change{{Index: 0}},
+		manifests: set, changes: []kube.Change{{Ref: deploymentRef, Action: kube.Configured}},
 		result: &Result{Changes: []Change{{Action: "configured"}}, Phases: []Phase{{Name: "Apply"}}},
 	}
 	d.finish(ctx, ctx.Err())
@@ -136,9 +143,9 @@ func TestProblems(t *testing.T) {
 		t.Fatal(err)
 	}
 	one, two := errors.New("one"), errors.New("two")
-	field := &apply.ObjectError{Index: 0, Object: "Deployment default/model", Field: "spec.template.spec.containers[0].image", Err: errors.New("is required: add it")}
-	whole := &apply.ObjectError{Index: 1, Object: "Service default/model", Err: errors.New("is not allowed")}
-	late := &apply.ObjectError{Index: 7, Object: "Service default/other", Err: errors.New("is not allowed")}
+	field := &kube.ObjectError{ID: deploymentRef.ID(), Field: "spec.template.spec.containers[0].image", Err: errors.New("is required: add it")}
+	whole := &kube.ObjectError{ID: object.ID{Kind: "Service", Namespace: "default", Name: "model"}, Err: errors.New("is not allowed")}
+	late := &kube.ObjectError{ID: object.ID{Kind: "Service", Namespace: "default", Name: "other"}, Err: errors.New("is not allowed")}
 	yaml := &manifest.Error{File: "c.yaml", Line: 3, Problem: "does not parse"}
 	nowhere := &manifest.Error{Problem: `manifests "x": no such file`}
 	for name, c := range map[string]struct {

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/credentials"
 	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
 	"github.com/org/deploy-model-action/pkg/rollout"
 )
@@ -45,7 +45,7 @@ func (d *deployment) problems(err error) []Problem {
 // objectless is a refusal in words that fit any object, as of a namespace that
 // is missing; "" if it is not one.
 func objectless(err error) string {
-	var refused *apply.ObjectError
+	var refused *kube.ObjectError
 	if !errors.As(err, &refused) || refused.Field != "" {
 		return ""
 	}
@@ -96,10 +96,12 @@ func (d *deployment) placed(err error) (Problem, bool) {
 	if errors.As(err, &wrong) && wrong.File != "" {
 		return Problem{Title: "Manifest", Message: wrong.Error(), File: wrong.File, Line: wrong.Line}, true
 	}
-	var refused *apply.ObjectError
-	if errors.As(err, &refused) && d.manifests != nil && refused.Index >= 0 && refused.Index < len(d.manifests.Objects) {
-		at := d.manifests.Position(refused.Index, refused.Field)
-		return Problem{Title: "Refused by the cluster", Message: err.Error(), File: at.File, Line: at.Line}, true
+	var refused *kube.ObjectError
+	if errors.As(err, &refused) {
+		if index := d.index(refused.ID); index >= 0 {
+			at := d.manifests.Position(index, refused.Field)
+			return Problem{Title: refused.Title(), Message: err.Error(), File: at.File, Line: at.Line}, true
+		}
 	}
 	return Problem{}, false
 }

@@ -21,8 +21,8 @@ func (d *deployment) targets() []rollout.Target {
 	targets := make([]rollout.Target, len(d.changes))
 	for i, c := range d.changes {
 		targets[i] = rollout.Target{
-			Object: c.After, Before: c.Before, Resource: c.Resource,
-			Namespaced: c.Namespaced, Changed: c.Action != "unchanged",
+			Object: c.After, Before: c.Before, Resource: c.GroupVersionResource,
+			Namespaced: c.Namespaced, Changed: c.Changed(),
 		}
 	}
 	return targets

@@ -47,7 +47,6 @@ type Client struct {
 	log     func(format string, args ...any)
 	slots   chan struct{} // one for each request in flight
 	budget  *retry.Budget
-	contact *contact
 	mapper  *mapper
 }
 
@@ -66,11 +65,17 @@ func NewClient(d dynamic.Interface, r rest.Interface, o Options) *Client {
 	}
 	c := &Client{
 		dynamic: d, rest: r, log: o.Log,
-		slots: make(chan struct{}, o.Concurrency), budget: retry.NewBudget(o.Budget), contact: &contact{},
+		slots: make(chan struct{}, o.Concurrency), budget: retry.NewBudget(o.Budget),
 	}
 	c.mapper = &mapper{client: c, answers: map[schema.GroupVersion]*answer{}}
 	return c
 }
+
+// Concurrency is how many requests may be in flight.
+func (c *Client) Concurrency() int { return cap(c.slots) }
+
+// Log writes one line about a decision that a user should know of.
+func (c *Client) Log(format string, args ...any) { c.log(format, args...) }
 
 // Ref is where one object is.
 type Ref struct {

@@ -1,4 +1,4 @@
-package apply
+package kube
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/object"
 )
 
 // misfitMessage is structured-merge-diff's judgement of a patch:
@@ -31,10 +33,13 @@ func misfit(message string) (path, problem string) {
 	// "expected map, got &{the value}": a value may be a secret.
 	problem, _, _ = strings.Cut(problem, ", got ")
 	problem, _, _ = strings.Cut(problem, ": {")
+	if key, ok := strings.CutPrefix(problem, "duplicate entries for key "); ok {
+		return m[1], "holds two items with " + line(strings.Trim(key, "[]")) + ": remove one, or give it another key"
+	}
 	if problem == "expected string" {
 		return m[1], problem + ": put the value in quotes"
 	}
-	return m[1], short(problem) + ": correct its type"
+	return m[1], line(problem) + ": correct its type"
 }
 
 const unknownField = "is not a field of this kind: correct its name or its place (indentation), or remove it"
@@ -64,10 +69,10 @@ func strictFields(message string) []strictField {
 // only the first. A dry run of a create decodes before it looks whether the
 // object exists, so it answers for both cases. It is asked only when an object
 // is known to be wrong.
-func (r *run) unknownFields(ctx context.Context, it *item) []error {
-	_, err := retry(ctx, r, patience{}, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return r.at(it).Create(ctx, it.object, metav1.CreateOptions{
-			DryRun: []string{metav1.DryRunAll}, FieldManager: FieldManager, FieldValidation: metav1.FieldValidationStrict,
+func (c *Client) unknownFields(ctx context.Context, s subject) []error {
+	_, err := call(ctx, c, Patience{}, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return c.Objects(s.Resource, s.Namespace).Create(ctx, s.body, metav1.CreateOptions{
+			DryRun: []string{metav1.DryRunAll}, FieldManager: object.FieldManager, FieldValidation: metav1.FieldValidationStrict,
 		})
 	})
 	var status apierrors.APIStatus
@@ -76,7 +81,7 @@ func (r *run) unknownFields(ctx context.Context, it *item) []error {
 	}
 	var errs []error
 	for _, field := range strictFields(status.Status().Message) {
-		errs = append(errs, it.at(field.path, errors.New(field.problem)))
+		errs = append(errs, s.at(field.path, errors.New(field.problem)))
 	}
 	return errs
 }
@@ -84,9 +89,9 @@ func (r *run) unknownFields(ctx context.Context, it *item) []error {
 // fieldIn rewrites a server's path to one that a manifest can be searched for:
 // without the leading dot, and with an index for the item of a list that is named
 // by its key: .containers[name="c"].image → containers[0].image.
-func fieldIn(object map[string]any, path string) string {
+func fieldIn(body map[string]any, path string) string {
 	var out strings.Builder
-	var at any = object
+	var at any = body
 	rest := strings.TrimPrefix(path, ".")
 	for rest != "" {
 		if strings.HasPrefix(rest, "[") {

@@ -1,4 +1,4 @@
-package apply
+package kube
 
 import (
 	"bytes"
@@ -68,8 +68,8 @@ func TestBuiltinIsComplete(t *testing.T) {
 					t.Errorf("%s is missing", kind)
 					continue
 				}
-				if want := !strings.Contains(comment.text, "+genclient:nonNamespaced"); found.namespaced != want {
-					t.Errorf("%s: namespaced %t", kind, found.namespaced)
+				if want := !strings.Contains(comment.text, "+genclient:nonNamespaced"); found.Namespaced != want {
+					t.Errorf("%s: namespaced %t", kind, found.Namespaced)
 				}
 				if m := resourceMarker.FindStringSubmatch(comment.text); m != nil && m[1] != found.Resource {
 					t.Errorf("%s: resource %s, want %s", kind, found.Resource, m[1])
@@ -133,24 +133,8 @@ func TestBuiltin(t *testing.T) {
 	} {
 		kind := schema.GroupVersionKind{Group: tc.group, Version: tc.version, Kind: tc.kind}
 		found, ok := builtin(kind)
-		if ok != (tc.resource != "") || found.Resource != tc.resource || found.namespaced != tc.namespaced {
+		if ok != (tc.resource != "") || found.GroupVersionResource.Resource != tc.resource || found.Namespaced != tc.namespaced {
 			t.Errorf("%s: %+v %t", kind, found, ok)
-		}
-	}
-}
-
-func TestStageOf(t *testing.T) {
-	t.Parallel()
-	for stage, kinds := range map[int][]schema.GroupKind{
-		stageFoundation:   {{Kind: "Namespace"}, {Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}, {Group: "storage.k8s.io", Kind: "StorageClass"}, {Group: "scheduling.k8s.io", Kind: "PriorityClass"}, {Group: "gateway.networking.k8s.io", Kind: "GatewayClass"}, {Group: "rbac.authorization.k8s.io", Kind: "ClusterRole"}, {Group: "networking.k8s.io", Kind: "IngressClass"}},
-		stageInputs:       {{Kind: "Service"}, {Kind: "Secret"}, {Kind: "PersistentVolumeClaim"}, {Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}, {Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}, {Group: "networking.k8s.io", Kind: "NetworkPolicy"}},
-		stageWorkloads:    {{Kind: "Pod"}, {Group: "apps", Kind: "Deployment"}, {Group: "batch", Kind: "Job"}, {Group: "networking.k8s.io", Kind: "Ingress"}, {Group: "example.com", Kind: "Class"}, {Group: "storage.k8s.io", Kind: "VolumeAttachment"}},
-		stageInterceptors: {{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration"}, {Group: "apiregistration.k8s.io", Kind: "APIService"}},
-	} {
-		for _, kind := range kinds {
-			if got := stageOf(kind); got != stage {
-				t.Errorf("%s is in stage %d, want %d", kind, got, stage)
-			}
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package apply
+package kube
 
 import (
 	"context"
@@ -6,107 +6,118 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/redact"
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
-// maxForeign bounds how much of a server's text is passed on, in runes.
-const maxForeign = 500
+// subject is the object that a refusal is about, as it was to be.
+type subject struct {
+	Ref
+	body *unstructured.Unstructured
+}
 
-// failed turns the error of a request into what a user can act on: one
-// *ObjectError, several if the server named several fields, or the one
-// *UnavailableError of the run.
-func (r *run) failed(ctx context.Context, it *item, err error) error {
-	var own *ObjectError
-	switch down := unavailable(err); {
-	case errors.As(err, &own), errors.Is(err, ctx.Err()):
+// errorf makes an ObjectError of the whole object.
+func (s subject) errorf(format string, args ...any) error {
+	return s.at("", fmt.Errorf(format, args...))
+}
+
+// at makes an ObjectError of one field.
+func (s subject) at(field string, err error) error {
+	return &ObjectError{ID: s.ID(), Field: field, Err: err}
+}
+
+// Explain turns the error of a request about an object into what a user can act
+// on: an *ObjectError, or an *UnavailableError. It asks nothing.
+func (c *Client) Explain(ctx context.Context, ref Ref, err error) error {
+	about := subject{ref, &unstructured.Unstructured{Object: map[string]any{}}}
+	if unfit(err) {
+		return about.explain(err)
+	}
+	return c.refused(ctx, about, err)
+}
+
+// refused turns the error of a request into what a user can act on: one
+// *ObjectError, several if the server named several fields, or an
+// *UnavailableError. What ended with ctx stays as it is.
+func (c *Client) refused(ctx context.Context, s subject, err error) error {
+	var (
+		own     *ObjectError
+		stopped *StoppedError
+		left    *LeftError
+		ended   *retry.EndedError
+	)
+	down := unavailable(err)
+	switch {
+	case errors.As(err, &own), errors.As(err, &stopped), errors.As(err, &left):
 		return err
+	case errors.Is(err, ErrUncertain):
+		return s.at("", err)
+	case ctx.Err() != nil && errors.As(err, &ended), errors.Is(err, ctx.Err()):
+		return ctx.Err()
 	case down != nil:
-		// Every other object would wait for the same in vain, so one speaks for all.
-		if !r.down.CompareAndSwap(false, true) {
-			return nil
+		if s.secret() {
+			down.Err = withheld(down.Err)
 		}
-		r.broken.Store(true)
 		return down
 	case unfit(err):
-		if fields := r.unknownFields(ctx, it); len(fields) > 0 {
+		if fields := c.unknownFields(ctx, s); len(fields) > 0 {
 			return errors.Join(fields...)
 		}
 	}
-	return it.fail(err)
+	return s.explain(err)
 }
 
-// unavailable recognises an error that every other request would meet too, unlike
-// one webhook, one quota or one object that is not there yet; nil if it is not one.
-func unavailable(err error) *UnavailableError {
-	down := &UnavailableError{Attempts: 1, Err: err}
-	var exhausted *exhaustedError
-	if errors.As(err, &exhausted) {
-		down.Attempts, down.Err = exhausted.attempts, exhausted.err
-	}
-	var status apierrors.APIStatus
-	var request *url.Error
-	if !errors.As(err, &status) {
-		if exhausted != nil || errors.As(err, &request) {
-			return down
-		}
-		return nil
-	}
-	s := status.Status()
-	if s.Code == http.StatusUnauthorized || exhausted != nil && (s.Code == http.StatusTooManyRequests || s.Code >= 500 && !strings.Contains(s.Message, "webhook")) {
-		return down
-	}
-	return nil
-}
-
-// fail explains an error without asking the server anything more.
-func (it *item) fail(err error) error {
+// explain explains an error without asking the server anything more.
+func (s subject) explain(err error) error {
 	var (
 		status    apierrors.APIStatus
-		exhausted *exhaustedError
+		exhausted *retry.ExhaustedError
 	)
 	if !errors.As(err, &status) {
-		return it.at("", err)
+		return s.at("", err)
 	}
 	suffix := ""
 	if errors.As(err, &exhausted) {
-		suffix = fmt.Sprintf(" (gave up after %d attempts)", exhausted.attempts)
+		suffix = fmt.Sprintf(" (gave up after %d attempts)", exhausted.Attempts)
 	}
-	s := status.Status()
-	if s.Code == http.StatusUnprocessableEntity && s.Details != nil {
+	answer := status.Status()
+	if answer.Code == http.StatusUnprocessableEntity && answer.Details != nil {
 		var errs []error
-		for _, cause := range s.Details.Causes {
+		for _, cause := range answer.Details.Causes {
 			if cause.Field != "" {
-				errs = append(errs, it.at(fieldIn(it.object.Object, cause.Field), it.invalid(cause)))
+				errs = append(errs, s.at(fieldIn(s.body.Object, cause.Field), s.invalid(cause)))
 			}
 		}
 		if len(errs) > 0 {
 			return errors.Join(errs...)
 		}
 	}
-	if forbidden := forbiddenFrom(s); forbidden != nil {
-		return it.at("", forbidden)
+	if denied := deniedBy(answer); denied != nil {
+		return s.at("", denied)
 	}
-	if path, detail := misfit(s.Message); path != "" {
-		return it.at(fieldIn(it.object.Object, path), errors.New(detail))
+	if path, detail := misfit(answer.Message); path != "" {
+		return s.at(fieldIn(s.body.Object, path), errors.New(detail))
 	}
-	if fields := strictFields(s.Message); len(fields) > 0 {
+	if fields := strictFields(answer.Message); len(fields) > 0 {
 		errs := make([]error, len(fields))
 		for i, f := range fields {
-			errs[i] = it.at(f.path, errors.New(f.problem))
+			errs[i] = s.at(f.path, errors.New(f.problem))
 		}
 		return errors.Join(errs...)
 	}
-	return it.errorf("%s%s", it.sentence(s, err), suffix)
+	return s.errorf("%s%s", s.sentence(answer, err), suffix)
 }
 
 // secret reports whether the server may quote what must not be seen.
-func (it *item) secret() bool { return it.object.GetKind() == "Secret" }
+func (s subject) secret() bool { return s.Kind == "Secret" }
 
 var (
 	quotaMessage     = regexp.MustCompile(`exceeded quota: ([^,]+), (requested: .*)`)
@@ -118,60 +129,56 @@ var (
 )
 
 // sentence explains what has no field of its own.
-func (it *item) sentence(s metav1.Status, err error) string {
-	text := short(s.Message)
-	said := func(s string) string { // foreign text, or nothing of it for a Secret
-		if s = short(s); s == "" || it.secret() {
+func (s subject) sentence(answer metav1.Status, err error) string {
+	text := line(answer.Message)
+	quoted := func(text string) string { // foreign text, or nothing of it for a Secret
+		if text = line(text); text == "" || s.secret() {
 			return ""
 		}
-		return ": " + s
+		return ": " + text
 	}
-	namespace := it.object.GetNamespace()
+	namespace := s.Namespace
 	switch {
 	case apierrors.HasStatusCause(err, metav1.CauseType("NamespaceTerminating")), strings.Contains(text, "because it is being terminated"):
 		return fmt.Sprintf("namespace %q is being deleted: wait until it is gone and run again, or deploy to another namespace", namespace)
-	case s.Code == http.StatusNotFound && missingNamespace.MatchString(text):
+	case answer.Code == http.StatusNotFound && missingNamespace.MatchString(text):
 		name := missingNamespace.FindStringSubmatch(text)[1]
 		return fmt.Sprintf("namespace %q does not exist: create it with `kubectl create namespace %s`, or add a Namespace to the manifests", name, name)
-	case isUnserved(err):
-		if _, ok := builtin(it.object.GroupVersionKind()); ok {
-			return fmt.Sprintf("the cluster does not serve %s in apiVersion %q: use a version that `kubectl api-resources` lists", it.object.GetKind(), it.GroupVersion())
+	case IsUnserved(err):
+		if _, ok := builtin(s.body.GroupVersionKind()); ok {
+			return fmt.Sprintf("the cluster does not serve %s in apiVersion %q: use a version that `kubectl api-resources` lists", s.Kind, s.GroupVersion())
 		}
-		return (&unservedError{version: it.GroupVersion()}).Error()
+		return (&unservedError{version: s.GroupVersion()}).Error()
 	case quotaMessage.MatchString(text):
 		m := quotaMessage.FindStringSubmatch(text)
 		return fmt.Sprintf("quota %q of namespace %q does not allow it (%s): free what is not needed, or have the quota raised", m[1], namespace, m[2])
-	case webhookDenied.MatchString(s.Message):
-		m := webhookDenied.FindStringSubmatch(s.Message)
-		return fmt.Sprintf("admission webhook %q refused it%s; change the manifest, or ask whoever runs that webhook", m[1], said(m[2]))
-	case webhookCall.MatchString(s.Message):
-		m := webhookCall.FindStringSubmatch(s.Message)
-		return fmt.Sprintf("admission webhook %q does not answer%s; see that its pods run, or remove its configuration", m[1], said(m[2]))
-	case policyDenied.MatchString(s.Message):
-		m := policyDenied.FindStringSubmatch(s.Message)
-		return fmt.Sprintf("admission policy %q refused it%s; change the manifest, or ask whoever owns that policy", m[1], said(m[2]))
-	case podSecurity.MatchString(s.Message):
-		m := podSecurity.FindStringSubmatch(s.Message)
-		return fmt.Sprintf("pod security level %q of namespace %q forbids it%s; set securityContext accordingly, or have the level changed", m[1], namespace, said(m[2]))
+	case webhookDenied.MatchString(answer.Message):
+		m := webhookDenied.FindStringSubmatch(answer.Message)
+		return fmt.Sprintf("admission webhook %q refused it%s; change the manifest, or ask whoever runs that webhook", m[1], quoted(m[2]))
+	case webhookCall.MatchString(answer.Message):
+		m := webhookCall.FindStringSubmatch(answer.Message)
+		return fmt.Sprintf("admission webhook %q does not answer%s; see that its pods run, or remove its configuration", m[1], quoted(m[2]))
+	case policyDenied.MatchString(answer.Message):
+		m := policyDenied.FindStringSubmatch(answer.Message)
+		return fmt.Sprintf("admission policy %q refused it%s; change the manifest, or ask whoever owns that policy", m[1], quoted(m[2]))
+	case podSecurity.MatchString(answer.Message):
+		m := podSecurity.FindStringSubmatch(answer.Message)
+		return fmt.Sprintf("pod security level %q of namespace %q forbids it%s; set securityContext accordingly, or have the level changed", m[1], namespace, quoted(m[2]))
 	case strings.Contains(text, "attempting to grant RBAC permissions not currently held"):
 		return "it grants permissions that this user does not have itself, which RBAC forbids: have an administrator apply it, or grant this user roles/container.admin"
 	case strings.Contains(text, "illegal base64 data"):
 		return "data holds a value that is not base64: encode it, or write it under stringData as it is"
-	case text == "metadata.managedFields must be nil":
-		return "metadata.managedFields is the server's own: remove it, and the rest of what `kubectl get -o yaml` adds, from the manifest"
-	case s.Code == http.StatusConflict && it.pinned():
-		return "it is not at metadata.resourceVersion (or uid) of the manifest any more: remove those two fields from the manifest"
 	}
-	return fmt.Sprintf("the cluster refused it (%s)%s", reasonOf(s), said(s.Message))
+	return fmt.Sprintf("the cluster refused it (%s)%s", reasonOf(answer), quoted(answer.Message))
 }
 
 // invalid explains one field of a 422.
-func (it *item) invalid(cause metav1.StatusCause) error {
+func (s subject) invalid(cause metav1.StatusCause) error {
 	detail, value := withoutValue(cause.Message)
 	switch {
 	case strings.Contains(detail, "immutable"), strings.Contains(detail, "may not change once set"), strings.Contains(detail, "updates to statefulset spec for fields other than"), strings.Contains(detail, "is forbidden after creation"), detail == "cannot change roleRef":
-		return errors.New(it.immutable(detail))
-	case it.secret():
+		return errors.New(s.immutable(detail))
+	case s.secret():
 		return errors.New("is not valid")
 	case value != "":
 		return fmt.Errorf("%s: %s", value, detail)
@@ -181,13 +188,13 @@ func (it *item) invalid(cause metav1.StatusCause) error {
 
 // immutable says what to do about a field that cannot change. Deleting is never
 // done here: only a person knows what goes down with the object.
-func (it *item) immutable(detail string) string {
-	command := fmt.Sprintf("kubectl delete %s", strings.Replace(resourceName(it.object), "/", " ", 1))
-	if it.namespaced {
-		command += " --namespace " + it.object.GetNamespace()
+func (s subject) immutable(detail string) string {
+	command := fmt.Sprintf("kubectl delete %s", strings.Replace(s.ID().Resource(), "/", " ", 1))
+	if s.Namespaced {
+		command += " --namespace " + s.Namespace
 	}
 	why, way := "cannot be changed once the object exists", "restore its value, or delete the object first"
-	switch it.object.GetKind() {
+	switch s.Kind {
 	case "Job":
 		why, way = "of a Job cannot be changed", "give the Job another name (for example with the commit in it), set ttlSecondsAfterFinished, or delete the old Job first"
 	case "StatefulSet":
@@ -210,9 +217,9 @@ func withoutValue(message string) (detail, value string) {
 	case message == "Required value":
 		return "is required: add it", ""
 	case !ok:
-		return short(message), ""
+		return line(message), ""
 	case kind != "Invalid value" && kind != "Unsupported value" && kind != "Duplicate value" && kind != "Not found" && kind != "Too long" && kind != "Too many":
-		return short(message), "" // "Required value: detail", "Forbidden: detail"
+		return line(message), "" // "Required value: detail", "Forbidden: detail"
 	}
 	if quoted, err := strconv.QuotedPrefix(rest); err == nil {
 		detail = strings.TrimPrefix(strings.TrimPrefix(rest, quoted), ": ")
@@ -235,15 +242,15 @@ func withoutValue(message string) (detail, value string) {
 	if detail == "" {
 		return strings.ToLower(kind), value
 	}
-	return short(detail), value
+	return line(detail), value
 }
 
-// forbiddenMessage is RBAC's: X is forbidden: User "U" cannot V resource "R"
+// deniedMessage is RBAC's: X is forbidden: User "U" cannot V resource "R"
 // [in API group "G"] [in the namespace "N"] [at the cluster scope]…
-var forbiddenMessage = regexp.MustCompile(`User "([^"]*)" cannot (\S+) resource "([^"]*)"(?: in API group "([^"]*)")?(?: in the namespace "([^"]*)")?`)
+var deniedMessage = regexp.MustCompile(`User "([^"]*)" cannot (\S+) resource "([^"]*)"(?: in API group "([^"]*)")?(?: in the namespace "([^"]*)")?`)
 
-func forbiddenFrom(s metav1.Status) *ForbiddenError {
-	m := forbiddenMessage.FindStringSubmatch(s.Message)
+func deniedBy(s metav1.Status) *DeniedError {
+	m := deniedMessage.FindStringSubmatch(s.Message)
 	if s.Code != http.StatusForbidden || m == nil {
 		return nil
 	}
@@ -251,7 +258,7 @@ func forbiddenFrom(s metav1.Status) *ForbiddenError {
 	if m[4] != "" {
 		resource += "." + m[4]
 	}
-	return &ForbiddenError{User: m[1], Verb: m[2], Resource: resource, Namespace: m[5]}
+	return &DeniedError{User: m[1], Verb: m[2], Resource: resource, Namespace: m[5]}
 }
 
 func reasonOf(s metav1.Status) string {
@@ -261,11 +268,5 @@ func reasonOf(s metav1.Status) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", s.Code, http.StatusText(int(s.Code))))
 }
 
-// short makes foreign text one line of bounded length.
-func short(text string) string {
-	runes := []rune(strings.Join(strings.Fields(text), " "))
-	if len(runes) > maxForeign {
-		return string(runes[:maxForeign]) + "…"
-	}
-	return string(runes)
-}
+// line makes foreign text one line of bounded length.
+func line(text string) string { return redact.Line(text, maxForeign) }
