@@ -115,4 +115,3 @@ func TestReconsiderTwice(t *testing.T) {
 		t.Errorf("writes %+v", writes)
 	}
 }
-

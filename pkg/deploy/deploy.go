@@ -17,7 +17,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/cluster"
@@ -237,11 +236,5 @@ func (d *deployment) index(id object.ID) int {
 	if d.manifests == nil {
 		return -1
 	}
-	return slices.IndexFunc(d.manifests.Objects, func(u *unstructured.Unstructured) bool {
-		written := object.Of(u)
-		if written.Namespace == "" || id.Namespace == "" {
-			written.Namespace = id.Namespace // by default, or because the kind has none
-		}
-		return written == id
-	})
+	return d.manifests.Find(id)
 }

@@ -8,18 +8,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/org/deploy-model-action/pkg/apply"
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/rollout"
 )
 
 // The actions of a rollback, as the result names them.
 const (
-	actionRestored    = string(rollout.ActionRestored)
-	actionNotRestored = string(rollout.ActionNotRestored)
+	actionRestored    = string(apply.OutcomeRestored)
+	actionNotRestored = string(apply.OutcomeFailed)
 )
 
-func (d *deployment) targets() []rollout.Target {
-	targets := make([]rollout.Target, len(d.changes))
-	for i, c := range d.changes {
+func targets(changes []kube.Change) []rollout.Target {
+	targets := make([]rollout.Target, len(changes))
+	for i, c := range changes {
 		targets[i] = rollout.Target{
 			Object: c.After, Before: c.Before, Resource: c.GroupVersionResource,
 			Namespaced: c.Namespaced, Changed: c.Changed(),
@@ -42,7 +44,7 @@ func (d *deployment) rolloutOptions() rollout.Options {
 
 // wait waits for the generation that was applied.
 func (d *deployment) wait(ctx context.Context) error {
-	statuses, err := rollout.Wait(ctx, d.targets(), d.rolloutOptions())
+	statuses, err := rollout.Wait(ctx, targets(d.changes), d.rolloutOptions())
 	d.statuses = statuses
 	d.recordRollouts(statuses)
 	d.address = rollout.FindAddress(statuses)
@@ -111,16 +113,24 @@ func (d *deployment) rollback(ctx context.Context, cause error) error {
 		return cause
 	}
 	err := d.phase(ctx, "Rollback", func(ctx context.Context) error {
-		restored, err := rollout.Restore(ctx, d.targets(), d.rolloutOptions())
+		restored, err := apply.Restore(ctx, apply.UndoOf(d.changes), d.applyOptions())
+		var changes []kube.Change
 		for _, x := range restored {
-			if x.Action == rollout.ActionUntouched {
+			action := string(x.Outcome)
+			switch x.Outcome {
+			case apply.OutcomeUntouched:
 				continue
+			case apply.OutcomeNew:
+				action = string(apply.OutcomeLeft)
+			case apply.OutcomeLeft:
+				action = actionNotRestored
+			case apply.OutcomeRestored:
+				changes = append(changes, x.Change)
 			}
-			object := x.Object.GetKind() + " " + x.Object.GetNamespace() + "/" + x.Object.GetName()
-			d.result.Restored = append(d.result.Restored, Restored{Object: object, Action: string(x.Action), Message: x.Message})
+			d.result.Restored = append(d.result.Restored, Restored{Object: x.ID().String(), Action: action, Message: x.Message})
 			d.log.Printf("%s", x)
 		}
-		_, waitErr := rollout.Wait(ctx, rollout.Waitable(restored), d.rolloutOptions())
+		_, waitErr := rollout.Wait(ctx, targets(changes), d.rolloutOptions())
 		return errors.Join(err, waitErr)
 	})
 	d.backErr = err

@@ -199,7 +199,7 @@ func (a applying) settled(s state, t terms) (decision, error) {
 // expected is what the object is recognised by if nobody says whether the write
 // was done; nil if its mark says it, which is of many objects a lot of memory.
 func (a applying) expected(s state) *unstructured.Unstructured {
-	if s.answer == nil || a.Mark.Run != "" && (s.live == nil || s.live.GetAnnotations()[object.RunAnnotation] != a.Mark.Run) {
+	if s.answer == nil || a.Mark.Run != "" && runOf(s.live) != a.Mark.Run {
 		return nil
 	}
 	out := &unstructured.Unstructured{Object: shallowAt(s.answer.Object, "metadata")}

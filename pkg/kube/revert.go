@@ -41,7 +41,7 @@ func (r reverting) decide(s state) (decision, *question, error) {
 		if touched, err := r.touched(s.live); err != nil || !touched {
 			return decision{before: s.live}, nil, err
 		}
-		config := earlier(r.body, s.live)
+		config := earlier(r.body, s.live, wanted(r.body, s.live))
 		config.SetUID(s.live.GetUID())
 		return decision{}, &question{config: config, lenient: true}, nil
 	}
@@ -57,14 +57,15 @@ func (r reverting) decide(s state) (decision, *question, error) {
 		return d, nil, nil
 	}
 	// It is one write, so that no workload starts to roll out something in between.
-	d.fallback = pinned(s.asked.config, s.live)
+	d.own = wanted(r.body, s.live)
+	d.fallback = pinned(earlier(r.body, s.live, d.own.Union(held(ownersOf(s.live), owner.ours))), s.live)
 	d.body = s.answer.DeepCopy()
 	d.body.SetManagedFields(s.live.GetManagedFields())
 	d.body.SetResourceVersion(s.live.GetResourceVersion())
 	for _, w := range wrong {
 		w.revert(d.body, r.body)
 	}
-	d.replace, d.expected, d.own = true, d.body, wanted(r.body, s.live)
+	d.replace, d.expected = true, d.body
 	return d, nil, nil
 }
 
@@ -80,7 +81,7 @@ func (r reverting) touched(live *unstructured.Unstructured) (bool, error) {
 		return false, nil
 	}
 	back := len(differences(r.body, live)) == 0
-	run, was := live.GetAnnotations()[object.RunAnnotation], r.body.GetAnnotations()[object.RunAnnotation]
+	run, was := runOf(live), runOf(r.body)
 	ours := run == r.Mark.Run || r.Ours != nil && r.Ours(run)
 	switch {
 	case !ours && run == was && back:
@@ -137,10 +138,11 @@ func wanted(before, live *unstructured.Unstructured) *fieldpath.Set {
 }
 
 // earlier is the configuration whose server-side apply gives an object the
-// fields back that it had before.
-func earlier(before, live *unstructured.Unstructured) *unstructured.Unstructured {
+// wanted fields back that it had before. Fields that nobody owned then are not
+// among them: most are defaults, which come back by themselves.
+func earlier(before, live *unstructured.Unstructured, want *fieldpath.Set) *unstructured.Unstructured {
 	others := held(ownersOf(live), func(o owner) bool { return !o.ours() && !o.oursByUpdate() })
-	picked, _ := pick(before.Object, wanted(before, live), others).(map[string]any)
+	picked, _ := pick(before.Object, want, others).(map[string]any)
 	out := &unstructured.Unstructured{Object: map[string]any{}}
 	for key, v := range picked {
 		switch key {
@@ -185,7 +187,8 @@ func (w *Write) replaceBy(ctx context.Context, d decision) (*unstructured.Unstru
 		return w.client.Objects(w.about.Resource, w.about.Namespace).Update(ctx, d.body, metav1.UpdateOptions{FieldManager: object.FieldManager, FieldValidation: metav1.FieldValidationIgnore})
 	})
 	if apierrors.IsForbidden(err) {
-		// Without the right to update, what the apply can restore is better than nothing.
+		// Without the right to update, what an apply can restore is better than
+		// nothing, though it makes fields ours that were nobody's.
 		d.replace, d.body = false, d.fallback
 		return w.commit(ctx, d)
 	}

@@ -244,7 +244,7 @@ func (w *Write) send(ctx, longer context.Context) (Change, error) {
 	for try := 1; ; try++ {
 		d := w.next
 		switch {
-		case doubtful != nil && doubtful.landed(d.before):
+		case doubtful != nil && (doubtful.landed(d.before) || !d.pending() && runOf(d.before) == runOf(doubtful.body)):
 			w.log(*doubtful) // a write that seemed lost came after all
 			return w.done(*doubtful, d.before), nil
 		case !d.pending():
@@ -266,7 +266,8 @@ func (w *Write) send(ctx, longer context.Context) (Change, error) {
 				w.log(d)
 				return w.done(d, live), nil
 			case ctx.Err() != nil:
-				return Change{}, ctx.Err() // it is as it was before
+				// It is as it was, but what was torn off may be carried out yet.
+				return w.uncertain(d), err
 			}
 			doubtful = &d
 		case !apierrors.IsConflict(err):
@@ -342,19 +343,21 @@ func (d decision) landed(live *unstructured.Unstructured) bool {
 	if live == nil || d.before != nil && live.GetResourceVersion() == d.before.GetResourceVersion() {
 		return false
 	}
-	run := func(u *unstructured.Unstructured) string {
-		if u == nil {
-			return ""
-		}
-		return u.GetAnnotations()[object.RunAnnotation]
-	}
-	if sent := run(d.body); sent != "" && run(live) != sent {
+	if sent := runOf(d.body); sent != "" && runOf(live) != sent {
 		return false
-	} else if sent != "" && run(d.before) != sent {
+	} else if sent != "" && runOf(d.before) != sent {
 		return true // nobody else writes this mark
 	}
 	return d.expected != nil && equalBut(live.Object, d.expected.Object, "metadata", "status") &&
 		equalAnnotations(live.Object, d.expected.Object, d.mark)
+}
+
+// runOf is the run that marked an object; "" for none.
+func runOf(u *unstructured.Unstructured) string {
+	if u == nil {
+		return ""
+	}
+	return u.GetAnnotations()[object.RunAnnotation]
 }
 
 func (w *Write) log(d decision) {

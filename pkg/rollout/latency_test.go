@@ -121,10 +121,6 @@ func TestNothingIsLeft(t *testing.T) { //nolint:paralleltest // it counts gorout
 			job := fromYAML(t, of("batch/v1", "Job", `{selector: {}}`, `{conditions: [{type: Failed, status: "True"}]}`))
 			_, _ = Wait(t.Context(), []Target{targetOf(balancer(t, "")), targetOf(job)}, o)
 		},
-		"restored": func(t *testing.T, o Options) {
-			t.Helper()
-			_, _ = Restore(t.Context(), []Target{modelTarget(t, "a"), modelTarget(t, "b")}, o)
-		},
 		"healthy": func(t *testing.T, o Options) {
 			t.Helper()
 			_, _ = Healthy(t.Context(), Check{Path: "/readyz", Statuses: []Status{{Live: fromYAML(t, balanced)}}}, o)

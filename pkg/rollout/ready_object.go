@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/org/deploy-model-action/pkg/kube"
 )
 
 // settle is how long a custom resource that was written may take until its
@@ -46,7 +48,7 @@ func bindsLater(ctx context.Context, claim *unstructured.Unstructured, o Options
 		return o.Dynamic.Resource(storageClassResource).Get(ctx, class, metav1.GetOptions{})
 	}
 	found, err := read()
-	for err != nil && passes(err) && ctx.Err() == nil {
+	for err != nil && kube.Transient(err) && ctx.Err() == nil {
 		pauseFor(ctx, spread(pollPause))
 		found, err = read()
 	}

@@ -28,7 +28,7 @@ func freeStatefulSet(ctx context.Context, restored, failed *unstructured.Unstruc
 	// Before the controller has seen what was restored it would make the same pod again.
 	live := restored
 	for !seenByController(live) {
-		pauseFor(ctx, spread(restorePause))
+		pauseFor(ctx, spread(250 * time.Millisecond))
 		if ctx.Err() != nil {
 			return "its controller has not seen it yet"
 		}

@@ -1,4 +1,4 @@
-package rollout
+package kube
 
 import (
 	"encoding/json"
@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"github.com/org/deploy-model-action/pkg/object"
 )
 
 func readObject(t *testing.T, name string) *unstructured.Unstructured {
@@ -32,16 +34,13 @@ func readObject(t *testing.T, name string) *unstructured.Unstructured {
 //   - scaled: made by an earlier deploy, scaled by an autoscaler, then deployed with force_conflicts
 //   - forced: made by an earlier deploy, changed by another manager, then deployed with force_conflicts
 //   - service: made by kubectl apply, and of another type and with other ports since
-func TestEarlierFields(t *testing.T) {
+func TestEarlier(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"migrated", "applied", "scaled", "forced", "service"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			before, after := readObject(t, name+"-before.json"), readObject(t, name+"-after.json")
-			config, err := earlierFields(before, after)
-			if err != nil {
-				t.Fatal(err)
-			}
+			config := earlier(before, after, wanted(before, after))
 			got, err := yaml.Marshal(config.Object)
 			if err != nil {
 				t.Fatal(err)
@@ -51,13 +50,26 @@ func TestEarlierFields(t *testing.T) {
 	}
 }
 
-func TestEarlierFieldsOwnership(t *testing.T) {
+func fromYAML(tb testing.TB, body string) *unstructured.Unstructured {
+	tb.Helper()
+	asJSON, err := yaml.YAMLToJSON([]byte(body))
+	if err != nil {
+		tb.Fatalf("%v in %s", err, body)
+	}
+	u := &unstructured.Unstructured{}
+	if err := u.UnmarshalJSON(asJSON); err != nil {
+		tb.Fatalf("%v in %s", err, body)
+	}
+	return u
+}
+
+func TestEarlierOwnership(t *testing.T) {
 	t.Parallel()
 	// managed is one entry of managedFields; fields are in YAML.
 	managed := func(manager, operation, subresource, fields string) string {
 		return fmt.Sprintf("{manager: %q, operation: %s, subresource: %q, fieldsType: FieldsV1, fieldsV1: %s}", manager, operation, subresource, fields)
 	}
-	ours := func(fields string) string { return managed(fieldManager, "Apply", "", fields) }
+	ours := func(fields string) string { return managed(object.FieldManager, "Apply", "", fields) }
 	object := func(spec string, entries ...string) string {
 		return fmt.Sprintf("{apiVersion: example.com/v1, kind: Model, metadata: {name: m, namespace: default, uid: u, labels: {a: '1'}, managedFields: [%s]}, spec: %s, status: {x: 1}}", strings.Join(entries, ", "), spec)
 	}
@@ -130,7 +142,7 @@ func TestEarlierFieldsOwnership(t *testing.T) {
 			name:   "a whole list that we hold, without what others put into it",
 			before: object(`{map: {list: [a, b], deep: [{name: x}]}}`, ours(`{"f:spec": {"f:map": {}}}`), managed("other", "Update", "", `{"f:spec": {"f:map": {"f:list": {'v:"b"': {}}, "f:deep": {'i:0': {}}}}}`)),
 			live:   object(`{map: {list: [b]}}`, managed("other", "Update", "", `{"f:spec": {"f:map": {"f:list": {'v:"b"': {}}, "f:deep": {'i:0': {}}}}}`)),
-			want:   `{metadata: {name: m, namespace: default}, spec: {map: {list: [a], deep: []}}}`,
+			want:   `{metadata: {name: m, namespace: default}, spec: {map: {list: [a]}}}`,
 		},
 		{
 			name:   "an empty map stays one",
@@ -142,10 +154,8 @@ func TestEarlierFieldsOwnership(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := earlierFields(fromYAML(t, tt.before), fromYAML(t, tt.live))
-			if err != nil {
-				t.Fatal(err)
-			}
+			before, live := fromYAML(t, tt.before), fromYAML(t, tt.live)
+			got := earlier(before, live, wanted(before, live))
 			want := fromYAML(t, strings.Replace(tt.want, "{", "{apiVersion: example.com/v1, kind: Model, ", 1))
 			if diff := cmp.Diff(want.Object, got.Object); diff != "" {
 				t.Error(diff)
@@ -180,19 +190,19 @@ func TestDifferences(t *testing.T) {
 			var got []string
 			for _, d := range differences(before, after) {
 				got = append(got, d.String()+" "+d.manager)
-				d.settle(after, before)
+				d.revert(after, before)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff(before.Object["spec"], after.Object["spec"]); diff != "" {
-				t.Errorf("not settled: %s", diff)
+				t.Errorf("not reverted: %s", diff)
 			}
 		})
 	}
 }
 
-func FuzzEarlierFields(f *testing.F) {
+func FuzzEarlier(f *testing.F) {
 	for _, seed := range []string{
 		`{"f:spec": {"f:a": {}, "f:list": {"k:{\"name\":\"x\"}": {".": {}, "f:v": {}}, "v:1": {}, "i:0": {}}}}`, `{"f:metadata": {"f:labels": {".": {}}}}`, `{"x": 1}`, `[`, `{"k:{}": {}}`,
 	} {
@@ -205,7 +215,7 @@ func FuzzEarlierFields(f *testing.F) {
 		}
 		body, err := json.Marshal(map[string]any{
 			"apiVersion": "example.com/v1", "kind": "Model", "metadata": map[string]any{"name": "m", "managedFields": []any{
-				map[string]any{"manager": fieldManager, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": json.RawMessage(fields)},
+				map[string]any{"manager": object.FieldManager, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": json.RawMessage(fields)},
 			}}, "spec": content,
 		})
 		if err != nil {
@@ -215,10 +225,7 @@ func FuzzEarlierFields(f *testing.F) {
 		if err := o.UnmarshalJSON(body); err != nil {
 			return
 		}
-		config, err := earlierFields(o, o)
-		if err != nil {
-			return
-		}
+		config := earlier(o, o, wanted(o, o))
 		if config.GetName() != "m" || config.GetKind() != "Model" {
 			t.Errorf("%v", config.Object)
 		}
