@@ -21,10 +21,11 @@ func marksBeside(manifest *unstructured.Unstructured) func(string) bool {
 }
 
 // same reports whether an apply would change nothing: the server's answer to the
-// dry run is the object as it is. Times in managedFields are ignored, and marks.
+// dry run is the object as it is. Times in managedFields are ignored, and marks,
+// and the generation, which a Deployment's annotations raise as well as its spec.
 func same(live, dry map[string]any, mark func(string) bool) bool {
 	return equalBut(live, dry, "metadata") &&
-		equalBut(object.Map(live, "metadata"), object.Map(dry, "metadata"), "managedFields", "annotations") &&
+		equalBut(object.Map(live, "metadata"), object.Map(dry, "metadata"), "managedFields", "annotations", "generation") &&
 		equalAnnotations(live, dry, mark) &&
 		sameManagers(live, dry, mark)
 }
@@ -33,7 +34,7 @@ func same(live, dry map[string]any, mark func(string) bool) bool {
 // version moved, but not because of us.
 func sameButStatus(a, b map[string]any, mark func(string) bool) bool {
 	return equalBut(a, b, "metadata", "status") &&
-		equalBut(object.Map(a, "metadata"), object.Map(b, "metadata"), "managedFields", "annotations", "resourceVersion") &&
+		equalBut(object.Map(a, "metadata"), object.Map(b, "metadata"), "managedFields", "annotations", "generation", "resourceVersion") &&
 		equalAnnotations(a, b, mark) &&
 		equalBut(ownEntry(a, mark), ownEntry(b, mark), "time")
 }
