@@ -26,8 +26,9 @@ type ClaimOptions struct {
 
 // Claimed is what a claim found.
 type Claimed struct {
-	// Takeover says that what is in the cluster may not be what a run verified: the
-	// holder before had not finished, or left it broken. Undo was not written then:
+	// Takeover says that what the caller has read of the cluster may not be what a
+	// run verified: the holder before had not finished when the record was opened,
+	// or left it broken, or somebody has claimed since. Undo was not written then:
 	// the caller reads the objects again, decides again, and calls KeepLog.
 	Takeover bool
 	// Before is the run that held the record until now; nil if there was none.
@@ -63,15 +64,19 @@ func (r *Record) Claim(ctx context.Context, o ClaimOptions) (*Claimed, error) {
 			r.discard(ctx, draft)
 			return nil, err
 		}
-		next, forgotten := old.claimed(r.nonce, started, o)
-		claimed := old.claim(forgotten)
-		if claimed.Takeover || draft.number != next.logs() {
+		// What was read before somebody else's last write is out of date, whether he
+		// has finished by now or not.
+		takeover := old.inherits() || r.opened.inherits() || !old.sameHolder(r.opened)
+		next, forgotten := old.claimed(r.nonce, started, o, takeover)
+		claimed := old.claim(takeover, forgotten)
+		number := next.logOf(r.nonce).Log
+		if takeover || draft.number != number {
 			r.discard(ctx, draft) // its name is that of somebody else's log by now
 			draft = &logDraft{}
 		}
-		if !claimed.Takeover && len(o.Undo) > 0 && draft.number == 0 {
+		if !takeover && draft.number != number {
 			var err error
-			if draft, err = draftLog(next.logs(), o.Undo); err != nil {
+			if draft, err = draftLog(number, o.Undo); err != nil {
 				return nil, err
 			}
 		}
@@ -105,8 +110,8 @@ func (r *Record) Claim(ctx context.Context, o ClaimOptions) (*Claimed, error) {
 }
 
 // claim is what a claim of this state finds.
-func (s state) claim(forgotten []Object) *Claimed {
-	c := &Claimed{Takeover: s.inherits(), Forgotten: forgotten}
+func (s state) claim(takeover bool, forgotten []Object) *Claimed {
+	c := &Claimed{Takeover: takeover, Forgotten: forgotten}
 	if s.holder != nil {
 		c.Before = &s.holder.Run
 	}
@@ -153,10 +158,9 @@ func (r *Record) begin(ctx context.Context, c *Claimed, draft *logDraft) (*Claim
 // adopt takes the record as it was read last for this process's claim.
 func (r *Record) adopt() {
 	r.claimed, r.mine = true, r.last().state
+	r.own = r.mine.logOf(r.nonce)
 	for _, u := range r.mine.undo {
-		if u.Nonce == r.nonce {
-			r.own = u
-		} else {
+		if u.Nonce != r.nonce {
 			r.earlier = append(r.earlier, earlierLog{undoRef: u})
 		}
 	}

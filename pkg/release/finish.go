@@ -7,6 +7,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/org/deploy-model-action/pkg/object"
 )
@@ -89,35 +90,33 @@ func (r *Record) Finish(ctx context.Context, o FinishOptions) error {
 // clear deletes the logs that nobody needs any more, the oldest first, and
 // returns those that the next run inherits.
 func (r *Record) clear(ctx context.Context, o FinishOptions) []undoRef {
-	var keep, drop []undoRef
+	var keep []undoRef
+	drop := func(u undoRef, uid types.UID) {
+		p := metav1.Preconditions{}
+		if uid != "" {
+			p.UID = &uid
+		}
+		if r.remove(ctx, r.logRef(u.Log), p) != nil {
+			keep = append(keep, undoRef{Log: u.Log, Nonce: u.Nonce, Obsolete: true})
+		}
+	}
 	// This process's own log stands for all that it inherited, if they had room in it.
 	stands := r.log != nil && r.log.complete && o.Left
 	for _, e := range r.earlier {
 		if e.Obsolete || e.closed || o.verified() || stands {
-			drop = append(drop, e.undoRef)
+			drop(e.undoRef, e.uid)
 		} else {
 			keep = append(keep, e.undoRef)
 		}
 	}
-	stuck := r.delete(ctx, drop)
-	if r.log != nil {
-		if o.Left {
-			return append(append(stuck, keep...), r.own)
-		}
-		stuck = append(stuck, r.delete(ctx, []undoRef{r.own})...)
+	switch {
+	case r.log == nil:
+	case o.Left:
+		keep = append(keep, r.own)
+	default:
+		drop(r.own, r.log.uid)
 	}
-	return append(stuck, keep...)
-}
-
-// delete deletes logs one after the other, and returns those that it could not
-// delete, as obsolete.
-func (r *Record) delete(ctx context.Context, logs []undoRef) (stuck []undoRef) {
-	for _, u := range logs {
-		if r.client.Delete(ctx, r.logRef(u.Log), metav1.Preconditions{}) != nil {
-			stuck = append(stuck, undoRef{Log: u.Log, Nonce: u.Nonce, Obsolete: true})
-		}
-	}
-	return stuck
+	return keep
 }
 
 // giveWay ends a run whose record is somebody else's: its release gets its
@@ -131,8 +130,8 @@ func (r *Record) giveWay(ctx context.Context) error {
 		}
 		return old.ended(r.nonce, time.Now(), Superseded, nil), nil
 	})
-	if r.log != nil && !slices.ContainsFunc(r.last().undo, func(u undoRef) bool { return u.Nonce == r.nonce }) {
-		_ = r.client.Delete(ctx, r.logRef(r.own.Log), metav1.Preconditions{})
+	if r.log != nil && r.log.uid != "" && r.last().logOf(r.nonce) == (undoRef{}) {
+		_ = r.remove(ctx, r.logRef(r.own.Log), metav1.Preconditions{UID: &r.log.uid})
 	}
 	return superseding
 }

@@ -57,6 +57,7 @@ type Record struct {
 	mu      sync.Mutex
 	current stored
 
+	opened    state // as it was read first
 	run       Run
 	attempted bool // to claim
 	claimed   bool
@@ -73,8 +74,10 @@ type stored struct {
 	object *unstructured.Unstructured // nil: there is none
 }
 
-// Open reads the record of a release, which may not exist yet. Errors that a
-// caller may want to know are *UnreadableError and *ForbiddenError.
+// Open reads the record of a release, which may not exist yet. The objects of the
+// release must be read after it has returned: then the claim, which fails if the
+// record has changed since, says whether anything of them is out of date. Errors
+// that a caller may want to know are *UnreadableError and *ForbiddenError.
 func Open(ctx context.Context, client *kube.Client, namespace, name string) (*Record, error) {
 	if err := ValidateName(name); err != nil {
 		return nil, err
@@ -82,7 +85,11 @@ func Open(ctx context.Context, client *kube.Client, namespace, name string) (*Re
 	random := make([]byte, 8)
 	_, _ = rand.Read(random) // never fails
 	r := &Record{client: client, namespace: namespace, name: name, nonce: hex.EncodeToString(random)}
-	return r, r.read(ctx)
+	if err := r.read(ctx); err != nil {
+		return nil, err
+	}
+	r.opened = r.current.state
+	return r, nil
 }
 
 // Check says whether a run would be superseded if it claimed what was read last:
@@ -248,8 +255,8 @@ func recordRef(namespace, name string) kube.Ref {
 	return kube.Ref{Resource: coreResource("configmaps"), Kind: "ConfigMap", Namespace: namespace, Name: prefix + name}
 }
 
-func (r *Record) logRef(number int64) kube.Ref {
-	return kube.Ref{Resource: coreResource("secrets"), Kind: "Secret", Namespace: r.namespace, Name: prefix + r.name + "." + strconv.FormatInt(number, 10)}
+func (r *Record) logRef(number int) kube.Ref {
+	return kube.Ref{Resource: coreResource("secrets"), Kind: "Secret", Namespace: r.namespace, Name: prefix + r.name + "." + strconv.Itoa(number)}
 }
 
 func coreResource(plural string) kube.Resource {

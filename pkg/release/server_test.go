@@ -35,6 +35,8 @@ type apiServer struct {
 	// fault answers instead of the server, before or after it carried the request
 	// out; it returns whether it did.
 	fault func(request string, served bool, w http.ResponseWriter) bool
+	// stored is told of every object that is written.
+	stored func(path string, u map[string]any)
 }
 
 func newServer(t *testing.T) *apiServer {
@@ -157,6 +159,9 @@ func (s *apiServer) store(path string, u map[string]any) map[string]any {
 		meta["uid"] = field(old, "metadata", "uid")
 	}
 	s.objects[path] = u
+	if s.stored != nil {
+		s.stored(path, u)
+	}
 	return u
 }
 

@@ -59,37 +59,47 @@ type holder struct {
 	Nonce string `json:"nonce"`
 	// Finished says that its outcome was recorded.
 	Finished bool `json:"finished,omitempty"`
-	// Logs is the number of the last log that a claim has reserved.
-	Logs int64 `json:"logs,omitempty"`
 }
 
 // undoRef names a log that has to be inherited.
 type undoRef struct {
-	Log   int64  `json:"log"`
+	Log   int    `json:"log"`
 	Nonce string `json:"nonce"` // of the process whose it is
 	// Obsolete says that its run ended well and could not delete it.
 	Obsolete bool `json:"obsolete,omitempty"`
 }
 
-// logs is the number of the last log.
-func (s state) logs() int64 {
-	if s.holder == nil {
-		return 0
+// reserved returns the state with a log that the holder is about to write: the
+// first that is free.
+func (s state) reserved() state {
+	u := undoRef{Log: 1, Nonce: s.holder.Nonce}
+	for slices.ContainsFunc(s.undo, func(other undoRef) bool { return other.Log == u.Log }) {
+		u.Log++
 	}
-	return s.holder.Logs
+	s.undo = append(slices.Clone(s.undo), u)
+	return s
 }
 
-// reserved returns the state with a log that the holder is about to write.
-func (s state) reserved() state {
-	h := *s.holder
-	h.Logs++
-	s.holder = &h
-	s.undo = append(slices.Clone(s.undo), undoRef{Log: h.Logs, Nonce: h.Nonce})
-	return s
+// logOf is the log that a process has reserved; the zero value if it has none.
+func (s state) logOf(nonce string) undoRef {
+	for _, u := range s.undo {
+		if u.Nonce == nonce {
+			return u
+		}
+	}
+	return undoRef{}
 }
 
 // heldBy reports whether the process with that nonce claimed last.
 func (s state) heldBy(nonce string) bool { return s.holder != nil && s.holder.Nonce == nonce }
+
+// sameHolder reports whether nobody has claimed between the two states.
+func (s state) sameHolder(other state) bool {
+	if s.holder == nil || other.holder == nil {
+		return s.holder == other.holder
+	}
+	return s.holder.Nonce == other.holder.Nonce
+}
 
 // check says by whom a run is superseded, if it claimed now; nil: by nobody.
 func (s state) check(run Run) *SupersededError {
@@ -129,7 +139,7 @@ func (s state) inherits() bool {
 }
 
 // claimed returns the state in which the options' run is the holder.
-func (s state) claimed(nonce string, started time.Time, o ClaimOptions) (next state, forgotten []Object) {
+func (s state) claimed(nonce string, started time.Time, o ClaimOptions, takeover bool) (next state, forgotten []Object) {
 	run := o.Run.bounded()
 	next = s
 	switch {
@@ -138,8 +148,8 @@ func (s state) claimed(nonce string, started time.Time, o ClaimOptions) (next st
 	case !run.comparable(s.newest.Run) || s.newest.olderThan(run):
 		next.newest = newest{Run: run}
 	}
-	next.holder = &holder{Run: run, Nonce: nonce, Logs: s.logs()}
-	if s.inherits() || len(o.Undo) > 0 {
+	next.holder = &holder{Run: run, Nonce: nonce}
+	if takeover || len(o.Undo) > 0 {
 		next = next.reserved()
 	}
 	next.inventory, forgotten = union(s.inventory, o.Inventory)
@@ -269,8 +279,8 @@ func (s state) valid() error {
 			return &keyError{keyUndo, errors.New("an entry has no log or nonce")}
 		}
 	}
-	if s.holder != nil && (s.holder.Logs < 0 || s.holder.Nonce == "") {
-		return &keyError{keyHolder, errors.New("has no nonce, or an impossible number of logs")}
+	if s.holder != nil && s.holder.Nonce == "" {
+		return &keyError{keyHolder, errors.New("has no nonce")}
 	}
 	for i, o := range s.inventory {
 		if o.Kind == "" || o.Name == "" {

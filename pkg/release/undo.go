@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,10 +15,11 @@ import (
 	"github.com/org/deploy-model-action/pkg/retry"
 )
 
-// The seventh log of release shop is the Secret deploy-model-action.shop.7. The
-// record says which number is next, so that what a killed process left beside a
-// claim that it never made is in the way of the next one, and not forgotten: a
-// name made of the run would be known to nobody. Whose a log is, its annotations say.
+// The logs of release shop are the Secrets deploy-model-action.shop.1 and so on; a
+// claim reserves the first that is free, nearly always 1. So what a killed process
+// left beside a claim that it never made is in the way of the next one, and not
+// forgotten: a name made of the run would be known to nobody. Whose a log is, its
+// annotations say.
 //
 // A process whose claim was overtaken before its log was there must not write
 // any more. Whoever takes over and finds no log closes its name: then the log
@@ -32,12 +32,13 @@ const maxLogConflicts = 10
 type writtenLog struct {
 	changes  []kube.Change
 	complete bool // nothing had to be left out
+	uid      types.UID
 }
 
 // logDraft is a log that is created while the claim is not yet made, and may
 // have to go again.
 type logDraft struct {
-	number  int64 // 0: there is none
+	number  int // 0: there is none
 	changes []kube.Change
 	packed  []byte
 	omitted []object.ID
@@ -46,7 +47,7 @@ type logDraft struct {
 	err     error
 }
 
-func draftLog(number int64, undo []kube.Change) (*logDraft, error) {
+func draftLog(number int, undo []kube.Change) (*logDraft, error) {
 	d := &logDraft{number: number, changes: oldest(undo)}
 	var err error
 	d.packed, d.omitted, err = packLog(d.changes, maxLog)
@@ -57,6 +58,7 @@ func draftLog(number int64, undo []kube.Change) (*logDraft, error) {
 type earlierLog struct {
 	undoRef
 	closed bool // there was none, and there never will be
+	uid    types.UID
 }
 
 // logObject is a log as a Secret.
@@ -77,6 +79,7 @@ func (r *Record) settle(ctx context.Context, d *logDraft) error {
 	r.log = &writtenLog{changes: d.changes, complete: len(d.omitted) == 0}
 	switch {
 	case d.err == nil:
+		r.log.uid = d.object.GetUID()
 		return nil
 	case outdated(d.err):
 		return r.put(ctx, d.packed)
@@ -90,36 +93,40 @@ func (r *Record) put(ctx context.Context, packed []byte) error {
 	ref := r.logRef(r.own.Log)
 	err := errors.New("others change it all the time")
 	for range maxLogConflicts {
-		var found *unstructured.Unstructured
+		var found, written *unstructured.Unstructured
 		if found, err = r.client.Get(ctx, ref, kube.Patience{}); err != nil {
 			break
 		}
 		want := r.logObject(ref, packed)
 		switch {
 		case found == nil:
-			_, err = r.client.Create(ctx, ref, want)
+			written, err = r.client.Create(ctx, ref, want)
 		case equalLog(found, want):
-			return nil // the answer was lost
+			written = found // the answer was lost
 		default:
-			if found.GetAnnotations()[annotationClosed] != "" {
-				// Somebody took over before this log was there. Where nobody did, it is
-				// left from a record that a person has deleted.
+			if found.GetAnnotations()[annotationHolder] != r.nonce {
+				// Either somebody has taken over before this log was there, and has closed
+				// it; or it is left from a process that never made its claim.
 				if err := r.Held(ctx); err != nil {
+					r.log = nil
 					return err
 				}
 			}
 			want.SetResourceVersion(found.GetResourceVersion())
 			want.SetUID(found.GetUID())
-			_, err = r.client.Update(ctx, ref, want)
+			written, err = r.client.Update(ctx, ref, want)
 		}
 		if err == nil {
+			r.log.uid = written.GetUID()
 			return nil
 		}
 		if !outdated(err) {
 			break
 		}
 	}
-	r.log = nil
+	if !errors.Is(err, kube.ErrUncertain) {
+		r.log = nil
+	}
 	return explain(err, "write", ref)
 }
 
@@ -149,8 +156,8 @@ func (r *Record) discard(ctx context.Context, d *logDraft) {
 	_ = r.remove(ctx, ref, metav1.Preconditions{UID: &uid, ResourceVersion: &version})
 }
 
-// remove deletes an object if the preconditions hold. Unlike kube's Delete it
-// gives up at once where they do not: nobody brings the version back.
+// remove deletes a log if the preconditions hold: its name may be that of another
+// one by now. Unlike kube's Delete it gives up at once where they do not.
 func (r *Record) remove(ctx context.Context, ref kube.Ref, p metav1.Preconditions) error {
 	_, err := retry.Do(ctx, retry.Policy{May: func(err error) retry.Verdict { return retry.Verdict{Again: kube.Transient(err)} }},
 		func(ctx context.Context) (struct{}, error) {
@@ -205,12 +212,15 @@ func (r *Record) lookUp(ctx context.Context, e *earlierLog) (*unstructured.Unstr
 		if err != nil {
 			return nil, explain(err, "get", ref)
 		}
-		if found != nil && found.GetAnnotations()[annotationHolder] == e.Nonce {
-			return found, nil
-		}
-		if found != nil && found.GetAnnotations()[annotationClosed] == r.nonce {
-			e.closed = true
-			return nil, nil
+		if found != nil {
+			e.uid = found.GetUID()
+			if found.GetAnnotations()[annotationHolder] == e.Nonce {
+				return found, nil
+			}
+			if found.GetAnnotations()[annotationClosed] == r.nonce {
+				e.closed = true
+				return nil, nil
+			}
 		}
 		tombstone := newObject(ref)
 		tombstone.SetAnnotations(map[string]string{annotationClosed: r.nonce})
@@ -219,7 +229,7 @@ func (r *Record) lookUp(ctx context.Context, e *earlierLog) (*unstructured.Unstr
 			_, err = r.client.Create(ctx, ref, tombstone)
 		} else {
 			tombstone.SetResourceVersion(found.GetResourceVersion())
-			tombstone.SetUID(types.UID(found.GetUID()))
+			tombstone.SetUID(found.GetUID())
 			_, err = r.client.Update(ctx, ref, tombstone)
 		}
 		if err != nil && !outdated(err) {
@@ -242,12 +252,12 @@ func (r *Record) KeepLog(ctx context.Context, entries []kube.Change) (omitted []
 	if r.log != nil {
 		known = r.log.changes
 	}
-	all := oldest(r.inherited, known, entries)
+	all := oldest(r.inherited, entries, known)
 	packed, omitted, err := packLog(all, maxLog)
 	if err != nil {
 		return nil, err
 	}
-	if r.own.Log == 0 { // nothing was to be written when this process claimed
+	if r.own == (undoRef{}) { // nothing was to be written when this process claimed
 		if err := r.reserve(ctx); err != nil {
 			return nil, err
 		}
@@ -259,22 +269,13 @@ func (r *Record) KeepLog(ctx context.Context, entries []kube.Change) (omitted []
 
 // reserve names a log of this process in the record.
 func (r *Record) reserve(ctx context.Context) error {
-	listed := func(s state) bool {
-		return slices.ContainsFunc(s.undo, func(u undoRef) bool { return u.Nonce == r.nonce })
-	}
+	listed := func(s state) bool { return s.logOf(r.nonce).Log > 0 }
 	err := r.change(ctx, listed, func(old stored) (state, error) {
 		if !old.heldBy(r.nonce) {
 			return state{}, old.superseding()
 		}
 		return old.reserved(), nil
 	})
-	if err != nil {
-		return err
-	}
-	for _, u := range r.last().undo {
-		if u.Nonce == r.nonce {
-			r.own = u
-		}
-	}
-	return nil
+	r.own = r.last().logOf(r.nonce)
+	return err
 }
