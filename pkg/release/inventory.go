@@ -1,0 +1,100 @@
+package release
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/org/deploy-model-action/pkg/object"
+)
+
+// maxObjects bounds the inventory. A set has 1,000 objects at most; the rest is
+// what earlier deploys left, such as ConfigMaps with a hash in their name.
+const maxObjects = 3000
+
+// Object is one object of the inventory.
+type Object struct {
+	object.ID
+	// UID tells it from another object of the same name; "" if not known.
+	UID string
+}
+
+// inventoryLine is how the record writes an object.
+type inventoryLine struct {
+	Group     string `json:"group,omitempty"`
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	UID       string `json:"uid,omitempty"`
+}
+
+// MarshalJSON writes the object as a line of the record.
+func (o Object) MarshalJSON() ([]byte, error) {
+	return json.Marshal(inventoryLine{o.Group, o.Kind, o.Namespace, o.Name, o.UID})
+}
+
+// UnmarshalJSON reads a line of the record.
+func (o *Object) UnmarshalJSON(text []byte) error {
+	var l inventoryLine
+	if err := json.Unmarshal(text, &l); err != nil {
+		return err
+	}
+	*o = Object{ID: object.ID{Group: l.Group, Kind: l.Kind, Namespace: l.Namespace, Name: l.Name}, UID: l.UID}
+	return nil
+}
+
+// union is what a release has after it applies applied: that, in a fixed order,
+// and then what was there before, what left last first. Of what is there longest,
+// too much is forgotten.
+func union(before, applied []Object) (all, forgotten []Object) {
+	uids := map[object.ID]string{}
+	for _, o := range before {
+		uids[o.ID] = o.UID
+	}
+	listed := map[object.ID]bool{}
+	for _, o := range applied {
+		if listed[o.ID] {
+			continue
+		}
+		listed[o.ID] = true
+		if o.UID == "" {
+			o.UID = uids[o.ID]
+		}
+		all = append(all, o)
+	}
+	slices.SortFunc(all, func(a, b Object) int { return a.Compare(b.ID) })
+	for _, o := range before {
+		if !listed[o.ID] {
+			listed[o.ID] = true
+			all = append(all, o)
+		}
+	}
+	most := max(maxObjects, len(applied))
+	if len(all) > most {
+		all, forgotten = all[:most:most], all[most:]
+	}
+	return all, forgotten
+}
+
+// refresh is the inventory with the UIDs that have become known, and without
+// what was removed.
+func refresh(inventory, applied []Object, removed []object.ID) []Object {
+	uids := map[object.ID]string{}
+	for _, o := range applied {
+		uids[o.ID] = o.UID
+	}
+	gone := map[object.ID]bool{}
+	for _, id := range removed {
+		gone[id] = true
+	}
+	var out []Object
+	for _, o := range inventory {
+		if gone[o.ID] {
+			continue
+		}
+		if uid := uids[o.ID]; uid != "" {
+			o.UID = uid
+		}
+		out = append(out, o)
+	}
+	return out
+}
