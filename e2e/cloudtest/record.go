@@ -48,12 +48,12 @@ func (x *Test) UndoLogs() []string {
 
 // NothingIsOpen checks that there is a record in which every run has its outcome,
 // and no undo log.
-func (x *Test) NothingIsOpen() {
+func (x *Test) NothingIsOpen() bool {
 	x.Helper()
 	record := x.Record()
 	if record == nil {
 		x.Error("there is no release record")
-		return
+		return false
 	}
 	content, err := json.MarshalIndent(record.Data, "", "  ")
 	if err != nil {
@@ -62,5 +62,7 @@ func (x *Test) NothingIsOpen() {
 	x.Logf("record %s:\n%s", record.Name, content)
 	if logs := x.UndoLogs(); len(logs) > 0 {
 		x.Errorf("undo logs are left: %s", strings.Join(logs, ", "))
+		return false
 	}
+	return true
 }

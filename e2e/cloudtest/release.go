@@ -83,7 +83,9 @@ func (x *Test) Serves() (string, error) {
 	}
 }
 
-func (x *Test) serves() (string, error) {
+// Commit is the one that all objects of the release carry, whatever their pods do.
+func (x *Test) Commit() (string, error) {
+	x.Helper()
 	ctx := x.Context()
 	settings, err := x.Kube.CoreV1().ConfigMaps(x.Namespace).Get(ctx, "settings", metav1.GetOptions{})
 	if err != nil {
@@ -102,19 +104,45 @@ func (x *Test) serves() (string, error) {
 	if all := slices.Compact(slices.Clone(commits)); len(all) > 1 {
 		return "", fmt.Errorf("objects of two commits: ConfigMap %s, Service %s, Deployment %s, its image %s", x.Short(commits[0]), x.Short(commits[1]), x.Short(commits[2]), x.Short(commits[3]))
 	}
+	return commits[0], nil
+}
+
+func (x *Test) serves() (string, error) {
+	ctx := x.Context()
+	commit, err := x.Commit()
+	if err != nil {
+		return "", err
+	}
+	d, err := x.Kube.AppsV1().Deployments(x.Namespace).Get(ctx, "model", metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
 	if s := d.Status; s.ObservedGeneration != d.Generation || s.Replicas != *d.Spec.Replicas || s.UpdatedReplicas != s.Replicas || s.ReadyReplicas != s.Replicas {
-		return "", fmt.Errorf("the Deployment is of commit %s, and its pods are not: %d of %d updated, %d ready", x.Short(commits[0]), s.UpdatedReplicas, s.Replicas, s.ReadyReplicas)
+		return "", fmt.Errorf("the Deployment is of commit %s, and its pods are not: %d of %d updated, %d ready", x.Short(commit), s.UpdatedReplicas, s.Replicas, s.ReadyReplicas)
 	}
 	pods, err := x.Kube.CoreV1().Pods(x.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=model"})
 	if err != nil {
 		return "", err
 	}
 	for _, p := range pods.Items {
-		if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning && tagOf(p.Spec.Containers[0].Image) != commits[0] {
-			return "", fmt.Errorf("pod %s runs %s beside commit %s", p.Name, p.Spec.Containers[0].Image, x.Short(commits[0]))
+		if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning && tagOf(p.Spec.Containers[0].Image) != commit {
+			return "", fmt.Errorf("pod %s runs %s beside commit %s", p.Name, p.Spec.Containers[0].Image, x.Short(commit))
 		}
 	}
-	return commits[0], nil
+	return commit, nil
+}
+
+// WantServes wants a commit to serve, and reports whether it does.
+func (x *Test) WantServes(sha string) bool {
+	x.Helper()
+	serves, err := x.Serves()
+	switch {
+	case err != nil:
+		x.Errorf("commit %s does not serve: %v", x.Short(sha), err)
+	case serves != sha:
+		x.Errorf("commit %s serves, want %s", x.Short(serves), x.Short(sha))
+	}
+	return err == nil && serves == sha
 }
 
 // Short names a commit by its number in the test.

@@ -88,7 +88,7 @@ func TestSuperseded(t *testing.T) {
 				if outcome := ended(t, "newer", rn); outcome != want {
 					t.Errorf("the newer run ended as %s, want %s", outcome, want)
 				}
-				wantServes(x, serve)
+				x.WantServes(serve)
 				x.NothingIsOpen()
 			})
 		}
@@ -118,7 +118,7 @@ func TestSupersededBefore(t *testing.T) {
 			t.Errorf("it wrote: %s %s: %d", e.Method, e.Path, e.Status)
 		}
 	}
-	wantServes(x, x.SHA(2))
+	x.WantServes(x.SHA(2))
 	x.NothingIsOpen()
 }
 
@@ -132,17 +132,5 @@ func wantNoWrites(x *cloudtest.Test, since time.Time) {
 		if ended.After(since) && cloudtest.Writes(r) && e.Status < http.StatusMultipleChoices {
 			x.Errorf("an older run wrote over a newer one: %s %s: %d", e.Method, e.Path, e.Status)
 		}
-	}
-}
-
-// wantServes wants a commit to serve.
-func wantServes(x *cloudtest.Test, sha string) {
-	x.Helper()
-	serves, err := x.Serves()
-	if err != nil {
-		x.Error(err)
-	}
-	if serves != sha {
-		x.Errorf("commit %s serves, want %s", x.Short(serves), x.Short(sha))
 	}
 }

@@ -70,7 +70,7 @@ func TestThree(t *testing.T) {
 					}
 					row += fmt.Sprintf("%-8s %-12s ", map[bool]string{true: "crashing", false: "good"}[crashes[n]], outcome)
 				}
-				wantServes(x, want)
+				x.WantServes(want)
 				x.NothingIsOpen()
 				mu.Lock()
 				defer mu.Unlock()
@@ -175,11 +175,11 @@ func TestRerun(t *testing.T) {
 			if outcome := ended(t, "a late run", x.At("late2", x.SHA(2)).Run(late)); outcome != "superseded" {
 				t.Errorf("a run older than the newest claim ended as %s", outcome)
 			}
-			wantServes(x, serves)
+			x.WantServes(serves)
 			if outcome := ended(t, "the next push", x.At("next", x.SHA(4)).Deploy(x.SHA(4), nil)); outcome != "deployed" {
 				t.Errorf("the next push ended as %s", outcome)
 			}
-			wantServes(x, x.SHA(4))
+			x.WantServes(x.SHA(4))
 			x.NothingIsOpen()
 		})
 	}
