@@ -2,11 +2,11 @@ package cloudtest
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/org/deploy-model-action/e2e/localcloud"
@@ -83,28 +83,46 @@ func (x *Test) Serves() (string, error) {
 	}
 }
 
+// CommitOf is which commit each object of the release carries; the image of the
+// Deployment's pods counts as one of them.
+func (x *Test) CommitOf() []struct{ Name, Commit string } {
+	x.Helper()
+	ctx := x.Context()
+	all := []struct{ Name, Commit string }{{"ConfigMap settings", ""}, {"Service model", ""}, {"Deployment model", ""}, {"its image", ""}}
+	settings, err := x.Kube.CoreV1().ConfigMaps(x.Namespace).Get(ctx, "settings", metav1.GetOptions{})
+	if err == nil {
+		all[0].Commit = settings.Data["commit"]
+	}
+	service, err2 := x.Kube.CoreV1().Services(x.Namespace).Get(ctx, "model", metav1.GetOptions{})
+	if err2 == nil {
+		all[1].Commit = service.Annotations["commit"]
+	}
+	d, err3 := x.Kube.AppsV1().Deployments(x.Namespace).Get(ctx, "model", metav1.GetOptions{})
+	if err3 == nil {
+		all[2].Commit, all[3].Commit = d.Spec.Template.Spec.Containers[0].Env[0].Value, tagOf(d.Spec.Template.Spec.Containers[0].Image)
+	}
+	for _, err := range []error{err, err2, err3} {
+		if err != nil && !apierrors.IsNotFound(err) {
+			x.Fatal(err)
+		}
+	}
+	return all
+}
+
 // Commit is the one that all objects of the release carry, whatever their pods do.
 func (x *Test) Commit() (string, error) {
 	x.Helper()
-	ctx := x.Context()
-	settings, err := x.Kube.CoreV1().ConfigMaps(x.Namespace).Get(ctx, "settings", metav1.GetOptions{})
-	if err != nil {
-		return "", err
+	all := x.CommitOf()
+	for _, o := range all {
+		if o.Commit != all[0].Commit || o.Commit == "" {
+			var each []string
+			for _, o := range all {
+				each = append(each, o.Name+" "+x.Short(o.Commit))
+			}
+			return "", fmt.Errorf("objects of two commits: %s", strings.Join(each, ", "))
+		}
 	}
-	service, err := x.Kube.CoreV1().Services(x.Namespace).Get(ctx, "model", metav1.GetOptions{})
-	if err != nil {
-		return "", err
-	}
-	d, err := x.Kube.AppsV1().Deployments(x.Namespace).Get(ctx, "model", metav1.GetOptions{})
-	if err != nil {
-		return "", err
-	}
-	container := d.Spec.Template.Spec.Containers[0]
-	commits := []string{settings.Data["commit"], service.Annotations["commit"], container.Env[0].Value, tagOf(container.Image)}
-	if all := slices.Compact(slices.Clone(commits)); len(all) > 1 {
-		return "", fmt.Errorf("objects of two commits: ConfigMap %s, Service %s, Deployment %s, its image %s", x.Short(commits[0]), x.Short(commits[1]), x.Short(commits[2]), x.Short(commits[3]))
-	}
-	return commits[0], nil
+	return all[0].Commit, nil
 }
 
 func (x *Test) serves() (string, error) {
