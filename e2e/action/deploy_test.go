@@ -79,7 +79,7 @@ func pipeline(t *testing.T, adapt func(*cloudtest.Test, *runner.Step)) {
 	}
 
 	check(run(0), 0, "deployed", "created", "created")
-	before := settled(x)
+	before := x.Settled()
 	check(run(0), 0, "unchanged", "unchanged", "unchanged")
 	if diff := cmp.Diff(before, x.Versions()); diff != "" {
 		t.Errorf("the second deploy changed (-before +after):\n%s", diff)
@@ -110,20 +110,6 @@ func ask(x *cloudtest.Test, address string) string {
 		x.Fatalf("%s: %s %v: %s", address, response.Status, err, body)
 	}
 	return string(body)
-}
-
-// settled waits until the controllers have nothing left to write, and returns
-// the versions of all objects.
-func settled(x *cloudtest.Test) map[string]string {
-	x.Helper()
-	for before := x.Versions(); ; {
-		time.Sleep(500 * time.Millisecond)
-		after := x.Versions()
-		if maps.Equal(before, after) {
-			return after
-		}
-		before = after
-	}
 }
 
 // managed checks how the Deployment is written and by whom, as a client of the
