@@ -24,7 +24,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
-	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
 )
 
@@ -43,10 +43,20 @@ type deployment struct {
 	client      *cluster.Client
 	kube        *kube.Client
 	nodes       []corev1.Node // that pods can be scheduled on; none if not known
-	changes     []kube.Change
-	statuses    []rollout.Status
-	address     rollout.Address
-	backErr     error // what went wrong on the way back
+
+	run       release.Run
+	runMark   string // on the objects that this run writes
+	record    *release.Record
+	claimed   bool // the record names this run
+	plan      *apply.Plan
+	inherited []kube.Change // what an unfinished run before this one left to put back
+	changes   []kube.Change // what this run wrote, or found unchanged
+	statuses  []rollout.Status
+	address   rollout.Address
+	backErr   error // what went wrong on the way back
+	// changedSince says that somebody changed an object since this run wrote it, so
+	// that it was left.
+	changedSince bool
 }
 
 // Run deploys. Mistakes that the inputs already showed are in o.Mistakes, so
@@ -59,12 +69,12 @@ func Run(ctx context.Context, o Options, r Runner, log Log) *Result {
 	}
 	d := &deployment{Options: o, runner: r, log: log}
 	d.result = &Result{Started: time.Now(), Namespace: o.Namespace}
-	err := d.run(ctx)
+	err := d.deploy(ctx)
 	d.finish(ctx, err)
 	return d.result
 }
 
-func (d *deployment) run(ctx context.Context) error {
+func (d *deployment) deploy(ctx context.Context) error {
 	if err := d.phase(ctx, "Manifests", d.prepare); err != nil {
 		return &InputError{err}
 	}
@@ -82,11 +92,10 @@ func (d *deployment) run(ctx context.Context) error {
 	if err := d.phase(ctx, "Rollout", d.wait); err != nil {
 		return d.rollback(ctx, err)
 	}
-	if d.HealthPath == "" {
-		return nil
-	}
-	if err := d.phase(ctx, "Health check", d.health); err != nil {
-		return d.rollback(ctx, err)
+	if d.HealthPath != "" {
+		if err := d.phase(ctx, "Health check", d.health); err != nil {
+			return d.rollback(ctx, err)
+		}
 	}
 	return nil
 }
@@ -112,6 +121,7 @@ func (d *deployment) prepare(ctx context.Context) error {
 	d.log.Mask(d.RegistryPassword)
 	note(d.Mistakes)
 	note(d.mistakes(d.runner.Getenv))
+	note(d.identify())
 
 	account, delegates := d.impersonated()
 	found, err := credentials.Find(ctx, credentials.Options{
@@ -200,41 +210,4 @@ func (d *deployment) loadManifests() error {
 	}
 	d.matches, err = image.Plan(written, d.RegistryHost, d.SHA, d.Images)
 	return err
-}
-
-func (d *deployment) apply(ctx context.Context) error {
-	plan, err := apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions())
-	if err != nil {
-		return d.cluster.Explain(err)
-	}
-	d.changes, err = plan.Write(ctx)
-	for _, c := range d.changes {
-		at := d.manifests.Position(d.index(c.ID()), "")
-		d.result.Changes = append(d.result.Changes, Change{
-			Kind: c.Kind, Namespace: c.Namespace, Name: c.Name,
-			Action: string(c.Action), Line: c.String(), File: at.File, FileLine: at.Line,
-			Started: c.Started, Took: c.Took,
-		})
-	}
-	if err != nil {
-		return d.cluster.Explain(err)
-	}
-	return nil
-}
-
-func (d *deployment) applyOptions() apply.Options {
-	return apply.Options{
-		Client:         d.kube,
-		Namespace:      d.Namespace,
-		ForceConflicts: d.ForceConflicts,
-		Report:         func(c kube.Change) { d.log.Printf("%s", c) },
-	}
-}
-
-// index is an object's place in the manifests; -1 if it is not there.
-func (d *deployment) index(id object.ID) int {
-	if d.manifests == nil {
-		return -1
-	}
-	return d.manifests.Find(id)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
 )
 
@@ -62,7 +63,9 @@ func TestOutcome(t *testing.T) {
 		"rolled back":                      {err: failed, changes: changed, restored: restored("restored", "left"), outcome: RolledBack, code: 1},
 		"rolled back in part":              {err: failed, changes: changed, restored: restored("restored", "not restored"), outcome: Failed, code: 1},
 		"restored, which does not serve":   {err: failed, back: errors.New("not ready within 10m0s"), changes: changed, restored: restored("restored"), outcome: Failed, code: 1},
-		"cancelled while it was restoring": {err: failed, cancelled: true, changes: changed, restored: restored("restored"), outcome: Cancelled, code: 3},
+		"cancelled when all was restored":  {err: failed, cancelled: true, changes: changed, restored: restored("restored"), outcome: RolledBack, code: 1},
+		"cancelled while it was restoring": {err: failed, cancelled: true, changes: changed, restored: restored("restored", "not restored"), outcome: Cancelled, code: 3},
+		"a newer run took over":            {err: errors.Join(failed, &release.SupersededError{}), changes: changed, outcome: Superseded, code: 0},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		if c.cancelled {

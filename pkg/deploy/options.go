@@ -33,6 +33,10 @@ type Options struct {
 	Images []string `input:"images"`
 	// Manifests are files, folders or globs inside the workspace.
 	Manifests []string `input:"manifests"`
+	// Release is the name of the set that belongs together: its record and its
+	// history. Default: the repository's name, and a slug of Manifests where that is
+	// not the default.
+	Release string `input:"release"`
 	// Push publishes the images first: `docker` for the runner's engine, or the
 	// path of an archive inside the workspace. Default: they are in the registry.
 	Push string `input:"push"`

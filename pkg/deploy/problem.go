@@ -98,7 +98,7 @@ func (d *deployment) placed(err error) (Problem, bool) {
 	}
 	var refused *kube.ObjectError
 	if errors.As(err, &refused) {
-		if index := d.index(refused.ID); index >= 0 {
+		if index := d.manifests.Find(refused.ID); index >= 0 {
 			at := d.manifests.Position(index, refused.Field)
 			return Problem{Title: refused.Title(), Message: err.Error(), File: at.File, Line: at.Line}, true
 		}

@@ -2,21 +2,13 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/rollout"
-)
-
-// The actions of a rollback, as the result names them.
-const (
-	actionRestored    = string(apply.OutcomeRestored)
-	actionNotRestored = string(apply.OutcomeFailed)
 )
 
 func targets(changes []kube.Change) []rollout.Target {
@@ -104,37 +96,6 @@ func (d *deployment) recordFailure(f rollout.Failure) {
 	for _, other := range f.Others {
 		d.log.Printf("  also pod %s: %s; %s", other.Pod, other.Cause, other.Fix)
 	}
-}
-
-// rollback puts back what was there, and returns the error that made it
-// necessary together with what went wrong on the way back.
-func (d *deployment) rollback(ctx context.Context, cause error) error {
-	if !d.Rollback || ctx.Err() != nil || !d.result.Changed() {
-		return cause
-	}
-	err := d.phase(ctx, "Rollback", func(ctx context.Context) error {
-		restored, err := apply.Restore(ctx, apply.UndoOf(d.changes), d.applyOptions())
-		var changes []kube.Change
-		for _, x := range restored {
-			action := string(x.Outcome)
-			switch x.Outcome {
-			case apply.OutcomeUntouched:
-				continue
-			case apply.OutcomeNew:
-				action = string(apply.OutcomeLeft)
-			case apply.OutcomeLeft:
-				action = actionNotRestored
-			case apply.OutcomeRestored:
-				changes = append(changes, x.Change)
-			}
-			d.result.Restored = append(d.result.Restored, Restored{Object: x.ID().String(), Action: action, Message: x.Message})
-			d.log.Printf("%s", x)
-		}
-		_, waitErr := rollout.Wait(ctx, targets(changes), d.rolloutOptions())
-		return errors.Join(err, waitErr)
-	})
-	d.backErr = err
-	return errors.Join(cause, err)
 }
 
 // sameFile tells whether a path inside the workspace is the file at the other
