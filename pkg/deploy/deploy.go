@@ -25,6 +25,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/manifest"
 	"github.com/org/deploy-model-action/pkg/rollout"
+	"github.com/org/deploy-model-action/pkg/serving"
 )
 
 // deployment is one run: its inputs, and what each phase leaves for the next.
@@ -43,7 +44,7 @@ type deployment struct {
 	nodes       []corev1.Node // that pods can be scheduled on; none if not known
 	changes     []apply.Change
 	statuses    []rollout.Status
-	address     rollout.Address
+	address     serving.Address
 	backErr     error // what went wrong on the way back
 }
 
@@ -213,7 +214,7 @@ func (d *deployment) apply(ctx context.Context) error {
 	for _, c := range changes {
 		at := d.manifests.Position(c.Index, "")
 		d.result.Changes = append(d.result.Changes, Change{
-			Kind: object(c).GetKind(), Namespace: object(c).GetNamespace(), Name: object(c).GetName(),
+			Kind: newest(c).GetKind(), Namespace: newest(c).GetNamespace(), Name: newest(c).GetName(),
 			Action: string(c.Action), Line: c.String(), File: at.File, FileLine: at.Line,
 			Started: c.Started, Took: c.Took,
 		})
@@ -224,8 +225,8 @@ func (d *deployment) apply(ctx context.Context) error {
 	return nil
 }
 
-// object is the newest that is known of what a change is about.
-func object(c apply.Change) *unstructured.Unstructured {
+// newest is the newest that is known of what a change is about.
+func newest(c apply.Change) *unstructured.Unstructured {
 	if c.After != nil {
 		return c.After
 	}

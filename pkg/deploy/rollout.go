@@ -8,7 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/rollout"
+	"github.com/org/deploy-model-action/pkg/serving"
 )
 
 // The actions of a rollback, as the result names them.
@@ -28,11 +33,36 @@ func (d *deployment) targets() []rollout.Target {
 	return targets
 }
 
+// kubeChanges are the changes as the packages that look at the cluster take them.
+func (d *deployment) kubeChanges() []kube.Change {
+	changes := make([]kube.Change, len(d.changes))
+	for i, t := range d.targets() {
+		changes[i] = changeOf(t)
+	}
+	return changes
+}
+
+// changeOf is a target as one change.
+func changeOf(t rollout.Target) kube.Change {
+	c := kube.Change{
+		Ref:    kube.RefOf(t.Object, kube.Resource{GroupVersionResource: t.Resource, Namespaced: t.Namespaced}),
+		Before: t.Before, After: t.Object, Action: kube.Unchanged,
+	}
+	switch {
+	case t.Changed && t.Before == nil:
+		c.Action = kube.Created
+	case t.Changed:
+		c.Action = kube.Configured
+	}
+	return c
+}
+
+func (d *deployment) kube() *kube.Client {
+	return kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf})
+}
+
 func (d *deployment) rolloutOptions() rollout.Options {
 	return rollout.Options{
-		Dynamic:  d.client.Dynamic,
-		REST:     d.client.REST,
-		HTTP:     d.runner.Transport,
 		Timeout:  d.Timeout,
 		FailFast: d.FailFast,
 		Progress: func(line string) { d.log.Printf("%s", line) },
@@ -42,17 +72,29 @@ func (d *deployment) rolloutOptions() rollout.Options {
 
 // wait waits for the generation that was applied.
 func (d *deployment) wait(ctx context.Context) error {
-	statuses, err := rollout.Wait(ctx, d.targets(), d.rolloutOptions())
+	statuses, err := rollout.Wait(ctx, d.kube(), d.kubeChanges(), d.rolloutOptions())
 	d.statuses = statuses
 	d.recordRollouts(statuses)
-	d.address = rollout.FindAddress(statuses)
+	live := make([]*unstructured.Unstructured, len(statuses))
+	for i, s := range statuses {
+		live[i] = s.Live
+	}
+	d.address = serving.FindAddress(live)
 	d.result.URL, d.result.Host, d.result.Internal = d.address.URL, d.address.Host, d.address.Internal
 	return err
 }
 
 // health asks the model itself.
 func (d *deployment) health(ctx context.Context) error {
-	answer, err := rollout.Healthy(ctx, rollout.Check{Path: d.HealthPath, Statuses: d.statuses, Address: d.address}, d.rolloutOptions())
+	changes := make([]kube.Change, len(d.statuses))
+	for i, s := range d.statuses {
+		changes[i] = s.Change
+		changes[i].After = s.Live
+	}
+	answer, err := serving.Check(ctx, d.kube(), serving.Options{
+		Path: d.HealthPath, Changes: changes, Address: d.address, HTTP: d.runner.Transport,
+		Progress: func(line string) { d.log.Printf("%s", line) },
+	})
 	if answer.URL != "" {
 		d.result.Health = answer.String()
 		d.log.Printf("%s (after %s, %d tries)", answer, answer.Took.Round(time.Millisecond), answer.Tries)
@@ -69,8 +111,8 @@ func (d *deployment) recordRollouts(statuses []rollout.Status) {
 			continue
 		}
 		d.result.Rollouts = append(d.result.Rollouts, Rollout{
-			Object: s.Object.GetKind() + " " + s.Object.GetName(), Ready: s.Ready, Message: s.Message,
-			Started: s.Started, Finished: s.Finished,
+			Object: s.Live.GetKind() + " " + s.Live.GetName(), Ready: s.Ready, Message: s.Message,
+			Started: s.Began, Finished: s.Ended,
 		})
 		if s.Failure != nil {
 			d.recordFailure(*s.Failure)
@@ -78,29 +120,16 @@ func (d *deployment) recordRollouts(statuses []rollout.Status) {
 	}
 }
 
-func (d *deployment) recordFailure(f rollout.Failure) {
-	failure := Failure{Object: f.Object, Reason: f.Reason, Cause: f.Cause, Fix: f.Fix, Logs: f.Logs, LogsOf: f.LogsOf}
+func (d *deployment) recordFailure(f diagnosis.Failure) {
+	failure := Failure{Object: f.Object.String(), Reason: f.Reason, Cause: f.Cause, Fix: f.Fix, Logs: f.Logs, LogsOf: f.LogsOf}
 	for _, e := range f.Events {
 		failure.Events = append(failure.Events, e.String())
 	}
-	d.log.Printf("")
-	d.log.Printf("Not ready: %s", f)
-	for _, e := range failure.Events {
-		d.log.Printf("  event: %s", e)
-	}
-	for _, n := range f.Notes {
-		d.log.Printf("  note: %s", n)
-	}
 	failure.Events = append(failure.Events, f.Notes...)
 	d.result.Failures = append(d.result.Failures, failure)
-	if len(f.Logs) > 0 {
-		d.log.Printf("  log of %s:", f.LogsOf)
-	}
-	for _, line := range f.Logs {
-		d.log.Printf("  | %s", line)
-	}
-	for _, other := range f.Others {
-		d.log.Printf("  also pod %s: %s; %s", other.Pod, other.Cause, other.Fix)
+	d.log.Printf("")
+	for _, line := range f.Lines() {
+		d.log.Printf("%s", line)
 	}
 }
 
@@ -111,7 +140,8 @@ func (d *deployment) rollback(ctx context.Context, cause error) error {
 		return cause
 	}
 	err := d.phase(ctx, "Rollback", func(ctx context.Context) error {
-		restored, err := rollout.Restore(ctx, d.targets(), d.rolloutOptions())
+		restored, err := rollout.Restore(ctx, d.targets(), rollout.RestoreOptions{Dynamic: d.client.Dynamic})
+		var changes, unblock []kube.Change
 		for _, x := range restored {
 			if x.Action == rollout.ActionUntouched {
 				continue
@@ -119,8 +149,15 @@ func (d *deployment) rollback(ctx context.Context, cause error) error {
 			object := x.Object.GetKind() + " " + x.Object.GetNamespace() + "/" + x.Object.GetName()
 			d.result.Restored = append(d.result.Restored, Restored{Object: object, Action: string(x.Action), Message: x.Message})
 			d.log.Printf("%s", x)
+			if x.Action == rollout.ActionRestored {
+				c := changeOf(x.Target)
+				changes = append(changes, c)
+				c.Before = x.Failed
+				unblock = append(unblock, c)
+			}
 		}
-		_, waitErr := rollout.Wait(ctx, rollout.Waitable(restored), d.rolloutOptions())
+		rollout.Unblock(ctx, d.kube(), unblock, d.rolloutOptions())
+		_, waitErr := rollout.Wait(ctx, d.kube(), changes, d.rolloutOptions())
 		return errors.Join(err, waitErr)
 	})
 	d.backErr = err

@@ -12,6 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
+
+	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/redact"
 )
 
 const (
@@ -43,6 +46,8 @@ type Restored struct {
 	Action  RestoreAction
 	Message string // a few words, e.g. what is different from before and who holds it; or ""
 	Err     error
+	// Failed is the object just before it was restored.
+	Failed *unstructured.Unstructured
 }
 
 // String is the action as one line, e.g. "deployment.apps/x restored".
@@ -54,27 +59,15 @@ func (r Restored) String() string {
 	return s
 }
 
-// Waitable returns the targets of the restored objects, for Wait.
-func Waitable(restored []Restored) []Target {
-	var targets []Target
-	for _, r := range restored {
-		if r.Action == ActionRestored {
-			targets = append(targets, r.Target)
-		}
-	}
-	return targets
-}
-
 // Restore gives every object that a deploy changed the fields back that it had
 // before, in reverse order of the targets. It does not wait until the restored
-// workloads serve: give Waitable's targets to Wait.
+// workloads serve: give them to Wait.
 //
 // Fields of other managers are not touched; nor is an object that the deploy
 // created or left as it was. Nothing is, once a newer run has deployed one of
 // them: it counts on the others too. One Restored for each target is returned,
 // in the order of the targets, also with an error.
-func Restore(ctx context.Context, targets []Target, o Options) ([]Restored, error) {
-	o = o.withDefaults()
+func Restore(ctx context.Context, targets []Target, o RestoreOptions) ([]Restored, error) {
 	all := make([]Restored, len(targets))
 	newer := superseded(ctx, targets, o)
 	for end := len(targets); end > 0; {
@@ -113,7 +106,7 @@ func atMost(some, count int, f func(i int)) {
 
 // superseded names an object that a newer run has deployed since; "" if there is
 // none, or none that could be read.
-func superseded(ctx context.Context, targets []Target, o Options) string {
+func superseded(ctx context.Context, targets []Target, o RestoreOptions) string {
 	names := make([]string, len(targets))
 	atMost(restoreConcurrent, len(targets), func(i int) {
 		t := targets[i]
@@ -134,7 +127,7 @@ func superseded(ctx context.Context, targets []Target, o Options) string {
 }
 
 // clientOf reaches the objects of a target's resource and namespace.
-func clientOf(t Target, o Options) dynamic.ResourceInterface {
+func clientOf(t Target, o RestoreOptions) dynamic.ResourceInterface {
 	if t.Namespaced {
 		return o.Dynamic.Resource(t.Resource).Namespace(t.Object.GetNamespace())
 	}
@@ -183,7 +176,7 @@ func sameRun(live, a *unstructured.Unstructured) bool {
 }
 
 // restore settles one object, unless a newer run has deployed one of the set.
-func restore(ctx context.Context, t Target, newer string, o Options) Restored {
+func restore(ctx context.Context, t Target, newer string, o RestoreOptions) Restored {
 	switch {
 	case !t.Changed:
 		return Restored{Target: t, Action: ActionUntouched}
@@ -199,7 +192,7 @@ func restore(ctx context.Context, t Target, newer string, o Options) Restored {
 	}
 	r := Restored{
 		Target: Target{Object: after, Before: t.Object, Resource: t.Resource, Namespaced: t.Namespaced, Changed: true},
-		Action: ActionRestored,
+		Action: ActionRestored, Failed: failed,
 	}
 	var left, wrong []string
 	for _, d := range differences(t.Before, after) {
@@ -210,14 +203,11 @@ func restore(ctx context.Context, t Target, newer string, o Options) Restored {
 		}
 	}
 	if len(wrong) > 0 {
-		return t.notRestored("still different from before: " + some(wrong) + byHand)
+		return t.notRestored("still different from before: " + object.JoinFirst(wrong) + byHand)
 	}
 	var said []string
 	if len(left) > 0 {
-		said = append(said, "left to others: "+some(left))
-	}
-	if text := freeStatefulSet(ctx, after, failed, client, o); text != "" {
-		said = append(said, text)
+		said = append(said, "left to others: "+object.JoinFirst(left))
 	}
 	r.Message = strings.Join(said, "; ")
 	return r
@@ -240,7 +230,7 @@ func (t Target) because(err error) string {
 	case errors.Is(err, context.Canceled):
 		return "the run was cancelled before it was done" + byHand
 	}
-	text := clean(err.Error(), messageLimit)
+	text := redact.Line(err.Error(), messageLimit)
 	if t.Object.GetKind() == "Secret" {
 		text = "the API server refused it"
 		if reason := apierrors.ReasonForError(err); reason != metav1.StatusReasonUnknown {
@@ -254,11 +244,3 @@ func (t Target) because(err error) string {
 type restoreError struct{ why string }
 
 func (e *restoreError) Error() string { return e.why }
-
-// some joins the first few of many.
-func some(all []string) string {
-	if len(all) > 5 {
-		return strings.Join(all[:5], ", ") + fmt.Sprintf(" and %d more", len(all)-5)
-	}
-	return strings.Join(all, ", ")
-}

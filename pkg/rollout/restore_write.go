@@ -20,6 +20,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/csaupgrade"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 const (
@@ -44,9 +46,9 @@ func putBack(ctx context.Context, t Target, client dynamic.ResourceInterface) (a
 			return after, live, err
 		case apierrors.IsConflict(err):
 			// Status updates come often while a rollout fails, and are over at once.
-			pauseFor(bounded, spread(conflictPause))
+			_ = retry.Sleep(bounded, conflictPause)
 		default:
-			pauseFor(bounded, spread(pause))
+			_ = retry.Sleep(bounded, pause)
 			pause = min(2*pause, restoreMaxPause)
 		}
 		if ctx.Err() != nil {
