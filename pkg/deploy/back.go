@@ -3,11 +3,12 @@ package deploy
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/kube"
-	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/readiness"
 	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
 )
@@ -63,30 +64,44 @@ func (d *deployment) restore(ctx context.Context) error {
 			changes = append(changes, r.Change)
 			d.replaceAction(r.ID(), actionRestored)
 		}
-		d.result.Restored = append(d.result.Restored, Restored{Object: r.ID().String(), Action: action, Message: r.Message})
+		d.result.Restored = append(d.result.Restored, Restored{
+			Object: r.ID().String(), Action: action, Message: r.Message,
+			WasReady: r.Before != nil && readiness.Evaluate(r.Before, readiness.Context{}).Outcome == readiness.Ready,
+		})
 	}
 	if len(changes) == 0 || ctx.Err() != nil {
 		return err
 	}
 	o := d.rolloutOptions()
 	o.Timeout = min(d.Timeout, restoreTimeout)
-	statuses, waitErr := rollout.Wait(ctx, targets(changes), o)
+	rollout.Unblock(ctx, d.kube, changes, o)
+	statuses, waitErr := rollout.Wait(ctx, d.kube, changes, o)
 	for _, s := range statuses {
 		d.noteRestored(s)
+	}
+	if d.illBefore() {
+		// A way back cannot make well what was ill: that is reported, and is nobody's failure.
+		waitErr = nil
 	}
 	return errors.Join(err, waitErr)
 }
 
-// noteRestored notes whether a restored object serves.
+// noteRestored notes whether a restored object serves, and whether it did before.
 func (d *deployment) noteRestored(s rollout.Status) {
 	if !s.Waited {
 		return
 	}
-	for i, r := range d.result.Restored {
-		if r.Object == object.Of(s.Object).String() {
-			d.result.Restored[i].Waited, d.result.Restored[i].Ready, d.result.Restored[i].WasReady = true, s.Ready, true
+	for i := range d.result.Restored {
+		if r := &d.result.Restored[i]; r.Object == s.ID().String() {
+			r.Waited, r.Ready = true, s.Ready
 		}
 	}
+}
+
+// illBefore reports whether nothing but what did not serve before the deploy does
+// not serve after the way back.
+func (d *deployment) illBefore() bool {
+	return !slices.ContainsFunc(d.result.Restored, func(r Restored) bool { return r.Waited && !r.Ready && r.WasReady })
 }
 
 // rolledBack reports whether every object that existed is as it was when it was

@@ -26,6 +26,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/manifest"
 	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
+	"github.com/org/deploy-model-action/pkg/serving"
 )
 
 // deployment is one run: its inputs, and what each phase leaves for the next.
@@ -52,7 +53,7 @@ type deployment struct {
 	inherited []kube.Change // what an unfinished run before this one left to put back
 	changes   []kube.Change // what this run wrote, or found unchanged
 	statuses  []rollout.Status
-	address   rollout.Address
+	address   serving.Address
 	backErr   error // what went wrong on the way back
 	// changedSince says that somebody changed an object since this run wrote it, so
 	// that it was left.

@@ -12,12 +12,14 @@ import (
 
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/credentials"
+	"github.com/org/deploy-model-action/pkg/diagnosis"
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
+	"github.com/org/deploy-model-action/pkg/serving"
 )
 
 // keyed are the credentials of testKey.
@@ -35,7 +37,7 @@ func keyed(t *testing.T) *credentials.Credentials {
 func TestOutcome(t *testing.T) {
 	t.Parallel()
 	changed, same := []Change{{Action: "unchanged"}, {Action: "configured"}}, []Change{{Action: "unchanged"}}
-	failed := &rollout.FailedError{Failures: []rollout.Failure{{Object: "Deployment default/x", Cause: "it crashed", Fix: "read its log"}}}
+	failed := &rollout.FailedError{Failures: []diagnosis.Failure{{Object: object.ID{Kind: "Deployment", Namespace: "default", Name: "x"}, Cause: "it crashed", Fix: "read its log"}}}
 	restored := func(actions ...string) []Restored {
 		var all []Restored
 		for _, a := range actions {
@@ -198,7 +200,7 @@ func TestTitles(t *testing.T) {
 		"Platform does not fit": &PlatformError{"x"},
 		"Rollout failed":        &rollout.FailedError{},
 		"Rollout timed out":     &rollout.TimeoutError{},
-		"Health check failed":   &rollout.UnhealthyError{},
+		"Health check failed":   &serving.UnhealthyError{},
 		"Deploy failed":         errors.New("x"),
 	} {
 		problems := (&deployment{}).problems(err)
@@ -217,15 +219,15 @@ func TestRecordedFailure(t *testing.T) {
 	t.Parallel()
 	log := &lines{}
 	d := &deployment{log: log, result: &Result{}}
-	object := &unstructured.Unstructured{Object: map[string]any{"kind": "Deployment", "metadata": map[string]any{"name": "model", "namespace": "default"}}}
+	live := &unstructured.Unstructured{Object: map[string]any{"kind": "Deployment", "metadata": map[string]any{"name": "model", "namespace": "default"}}}
 	d.recordRollouts([]rollout.Status{
-		{Target: rollout.Target{Object: object}, Ready: true}, // not waited for
-		{Target: rollout.Target{Object: object}, Waited: true, Message: "0 of 1 updated", Failure: &rollout.Failure{
-			Object: "Deployment default/model", Reason: "CrashLoopBackOff", Cause: "it crashed", Fix: "read its log",
-			Events: []rollout.Event{{Object: "Pod model-1", Reason: "BackOff", Message: "restarting", Count: 3}},
+		{Live: live, Ready: true}, // not waited for
+		{Live: live, Waited: true, Message: "0 of 1 updated", Failure: &diagnosis.Failure{
+			Object: object.ID{Kind: "Deployment", Namespace: "default", Name: "model"}, Reason: "CrashLoopBackOff", Cause: "it crashed", Fix: "read its log",
+			Events: []diagnosis.Event{{Object: "Pod model-1", Reason: "BackOff", Message: "restarting", Count: 3}},
 			Notes:  []string{"logs of pod model-2 cannot be read"},
 			Logs:   []string{"Traceback", "  File"}, LogsOf: `pod "model-1"`,
-			Others: []rollout.Symptom{{Pod: "model-2", Cause: "out of memory", Fix: "raise its limit"}},
+			Others: []diagnosis.PodFailure{{Pod: "model-2", Cause: "out of memory", Fix: "raise its limit"}},
 		}},
 	})
 	want := []string{

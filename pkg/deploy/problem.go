@@ -11,7 +11,6 @@ import (
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
-	"github.com/org/deploy-model-action/pkg/rollout"
 )
 
 // problems turns an error into what a user is shown: one problem for each
@@ -80,7 +79,7 @@ func leaves(err error) []error {
 		return leaves(input.Err)
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
+	if _, whole := err.(interface{ Title() string }); whole || !ok {
 		return []error{err}
 	}
 	var all []error
@@ -122,9 +121,7 @@ func title(all, first error) string {
 		disabled *cluster.DisabledError
 		reach    *cluster.UnreachableError
 		login    *cluster.UnauthorizedError
-		failed   *rollout.FailedError
-		slow     *rollout.TimeoutError
-		ill      *rollout.UnhealthyError
+		titled   interface{ Title() string }
 		platform *PlatformError
 		absent   *image.NotThereError
 		fixed    *image.ImmutableTagError
@@ -169,12 +166,8 @@ func title(all, first error) string {
 		return "Cluster unreachable"
 	case errors.As(first, &platform):
 		return "Platform does not fit"
-	case errors.As(first, &failed):
-		return "Rollout failed"
-	case errors.As(first, &slow):
-		return "Rollout timed out"
-	case errors.As(first, &ill):
-		return "Health check failed"
+	case errors.As(first, &titled):
+		return titled.Title()
 	}
 	return "Deploy failed"
 }

@@ -143,7 +143,7 @@ func (c *Client) Update(ctx context.Context, ref Ref, u *unstructured.Unstructur
 // Delete deletes an object if the preconditions hold; that it does not exist is
 // no error.
 func (c *Client) Delete(ctx context.Context, ref Ref, p metav1.Preconditions) error {
-	_, err := call(ctx, c, Patience{Write: true}, func(ctx context.Context) (struct{}, error) {
+	_, err := call(ctx, c, Patience{Write: true, Versioned: true}, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.Objects(ref.Resource, ref.Namespace).Delete(ctx, ref.Name, metav1.DeleteOptions{Preconditions: &p})
 	})
 	if apierrors.IsNotFound(err) && !IsUnserved(err) {
