@@ -172,7 +172,7 @@ func TestProblems(t *testing.T) {
 			{Title: "Refused by the cluster", Message: "Service default/model: is not allowed", File: "b.yaml", Line: 1},
 		}},
 		"an object that is wrapped": {fmt.Errorf("apply: %w", whole), []Problem{{Title: "Refused by the cluster", Message: "apply: Service default/model: is not allowed", File: "b.yaml", Line: 1}}},
-		"an object of no file":      {late, []Problem{{Title: "Deploy failed", Message: "Service default/other: is not allowed"}}},
+		"an object of no file":      {late, []Problem{{Title: "Refused by the cluster", Message: "Service default/other: is not allowed"}}},
 	} {
 		d := &deployment{manifests: set}
 		if diff := cmp.Diff(c.want, d.problems(c.err)); diff != "" {

@@ -11,6 +11,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
+	"github.com/org/deploy-model-action/pkg/object"
 )
 
 // problems turns an error into what a user is shown: one problem for each
@@ -68,6 +69,17 @@ func others(rest []error, cause string) string {
 	return fmt.Sprintf(" and %d more objects", n)
 }
 
+// titled is an error that says in a few words whose "no" it is.
+type titled interface{ Title() string }
+
+// about is an error about one object of the manifests, and a field of it or "".
+type about interface{ About() (object.ID, string) }
+
+func isAbout(err error) bool {
+	_, ok := err.(about) //nolint:errorlint // what it wraps is about something else
+	return ok
+}
+
 // leaves flattens joined errors; an error that wraps one other stays whole,
 // since its own words belong to the sentence.
 func leaves(err error) []error {
@@ -79,7 +91,7 @@ func leaves(err error) []error {
 		return leaves(input.Err)
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
-	if _, whole := err.(interface{ Title() string }); whole || !ok {
+	if _, whole := err.(titled); !ok || whole && !slices.ContainsFunc(joined.Unwrap(), isAbout) {
 		return []error{err}
 	}
 	var all []error
@@ -95,11 +107,12 @@ func (d *deployment) placed(err error) (Problem, bool) {
 	if errors.As(err, &wrong) && wrong.File != "" {
 		return Problem{Title: "Manifest", Message: wrong.Error(), File: wrong.File, Line: wrong.Line}, true
 	}
-	var refused *kube.ObjectError
-	if errors.As(err, &refused) {
-		if index := d.manifests.Find(refused.ID); index >= 0 {
-			at := d.manifests.Position(index, refused.Field)
-			return Problem{Title: refused.Title(), Message: err.Error(), File: at.File, Line: at.Line}, true
+	var of about
+	if errors.As(err, &of) && d.manifests != nil {
+		id, field := of.About()
+		if index := d.manifests.Find(id); index >= 0 {
+			at := d.manifests.Position(index, field)
+			return Problem{Title: title(err, err), Message: err.Error(), File: at.File, Line: at.Line}, true
 		}
 	}
 	return Problem{}, false
@@ -108,6 +121,7 @@ func (d *deployment) placed(err error) (Problem, bool) {
 // title says in two words whose "no" it was.
 func title(all, first error) string {
 	var (
+		known    titled
 		input    *InputError
 		noImage  *image.NoMatchError
 		tag      *image.TagNotFoundError
@@ -130,6 +144,8 @@ func title(all, first error) string {
 		stranger *image.StrangerError
 	)
 	switch {
+	case errors.As(first, &known):
+		return known.Title()
 	case errors.As(first, &noImage):
 		return "No image matches"
 	case errors.As(first, &invalid):
