@@ -13,6 +13,9 @@ type InvalidError struct {
 	Problem string // what is wrong with it, and the way out
 }
 
+// Title says in a few words what it is.
+func (e *InvalidError) Title() string { return "Credentials" }
+
 func (e *InvalidError) Error() string { return e.Input + ": " + e.Problem }
 
 func invalid(input, problem string) error { return &InvalidError{Input: input, Problem: problem} }
@@ -24,6 +27,9 @@ type RefusedError struct {
 	Fix   string // what to do about it
 	Err   error  // of the service's client; nil if the answer was read here
 }
+
+// Title says in a few words what it is.
+func (e *RefusedError) Title() string { return "Credentials refused" }
 
 func (e *RefusedError) Error() string { return e.Act + ": " + e.Cause + ": " + e.Fix }
 

@@ -158,6 +158,9 @@ type NotThereError struct {
 	Found     []string // the names that are there, the nearest first
 }
 
+// Title says in a few words what it is.
+func (e *NotThereError) Title() string { return "Nothing to publish" }
+
 func (e *NotThereError) Error() string {
 	has := "it has no image with a name"
 	if len(e.Found) > 0 {

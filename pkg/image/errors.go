@@ -15,6 +15,9 @@ type NoMatchError struct {
 	itself bool // Host is the full name of one of Found
 }
 
+// Title says in a few words what it is.
+func (e *NoMatchError) Title() string { return "No image matches" }
+
 func (e *NoMatchError) Error() string {
 	what := fmt.Sprintf("no image in the manifests lives under %q", e.Host)
 	if e.Item != "" {
@@ -43,6 +46,9 @@ type TagNotFoundError struct {
 
 	Err error
 }
+
+// Title says in a few words what it is.
+func (e *TagNotFoundError) Title() string { return "Image not found" }
 
 func (e *TagNotFoundError) Error() string {
 	const push = "push the image before this step (`docker push`), or let this step push it (input push: docker)"
@@ -87,6 +93,9 @@ type RefusedError struct {
 	Err error
 }
 
+// Title says in a few words what it is.
+func (e *RefusedError) Title() string { return "Registry refused" }
+
 func (e *RefusedError) Error() string {
 	act := "read"
 	if e.Write {
@@ -116,6 +125,9 @@ type StrangerError struct {
 	Host     string // who would have got them
 	Layer    bool   // it was a layer that was to be sent there
 }
+
+// Title says in a few words what it is.
+func (e *StrangerError) Title() string { return "Registry refused" }
 
 func (e *StrangerError) Error() string {
 	if e.Layer {

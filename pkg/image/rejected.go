@@ -24,6 +24,9 @@ type ImmutableTagError struct {
 	Err error
 }
 
+// Title says in a few words what it is.
+func (e *ImmutableTagError) Title() string { return "Tag is immutable" }
+
 func (e *ImmutableTagError) Error() string {
 	there := ""
 	if e.There != "" {
@@ -49,6 +52,9 @@ type QuotaError struct {
 	Err error
 }
 
+// Title says in a few words what it is.
+func (e *QuotaError) Title() string { return "Registry quota" }
+
 func (e *QuotaError) Error() string {
 	if e.Requests {
 		return fmt.Sprintf("image %q: registry %q takes no more requests for now (%s); run the job again later, or have the quota raised", e.Reference, e.Registry, e.Words)
@@ -68,6 +74,9 @@ type NoRepositoryError struct {
 
 	Err error
 }
+
+// Title says in a few words what it is.
+func (e *NoRepositoryError) Title() string { return "Repository not found" }
 
 func (e *NoRepositoryError) Error() string {
 	fix := "create it there, or correct registry_host"

@@ -70,7 +70,7 @@ func Do[T any](ctx context.Context, p Policy, f func(context.Context) (T, error)
 			return value, nil
 		}
 		if ctx.Err() != nil {
-			return none, &EndedError{Cause: context.Cause(ctx), Err: err}
+			return none, &EndedError{Cause: context.Cause(ctx), Err: err, ended: ctx.Err()}
 		}
 		var (
 			may    Verdict
@@ -92,7 +92,7 @@ func Do[T any](ctx context.Context, p Policy, f func(context.Context) (T, error)
 			return none, &ExhaustedError{Attempts: n, Waited: waited, Err: err}
 		}
 		if Sleep(ctx, wait) != nil {
-			return none, &EndedError{Cause: context.Cause(ctx), Err: err}
+			return none, &EndedError{Cause: context.Cause(ctx), Err: err, ended: ctx.Err()}
 		}
 	}
 }
@@ -236,10 +236,11 @@ func (e *ExhaustedError) Unwrap() error { return e.Err }
 type EndedError struct {
 	Cause error // why the context ended
 	Err   error // the last try's
+	ended error // context.Canceled or context.DeadlineExceeded, whatever the cause
 }
 
 func (e *EndedError) Error() string { return e.Cause.Error() }
 
-// Unwrap returns both, so that a caller can ask for the context's error and for
-// what the last try met.
-func (e *EndedError) Unwrap() []error { return []error{e.Cause, e.Err} }
+// Unwrap returns all, so that a caller can ask for the context's error, for its
+// cause, and for what the last try met.
+func (e *EndedError) Unwrap() []error { return []error{e.Cause, e.ended, e.Err} }

@@ -115,7 +115,7 @@ func TestDoEndsWithTheContext(t *testing.T) {
 				started := time.Now()
 				_, err := Do(ctx, Policy{May: may(Verdict{}), First: c.first, Longest: c.first, Budget: NewBudget(24 * time.Hour)}, func(ctx context.Context) (int, error) { return 0, c.try(ctx) })
 				var ended *EndedError
-				if !errors.As(err, &ended) || !errors.Is(err, why) || !errors.Is(err, errPasses) || err.Error() != "interrupted" {
+				if !errors.As(err, &ended) || !errors.Is(err, why) || !errors.Is(err, context.Canceled) || !errors.Is(err, errPasses) || err.Error() != "interrupted" {
 					t.Errorf("%#v; want an *EndedError of both", err)
 				}
 				if took := time.Since(started); took != time.Second {

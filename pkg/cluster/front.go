@@ -11,29 +11,31 @@ import (
 	"strings"
 
 	"google.golang.org/api/googleapi"
+
+	"github.com/org/deploy-model-action/pkg/redact"
 )
 
 // maxRefusal bounds what is read of an answer to find out whose it is.
 const maxRefusal = 64 << 10
 
-// doorkeeper makes errors of answers that are not the API server's: those of
+// frontTransport makes errors of answers that are not the API server's: those of
 // Google's front ends to it, and redirects. As answers they would be read as if
 // Kubernetes had refused one object; as errors they stand for every request, and
 // callers that try again or give up do the right thing.
-type doorkeeper struct {
+type frontTransport struct {
 	base    http.RoundTripper
 	cluster *Cluster
 }
 
-// doorError is the sentence of a doorkeeper, for Explain to find below what
+// frontError is the sentence of a frontTransport, for Explain to find below what
 // clients say about the failure of their request.
-type doorError struct{ err error }
+type frontError struct{ err error }
 
-func (e *doorError) Error() string { return e.err.Error() }
-func (e *doorError) Unwrap() error { return e.err }
+func (e *frontError) Error() string { return e.err.Error() }
+func (e *frontError) Unwrap() error { return e.err }
 
 // RoundTrip looks at who has answered.
-func (d *doorkeeper) RoundTrip(req *http.Request) (*http.Response, error) {
+func (d *frontTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := d.base.RoundTrip(req)
 	if err != nil || strings.Contains(req.URL.Path+"/", "/proxy/") { // there, a workload answers
 		return resp, err
@@ -41,14 +43,14 @@ func (d *doorkeeper) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400 && resp.Header.Get("Location") != "":
 		resp.Body.Close()
-		return nil, &doorError{d.cluster.redirected(resp)}
+		return nil, &frontError{d.cluster.redirected(resp)}
 	case d.cluster.pinned() || resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusNotFound:
 		return resp, nil
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
 	if err == nil {
 		if out := d.cluster.shutOut(resp, body); out != nil {
-			err = &doorError{out}
+			err = &frontError{out}
 		}
 	}
 	if err != nil {
@@ -65,7 +67,7 @@ func (d *doorkeeper) RoundTrip(req *http.Request) (*http.Response, error) {
 func (c *Cluster) redirected(resp *http.Response) error {
 	to := "elsewhere"
 	if u, err := url.Parse(resp.Header.Get("Location")); err == nil && u.Host != "" {
-		to = "to " + phrase(u.Host)
+		to = "to " + redact.Phrase(u.Host)
 	}
 	e := c.unreached(fmt.Sprintf("the answer is a redirect %s (status %d), which is not followed with a token in hand", to, resp.StatusCode))
 	e.Hint = "let the runner reach the cluster itself, without a portal or proxy that answers in its place"
