@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/org/deploy-model-action/pkg/redact"
 )
 
 // InvalidError is a mistake in what was given, found before anything was
@@ -54,18 +56,5 @@ func phrase(words string, secrets ...string) string {
 			words = strings.ReplaceAll(words, s, "[redacted]")
 		}
 	}
-	words = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			return ' '
-		case r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' || r == '\ufffd':
-			return -1
-		}
-		return r
-	}, words)
-	words = strings.Join(strings.Fields(words), " ")
-	if runes := []rune(words); len(runes) > 300 {
-		words = string(runes[:300]) + "…"
-	}
-	return strings.TrimRight(words, ".")
+	return redact.Phrase(words)
 }
