@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // explain makes of what a request to the registry came to an error that says
@@ -28,26 +30,26 @@ func (l *login) explain(ctx context.Context, reference string, write bool, err e
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fmt.Errorf("image %q: %w", reference, ctx.Err())
 	case errors.As(err, &answer):
-		return l.answered(reference, write, answer)
+		return l.answered(reference, write, answer, retry.Effort(err))
 	case errors.Is(err, errTooLarge):
 		return fmt.Errorf("image %q: %w; correct registry_host if that is no registry", reference, cause(err))
 	case ctx.Err() != nil:
 		return fmt.Errorf("image %q: registry %q did not answer in time: %w; check that it is up, and that the runner reaches it", reference, host, ctx.Err())
 	case unreachable(err):
-		return fmt.Errorf("image %q: reach registry %q: %w; correct registry_host, or let the runner reach it, directly or through HTTPS_PROXY", reference, host, cause(err))
+		return fmt.Errorf("image %q: reach registry %q: %w%s; correct registry_host, or let the runner reach it, directly or through HTTPS_PROXY", reference, host, cause(err), retry.Effort(err))
 	}
 	return fmt.Errorf("image %q: registry %q: %w; correct registry_host if that is no registry", reference, host, cause(err))
 }
 
 // answered explains an answer other than the one hoped for.
-func (l *login) answered(reference string, write bool, answer *transport.Error) error {
+func (l *login) answered(reference string, write bool, answer *transport.Error, effort string) error {
 	host := familiar(l.repo.RegistryStr())
 	switch status := answer.StatusCode; {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return l.refused(reference, write, answer)
-	case transient(&http.Response{StatusCode: status}, nil):
-		return fmt.Errorf("image %q: registry %q answered %d %s, also after %s of tries%s; run the job again when it is well",
-			reference, host, status, http.StatusText(status), l.Patience, bracketed(answer))
+	case retry.Status(status):
+		return fmt.Errorf("image %q: registry %q answered %d %s%s%s; run the job again when it is well",
+			reference, host, status, http.StatusText(status), effort, bracketed(answer))
 	}
 	fix := "correct registry_host if that is no registry"
 	if write && len(answer.Errors) > 0 {
@@ -128,11 +130,17 @@ func bracketed(answer *transport.Error) string {
 }
 
 // cause takes off what net/http wraps around an error: address and method are
-// no help to a user, and an address may be signed.
+// no help to a user, and an address may be signed. What was tried is said apart.
 func cause(err error) error {
-	var wrapped *url.Error
+	var (
+		wrapped   *url.Error
+		exhausted *retry.ExhaustedError
+	)
 	for errors.As(err, &wrapped) {
 		err = wrapped.Err
+	}
+	if errors.As(err, &exhausted) {
+		err = exhausted.Err
 	}
 	return err
 }

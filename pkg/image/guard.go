@@ -42,16 +42,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, &StrangerError{Registry: familiar(g.registry.Name()), Host: req.URL.Scheme + "://" + req.URL.Host}
 	}
-	resp, err := g.base.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.ContentLength > maxAnswer && req.Method != http.MethodHead {
-		resp.Body.Close()
-		return nil, tooLarge(req)
-	}
-	resp.Body = &capped{ReadCloser: resp.Body, left: maxAnswer + 1, err: tooLarge(req)}
-	return resp, nil
+	return g.base.RoundTrip(req)
 }
 
 func (g *guard) pass(req *http.Request) bool {

@@ -14,12 +14,14 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/oauth2"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // Defaults of Options.
 const (
-	defaultLimit    = 8
-	defaultPatience = 30 * time.Second
+	defaultLimit   = 8
+	defaultSilence = 15 * time.Second
 )
 
 // Options say how registries are reached. The zero value asks anonymously.
@@ -43,9 +45,12 @@ type Options struct {
 	Transport http.RoundTripper
 	// Limit is how many registry requests are under way at a time. Default: 8.
 	Limit int
-	// Patience is how long a registry may fail or stay silent, request by
-	// request, before that is an error. Default: 30 s.
-	Patience time.Duration
+	// RetryFor is how long the registries may be in trouble, all requests together,
+	// before that is an error. Default: retry.DefaultBudget.
+	RetryFor time.Duration
+	// Silence is how long a registry may send nothing before a request is given up,
+	// and made again. Default: 15 s.
+	Silence time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -55,8 +60,11 @@ func (o Options) withDefaults() Options {
 	if o.Limit <= 0 {
 		o.Limit = defaultLimit
 	}
-	if o.Patience <= 0 {
-		o.Patience = defaultPatience
+	if o.RetryFor <= 0 {
+		o.RetryFor = retry.DefaultBudget
+	}
+	if o.Silence <= 0 {
+		o.Silence = defaultSilence
 	}
 	return o
 }

@@ -12,16 +12,20 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/oauth2"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // client is what one call of this package knows about registries.
 type client struct {
 	Options
-	own name.Registry // that Username and Password are for
+	own    name.Registry // that Username and Password are for
+	budget *retry.Budget
 }
 
 func newClient(o Options) (*client, error) {
 	c := &client{Options: o.withDefaults()}
+	c.budget = retry.NewBudget(c.RetryFor)
 	if (o.Username == "") != (o.Password == "") {
 		return nil, errors.New("inputs registry_username and registry_password: only one of them is set; set both, or none to use Google's token on Google's registries")
 	}
@@ -62,7 +66,7 @@ func (c *client) login(r name.Repository, actions string, also ...string) *login
 		l.auth = l.google
 	}
 	l.base = &guard{
-		base:     &retry{base: c.Transport, patience: c.Patience},
+		base:     &retryTransport{base: c.Transport, budget: c.budget, silence: c.Silence},
 		registry: r.Registry,
 		google:   l.google != nil,
 	}

@@ -109,10 +109,10 @@ func TestResolveMistakes(t *testing.T) {
 		{"no registry", "www.example.com/models", "www.example.com/models/x", Options{}, func(*testing.T) http.Handler { return answer(http.StatusOK, "<html>") }, ""},
 		{"not found and no registry", "www.example.com/models", "www.example.com/models/x", Options{}, func(*testing.T) http.Handler { return answer(http.StatusNotFound, "<html>") }, "tag"},
 		{"gone", "www.example.com/models", "www.example.com/models/x", Options{}, func(*testing.T) http.Handler { return answer(http.StatusGone, "") }, ""},
-		{"down", "ghcr.io/acme", "ghcr.io/acme/x", Options{Patience: time.Second}, func(*testing.T) http.Handler {
+		{"down", "ghcr.io/acme", "ghcr.io/acme/x", Options{RetryFor: time.Second}, func(*testing.T) http.Handler {
 			return answer(http.StatusServiceUnavailable, `{"errors":[{"code":"UNAVAILABLE","message":"maintenance"}]}`)
 		}, ""},
-		{"rate", "ghcr.io/acme", "ghcr.io/acme/x", Options{Patience: time.Second}, func(*testing.T) http.Handler {
+		{"rate", "ghcr.io/acme", "ghcr.io/acme/x", Options{RetryFor: time.Second}, func(*testing.T) http.Handler {
 			return answer(http.StatusTooManyRequests, `{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your rate limit.\nSee https://example.com."}]}`)
 		}, ""},
 		{"huge answer", "ghcr.io/acme", "ghcr.io/acme/x", Options{}, func(*testing.T) http.Handler {
@@ -129,7 +129,7 @@ func TestResolveMistakes(t *testing.T) {
 			})
 		}, ""},
 		{"no token", testHost, testImage, Options{Tokens: oauth2.ReuseTokenSource(nil, failing{})}, func(*testing.T) http.Handler { return store() }, ""},
-		{"unreachable", "nowhere.example.com/a", "nowhere.example.com/a/x", Options{Patience: time.Second, Transport: broken{}}, nil, ""},
+		{"unreachable", "nowhere.example.com/a", "nowhere.example.com/a/x", Options{RetryFor: time.Second, Transport: broken{}}, nil, ""},
 	} {
 		w := newWorld(t)
 		host, _, _ := strings.Cut(c.image, "/")

@@ -70,7 +70,7 @@ func TestPublishRejected(t *testing.T) {
 		{name: "this user may not write", place: "ghcr.io/acme", extra: refuse("POST", "/uploads/", 403, said("DENIED", "permission_denied: write_package")), options: func(o *PublishOptions) { o.Username, o.Password = "user", "password" }, kind: new(*RefusedError)},
 		{name: "no location", place: harbor, extra: refuse("POST", "/uploads/", 202, "")},
 		{name: "broken on a layer", place: harbor, extra: refuse("PUT", "/blobs/uploads/", 400, said("DIGEST_INVALID", "provided digest did not match uploaded content"))},
-		{name: "down while a layer is sent", place: harbor, extra: refuse("PATCH", "/blobs/uploads/", 503, ""), options: func(o *PublishOptions) { o.Patience = time.Second }},
+		{name: "down while a layer is sent", place: harbor, extra: refuse("PATCH", "/blobs/uploads/", 503, ""), options: func(o *PublishOptions) { o.RetryFor = time.Second }},
 	} {
 		w := newWorld(t)
 		shelf := store()

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // Resolve asks the registry for the digest of each match's target, in parallel.
@@ -24,8 +26,8 @@ func Resolve(ctx context.Context, matches []Match, o Options) ([]Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Each request has its patience; this bounds their sum.
-	ctx, cancel := context.WithTimeout(ctx, 2*c.Patience)
+	// Trouble and silence are bounded request by request; this bounds their sum.
+	ctx, cancel := context.WithTimeout(ctx, c.RetryFor+8*c.Silence)
 	defer cancel()
 
 	type answer struct {
@@ -152,5 +154,5 @@ func worthGet(err error) bool {
 	if errors.As(err, &noAnswer) {
 		return false
 	}
-	return !errors.As(err, &answer) || !transient(&http.Response{StatusCode: answer.StatusCode}, nil)
+	return !errors.As(err, &answer) || !retry.Status(answer.StatusCode)
 }

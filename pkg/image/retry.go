@@ -1,143 +1,142 @@
 package image
 
 import (
+	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
-	"strconv"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
-// Waits between the tries of one request.
-const (
-	firstWait   = 200 * time.Millisecond
-	longestWait = 5 * time.Second
-	// commitLimit is how long a registry may work on a PUT: some copy the layer
-	// within their storage before they answer.
-	commitLimit = 5 * time.Minute
-)
+// commitLimit is how long a registry may work on a PUT: some copy the layer
+// within their storage before they answer.
+const commitLimit = 5 * time.Minute
 
-// retry sends a request again while the registry is overloaded, broken or out of
-// reach, until patience ends. go-containerregistry can do so itself, but sleeps
-// on when the context is done, knows no Retry-After, and counts tries, not time;
-// so it is told not to (once), and this does it below the login, whose requests
-// need it too.
+// retryTransport sends a request again while the registry is overloaded, broken or
+// out of reach. go-containerregistry can do so itself, but sleeps on when the
+// context is done, knows no Retry-After, and counts tries, not time; so it is told
+// not to (once), and this does it below the login, whose requests need it too.
 //
-// A PATCH is not sent again: what becomes of it depends on how much the registry
-// has got.
-type retry struct {
-	base     http.RoundTripper
-	patience time.Duration
+// An answer is read to its end here, so that one that breaks off is asked for
+// again. A PATCH is not: what becomes of it depends on how much the registry has got.
+type retryTransport struct {
+	base    http.RoundTripper
+	budget  *retry.Budget
+	silence time.Duration
 }
 
 // RoundTrip implements http.RoundTripper.
-func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx := req.Context()
+func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodPatch {
-		return r.base.RoundTrip(req)
+		return t.base.RoundTrip(req)
 	}
-	end := time.Now().Add(r.patience)
-	for wait := firstWait; ; wait = min(2*wait, longestWait) {
-		resp, err := r.try(req)
-		if !transient(resp, err) || ctx.Err() != nil || !replayable(req) {
-			return resp, err
-		}
-		pause := max(wait/2+rand.N(wait/2), retryAfter(resp))
-		if time.Until(end) < pause {
-			return resp, err
-		}
-		if resp != nil {
-			_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is used again
-			resp.Body.Close()
-		}
-		if err := sleep(ctx, pause); err != nil {
-			return nil, err
-		}
-		if req, err = replay(req); err != nil {
-			return nil, err
-		}
+	if !replayable(req) {
+		return t.once(req)
 	}
+	n := 0
+	return retry.Do(req.Context(), retry.Policy{Budget: t.budget, First: 200 * time.Millisecond, May: may}, func(ctx context.Context) (*http.Response, error) {
+		again := req.WithContext(ctx)
+		if n++; n > 1 {
+			var err error
+			if again, err = replay(again); err != nil {
+				return nil, err
+			}
+		}
+		return t.once(again)
+	})
 }
 
-// try sends the request once, and does not wait for a silent server for ever.
-func (r *retry) try(req *http.Request) (*http.Response, error) {
-	limit := r.patience / 2
+// once sends the request once, reads the answer, and does not wait for a silent
+// server for ever.
+func (t *retryTransport) once(req *http.Request) (*http.Response, error) {
+	limit := t.silence
 	if req.Method == http.MethodPut {
 		limit = commitLimit
 	}
-	ctx, cancel := context.WithCancel(req.Context())
-	silent := time.AfterFunc(limit, cancel)
-	resp, err := r.base.RoundTrip(req.WithContext(ctx))
-	if !silent.Stop() && req.Context().Err() == nil && err != nil {
-		err = &silentError{limit}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	defer cancel(nil)
+	silent := time.AfterFunc(limit, func() { cancel(&silentError{limit}) })
+	defer silent.Stop()
+	wrong := func(err error) error {
+		var silence *silentError
+		if errors.As(context.Cause(ctx), &silence) {
+			return silence
+		}
+		return err
 	}
+	resp, err := t.base.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		cancel()
-		return nil, err
+		return nil, wrong(err)
 	}
-	resp.Body = &cancelling{resp.Body, cancel}
+	defer resp.Body.Close()
+	if resp.ContentLength > maxAnswer && req.Method != http.MethodHead {
+		return nil, tooLarge(req)
+	}
+	body, err := io.ReadAll(io.LimitReader(&watched{resp.Body, func(int64, bool) { silent.Reset(t.silence) }}, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, wrong(err)
+	case len(body) > maxAnswer:
+		return nil, tooLarge(req)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	if retry.Status(resp.StatusCode) {
+		return nil, &passingError{transport.CheckError(resp), retry.After(resp.Header)}
+	}
 	return resp, nil
 }
+
+// passingError is an answer that says that the registry is overloaded or broken.
+type passingError struct {
+	err   error
+	after time.Duration
+}
+
+func (e *passingError) Error() string { return e.err.Error() }
+func (e *passingError) Unwrap() error { return e.err }
 
 // silentError is a server that took a request and did not answer.
 type silentError struct{ after time.Duration }
 
 func (e *silentError) Error() string { return "no answer within " + e.after.String() }
 
-// cancelling ends the context of a request with its answer.
-type cancelling struct {
-	io.ReadCloser
-	cancel context.CancelFunc
-}
+// Timeout reports that it is one, as net.Error has it.
+func (e *silentError) Timeout() bool { return true }
 
-// Close implements io.Closer.
-func (c *cancelling) Close() error {
-	defer c.cancel()
-	return c.ReadCloser.Close()
-}
+// Temporary is the other half of net.Error.
+func (e *silentError) Temporary() bool { return true }
 
-// transient tells whether another try may do better.
-func transient(resp *http.Response, err error) bool {
-	if err == nil {
-		switch resp.StatusCode {
-		case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
-			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			return true
-		}
-		return false
-	}
+// may reports whether another try may do better. That there is no token may not:
+// its source has tried.
+func may(err error) retry.Verdict {
 	var (
-		certificate *tls.CertificateVerificationError
-		dns         *net.DNSError
-		stranger    *StrangerError
+		passing *passingError
+		token   *tokenError
 	)
 	switch {
-	case errors.As(err, &certificate), errors.As(err, &stranger), errors.Is(err, errTooLarge):
-		return false
-	case errors.As(err, &dns) && dns.IsNotFound: // a wrong name stays wrong
-		return false
-	case errors.Is(err, context.Canceled):
-		return false
+	case errors.As(err, &passing):
+		return retry.Verdict{Again: true, After: passing.after}
+	case errors.As(err, &token):
+		return retry.Verdict{}
 	}
-	return true
+	return retry.Verdict{Again: retry.Network(err)}
 }
 
-func retryAfter(resp *http.Response) time.Duration {
-	if resp == nil {
-		return 0
-	}
-	value := resp.Header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(value); err == nil {
-		return time.Duration(max(0, min(seconds, 3600))) * time.Second
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
+// watched reports what is read of it.
+type watched struct {
+	from io.Reader
+	seen func(n int64, end bool)
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.from.Read(p)
+	w.seen(int64(n), err != nil)
+	return n, err
 }
 
 func replayable(req *http.Request) bool {
@@ -155,16 +154,4 @@ func replay(req *http.Request) (*http.Request, error) {
 		again.Body = body
 	}
 	return again, nil
-}
-
-// sleep waits, unless the context is done first.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

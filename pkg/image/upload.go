@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // outcome is what became of a blob.
@@ -30,8 +31,13 @@ func (o outcome) String() string {
 	return [...]string{"there already", "mounted", "uploaded", "under way"}[o]
 }
 
-// maxTries bounds how often one layer is begun anew or resumed.
-const maxTries = 50
+const (
+	// steady is how long bytes flow before a lost connection is bad luck, and no
+	// sign of a registry in trouble.
+	steady = 5 * time.Second
+	// maxSteady bounds how often that happens while nothing is confirmed.
+	maxSteady = 50
+)
 
 // upload sends one blob. go-containerregistry can do so too, but begins anew
 // after each lost connection and gives up after three; a layer of a model can be
@@ -47,6 +53,10 @@ type upload struct {
 	resumed  bool   // and has done so in this upload
 	location string // where the rest goes; "" before the upload is begun
 	offset   int64  // how much is there
+	begun    int64  // how much was there when the last try began
+	left     int64  // bytes that the last try sent
+	unlucky  int    // tries with steady bytes, since more was confirmed
+	lost     error  // why the last try failed
 }
 
 // run sends the blob until it is there.
@@ -56,86 +66,76 @@ func (u *upload) run(ctx context.Context) (outcome, error) {
 	}
 	// Artifact Registry takes a layer in one piece only, by its documentation.
 	u.resume = !isGoogle(u.repo.RegistryStr())
-	var waited time.Duration // since bytes were last seen to leave
-	streak := 0
-	for try := 1; ; try++ {
-		high, begun := u.offset, time.Now()
-		left, done, err := u.try(ctx)
-		if err == nil {
-			return done, nil
-		}
-		if ctx.Err() != nil || !u.again(err) {
-			return 0, err
-		}
-		if status := statusOf(err); status == http.StatusNotFound || status == http.StatusRequestedRangeNotSatisfiable {
-			u.resume, u.location = false, "" // what the registry says it has, it has not
-		}
-		streak++
-		wait := min(firstWait<<min(streak, 10), longestWait)
-		var silent *silentError
-		switch {
-		case errors.As(err, &silent):
-			waited += silent.after + wait
-		case left == 0:
-			waited += time.Since(begun) + wait
-		case answered(err):
-			waited += wait
-		default: // the registry is there, only the connection is not
-			waited, wait = 0, time.Duration(min(streak, 10))*50*time.Millisecond
-		}
-		if try >= maxTries || waited > u.Patience {
-			return 0, fmt.Errorf("gave up after %d tries: %w", try, err)
-		}
-		if err := sleep(ctx, wait/2+rand.N(wait)); err != nil {
-			return 0, err
-		}
-		if err := u.recover(ctx); err != nil {
-			return 0, err
-		}
-		if u.offset > high {
-			streak, waited = 0, 0
-		}
-		if u.location == "" {
-			// It may have arrived, and only the answer been lost.
-			if there, err := u.hasBlob(ctx, u.digest); err != nil || there {
-				return uploaded, err
-			}
-		}
-		how := "begin again"
-		if u.offset > 0 {
-			how = "go on after " + size(u.offset)
-		}
-		u.log("Layer %s: %v; %s", shortDigest(u.digest), briefly(err), how)
-	}
+	return retry.Do(ctx, retry.Policy{Limit: u.RetryFor, First: 100 * time.Millisecond, Longest: 5 * time.Second, May: u.may}, u.again)
 }
 
-// try begins an upload or goes on with it, and returns how many bytes left.
-func (u *upload) try(ctx context.Context) (int64, outcome, error) {
+// again makes the next try: it finds out what is there, and sends the rest.
+func (u *upload) again(ctx context.Context) (outcome, error) {
+	if u.lost != nil {
+		if there, err := u.recover(ctx); err != nil || there {
+			return uploaded, err
+		}
+	}
+	done, err := u.try(ctx)
+	if status := statusOf(err); status == http.StatusNotFound || status == http.StatusRequestedRangeNotSatisfiable {
+		u.resume = false // what the registry says it has, it has not
+	}
+	u.lost = err
+	return done, err
+}
+
+// recover finds out what is there after a try that failed; done says that it is
+// everything.
+func (u *upload) recover(ctx context.Context) (done bool, err error) {
+	if err := u.ask(ctx); err != nil {
+		return false, err
+	}
+	if u.offset > u.begun {
+		u.unlucky = 0
+		retry.Progress(ctx)
+	}
+	if u.location == "" {
+		// It may have arrived, and only the answer been lost.
+		if there, err := u.hasBlob(ctx, u.digest); err != nil || there {
+			return there, err
+		}
+	}
+	how := "begin again"
+	if u.offset > 0 {
+		how = "go on after " + size(u.offset)
+	}
+	u.log("Layer %s: %v; %s", shortDigest(u.digest), briefly(u.lost), how)
+	return false, nil
+}
+
+// try begins an upload or goes on with it.
+func (u *upload) try(ctx context.Context) (outcome, error) {
 	if u.location == "" {
 		location, taken, err := u.start(ctx, u.digest, u.from)
 		if err != nil || taken {
-			return 0, mounted, err
+			return mounted, err
 		}
 		u.location, u.offset, u.resumed = location, 0, false
 	}
-	left, next, err := u.patch(ctx)
+	u.begun, u.left = u.offset, 0
+	next, err := u.patch(ctx)
 	if err != nil {
-		return left, 0, err
+		return 0, err
 	}
 	err = u.commit(ctx, next)
 	if answered(err) {
 		// The answer to an earlier try may be lost, and of an upload that is over
 		// registries say all kinds of things.
 		if there, asked := u.hasBlob(ctx, u.digest); asked == nil && there {
-			return left, uploaded, nil
+			return uploaded, nil
 		}
 	}
-	if err != nil && u.resumed && !transient(&http.Response{StatusCode: statusOf(err)}, nil) {
+	if err != nil && u.resumed && !retry.Status(statusOf(err)) {
 		// What the registry said it had was wrong.
-		u.resume, u.location = false, ""
-		return left, 0, &brokenUpload{err}
+		u.resume = false
+		return 0, &brokenUpload{err}
 	}
-	return left, uploaded, err
+	return uploaded, err
 }
 
 // brokenUpload is an upload that has to be begun again.
@@ -143,27 +143,31 @@ type brokenUpload struct{ error }
 
 func (e *brokenUpload) Unwrap() error { return e.error }
 
-// again tells whether an error is no reason to give up.
-func (u *upload) again(err error) bool {
+// may reports whether an error is no reason to give up.
+func (u *upload) may(err error) retry.Verdict {
 	var broken *brokenUpload
-	if errors.As(err, &broken) {
-		return true
-	}
-	switch status := statusOf(err); status {
-	case 0:
-		var token *tokenError
-		return unreachable(err) && transient(nil, err) && !errors.As(err, &token)
-	case http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable:
-		return u.location != "" // the registry has forgotten the upload
-	case http.StatusTooManyRequests:
-		return !quota(err)
+	again := false
+	switch status := statusOf(err); {
+	case errors.As(err, &broken):
+		again = true
+	case status == 0:
+		again = unreachable(err) && may(err).Again
+	case status == http.StatusNotFound, status == http.StatusRequestedRangeNotSatisfiable:
+		again = u.location != "" // the registry has forgotten the upload
+	case status == http.StatusTooManyRequests:
+		again = !quota(err)
 	default:
-		return transient(&http.Response{StatusCode: status}, nil)
+		again = retry.Status(status)
 	}
+	verdict := retry.Verdict{Again: again && u.unlucky < maxSteady}
+	if statusOf(err) == 0 && u.left > 0 {
+		verdict.Longest = 500 * time.Millisecond // the registry is there, only the connection is not
+	}
+	return verdict
 }
 
-// recover asks how much of the upload arrived, or forgets it.
-func (u *upload) recover(ctx context.Context) error {
+// ask asks how much of the upload arrived, or forgets it.
+func (u *upload) ask(ctx context.Context) error {
 	location := u.location
 	u.location, u.offset = "", 0
 	if location == "" || !u.resume {
@@ -197,16 +201,24 @@ func (u *upload) recover(ctx context.Context) error {
 	return nil
 }
 
-// patch sends the rest of the blob, and returns how many bytes left.
-func (u *upload) patch(ctx context.Context) (int64, string, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// patch sends the rest of the blob, and returns where the upload goes on.
+func (u *upload) patch(ctx context.Context) (next string, err error) {
+	call := ctx
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	// A connection that hangs is lost as well.
-	var stalled atomic.Bool
-	patience := u.Patience / 2
-	watch := time.AfterFunc(patience, func() { stalled.Store(true); cancel() })
-	defer watch.Stop()
-	var left atomic.Int64
+	stalled := time.AfterFunc(u.Silence, func() { cancel(&silentError{u.Silence}) })
+	defer stalled.Stop()
+	started := time.Now()
+	var left atomic.Int64 // bytes that are on their way
+	defer func() {
+		if u.left = left.Load(); err != nil {
+			u.sent.Add(-u.left)
+		}
+		if u.left > 0 && time.Since(started) > steady {
+			u.unlucky++
+		}
+	}()
 	body := func() (io.ReadCloser, error) {
 		u.sent.Add(-left.Swap(0))
 		return io.NopCloser(&watched{
@@ -214,8 +226,11 @@ func (u *upload) patch(ctx context.Context) (int64, string, error) {
 			seen: func(n int64, end bool) {
 				left.Add(n)
 				u.sent.Add(n)
-				if watch.Stop() {
-					watch.Reset(map[bool]time.Duration{false: patience, true: commitLimit}[end])
+				if stalled.Stop() {
+					stalled.Reset(map[bool]time.Duration{false: u.Silence, true: commitLimit}[end])
+				}
+				if time.Since(started) > steady {
+					retry.Progress(call)
 				}
 			},
 		}), nil
@@ -223,7 +238,7 @@ func (u *upload) patch(ctx context.Context) (int64, string, error) {
 	first, _ := body()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, u.location, first)
 	if err != nil {
-		return 0, "", err
+		return "", err
 	}
 	req.GetBody, req.ContentLength = body, u.size-u.offset
 	req.Header.Set("Content-Type", "application/octet-stream")
@@ -232,31 +247,17 @@ func (u *upload) patch(ctx context.Context) (int64, string, error) {
 	}
 	resp, err := u.http().Do(req)
 	if err != nil {
-		u.sent.Add(-left.Load())
-		if stalled.Load() {
-			err = &url.Error{Op: "Patch", URL: u.location, Err: fmt.Errorf("the connection hangs: %w", &silentError{patience})}
+		var silence *silentError
+		if errors.As(context.Cause(ctx), &silence) {
+			err = &url.Error{Op: "Patch", URL: u.location, Err: fmt.Errorf("the connection hangs: %w", silence)}
 		}
-		return left.Load(), "", err
+		return "", err
 	}
 	defer resp.Body.Close()
 	if err := transport.CheckError(resp, http.StatusAccepted, http.StatusNoContent, http.StatusCreated); err != nil {
-		u.sent.Add(-left.Load())
-		return left.Load(), "", err
+		return "", err
 	}
-	next, err := u.next(resp)
-	return left.Load(), next, err
-}
-
-// watched tells what is read of it.
-type watched struct {
-	from io.Reader
-	seen func(n int64, end bool)
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.from.Read(p)
-	w.seen(int64(n), err != nil)
-	return n, err
+	return u.next(resp)
 }
 
 // commit ends the upload.

@@ -295,7 +295,7 @@ func TestPublishEnds(t *testing.T) {
 			p.host(pkgDev, &door{behind: p.store, admit: isGoogleToken, basic: true, extra: c.extra})
 			root := workspace(t, map[string][]byte{"image.tar": savedNew(t, small(t, "linux/amd64", 8<<20), false, testImage+":latest").tar(t)})
 			o := p.options(root, "image.tar")
-			o.Patience = 2 * time.Second
+			o.RetryFor, o.Silence = 2*time.Second, time.Second
 			started := time.Now()
 			_, err := Publish(t.Context(), only(t, testImage, testHost, testSHA), o)
 			if took := time.Since(started); err == nil || !strings.Contains(err.Error(), c.want) || took > 25*time.Second {
@@ -305,7 +305,7 @@ func TestPublishEnds(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(500*time.Millisecond, cancel)
 			started = time.Now()
-			o.Patience = 0
+			o.RetryFor, o.Silence = 0, 0
 			_, err = Publish(ctx, only(t, testImage, testHost, testSHA), o)
 			if took := time.Since(started); !errors.Is(err, context.Canceled) || took > 15*time.Second {
 				t.Errorf("cancelled: after %s: %v", took, err)

@@ -40,6 +40,7 @@ func TestNetwork(t *testing.T) {
 		{"closed here", read(net.ErrClosed), true},
 		{"a try's own deadline", context.DeadlineExceeded, true},
 		{"handshake timeout", errors.New("net/http: TLS handshake timeout"), false},
+		{"timeout below other words", &url.Error{Op: "Patch", Err: fmt.Errorf("the connection hangs: %w", os.ErrDeadlineExceeded)}, true},
 		{"HTTP/2 stream", errors.New("stream error: stream ID 1; INTERNAL_ERROR"), true},
 		{"HTTP/2 going away", errors.New("http2: server sent GOAWAY and closed the connection"), true},
 		{"proxy cannot", &net.OpError{Op: "proxyconnect", Err: errors.New("Bad Gateway")}, true},
