@@ -24,6 +24,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
+	"github.com/org/deploy-model-action/pkg/registry"
 	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
 	"github.com/org/deploy-model-action/pkg/serving"
@@ -37,6 +38,8 @@ type deployment struct {
 	result *Result
 
 	manifests   *manifest.Set
+	prefix      registry.Prefix
+	registries  *registry.Client
 	matches     []image.Match
 	credentials *credentials.Credentials
 	name        cluster.Name
@@ -200,8 +203,11 @@ func (d *deployment) loadManifests() error {
 		at := set.Position(i, "")
 		d.log.Printf("%s:%d: %s %s", at.File, at.Line, o.GetKind(), o.GetName())
 	}
-	if d.RegistryHost == "" || d.SHA == "" {
+	if d.RegistryHost == "" {
 		return nil // said already
+	}
+	if d.prefix, err = registry.ParsePrefix(d.RegistryHost); err != nil || !registry.ValidTag(d.SHA) {
+		return err // a tag that is none was said already
 	}
 	var written []string
 	for _, use := range set.Images() {
@@ -209,6 +215,6 @@ func (d *deployment) loadManifests() error {
 			written = append(written, use.Value)
 		}
 	}
-	d.matches, err = image.Plan(written, d.RegistryHost, d.SHA, d.Images)
+	d.matches, err = image.Plan(written, d.prefix, d.SHA, d.Images)
 	return err
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/publish"
+	"github.com/org/deploy-model-action/pkg/registry"
 	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
 	"github.com/org/deploy-model-action/pkg/serving"
@@ -187,11 +189,11 @@ func TestTitles(t *testing.T) {
 		"No image matches":      &InputError{&image.NoMatchError{Host: "h"}},
 		"Credentials":           &InputError{&credentials.InvalidError{Input: "credentials_json", Problem: "is no JSON"}},
 		"Wrong input":           &InputError{errors.New("input sha: required")},
-		"Image not found":       &image.TagNotFoundError{},
-		"Nothing to publish":    &image.NotThereError{},
-		"Tag is immutable":      &image.ImmutableTagError{},
-		"Registry quota":        &image.QuotaError{},
-		"Registry refused":      &image.RefusedError{},
+		"Image not found":       &image.NotFoundError{},
+		"Nothing to publish":    &publish.NotThereError{},
+		"Tag is immutable":      &publish.ImmutableTagError{},
+		"Registry quota":        &publish.QuotaError{},
+		"Registry refused":      &registry.Error{},
 		"Credentials refused":   fmt.Errorf("credentials (key): %w", &credentials.RefusedError{}),
 		"Cluster not found":     &cluster.NotFoundError{},
 		"Role missing":          &cluster.ForbiddenError{},
@@ -209,7 +211,7 @@ func TestTitles(t *testing.T) {
 		}
 	}
 	// Of several, the first names them all.
-	problems := (&deployment{}).problems(errors.Join(&cluster.NotFoundError{}, &image.TagNotFoundError{}))
+	problems := (&deployment{}).problems(errors.Join(&cluster.NotFoundError{}, &image.NotFoundError{}))
 	if len(problems) != 1 || problems[0].Title != "Cluster not found" {
 		t.Errorf("%+v", problems)
 	}

@@ -26,6 +26,9 @@ type PlatformError struct{ message string }
 
 func (e *PlatformError) Error() string { return e.message }
 
+// Title says what went wrong, in a few words.
+func (e *PlatformError) Title() string { return "Platform does not fit" }
+
 // fits compares the platforms that the images are made for with those of the
 // nodes that their pods may be scheduled on: an image for another processor
 // starts with "exec format error" and nothing else. One that fits none of the

@@ -6,9 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/org/deploy-model-action/pkg/cluster"
-	"github.com/org/deploy-model-action/pkg/credentials"
-	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
 	"github.com/org/deploy-model-action/pkg/object"
@@ -118,72 +115,17 @@ func (d *deployment) placed(err error) (Problem, bool) {
 	return Problem{}, false
 }
 
-// title says in two words whose "no" it was.
+// title says in a few words whose "no" it was. Most errors know it themselves.
 func title(all, first error) string {
 	var (
-		known    titled
-		input    *InputError
-		noImage  *image.NoMatchError
-		tag      *image.TagNotFoundError
-		registry *image.RefusedError
-		invalid  *credentials.InvalidError
-		google   *credentials.RefusedError
-		unknown  *cluster.NotFoundError
-		role     *cluster.ForbiddenError
-		status   *cluster.StatusError
-		endpoint *cluster.EndpointError
-		disabled *cluster.DisabledError
-		reach    *cluster.UnreachableError
-		login    *cluster.UnauthorizedError
-		titled   interface{ Title() string }
-		platform *PlatformError
-		absent   *image.NotThereError
-		fixed    *image.ImmutableTagError
-		quota    *image.QuotaError
-		place    *image.NoRepositoryError
-		stranger *image.StrangerError
+		known titled
+		input *InputError
 	)
 	switch {
 	case errors.As(first, &known):
 		return known.Title()
-	case errors.As(first, &noImage):
-		return "No image matches"
-	case errors.As(first, &invalid):
-		return "Credentials"
 	case errors.As(all, &input):
 		return "Wrong input"
-	case errors.As(first, &tag):
-		return "Image not found"
-	case errors.As(first, &absent):
-		return "Nothing to publish"
-	case errors.As(first, &fixed):
-		return "Tag is immutable"
-	case errors.As(first, &quota):
-		return "Registry quota"
-	case errors.As(first, &place):
-		return "Repository not found"
-	case errors.As(first, &registry), errors.As(first, &stranger):
-		return "Registry refused"
-	case errors.As(first, &google):
-		return "Credentials refused"
-	case errors.As(first, &unknown):
-		return "Cluster not found"
-	case errors.As(first, &role):
-		return "Role missing"
-	case errors.As(first, &status):
-		return "Cluster not ready"
-	case errors.As(first, &endpoint):
-		return "Endpoint"
-	case errors.As(first, &disabled):
-		return "API not enabled"
-	case errors.As(first, &login):
-		return "Credentials refused"
-	case errors.As(first, &reach):
-		return "Cluster unreachable"
-	case errors.As(first, &platform):
-		return "Platform does not fit"
-	case errors.As(first, &titled):
-		return titled.Title()
 	}
 	return "Deploy failed"
 }
