@@ -275,7 +275,8 @@ func TestCancelMidway(t *testing.T) {
 	if r.Duration > 10*time.Second {
 		t.Errorf("it ended after %s", r.Duration)
 	}
-	if diff := cmp.Diff([]change{{"Service", x.Namespace, service, "created"}}, changes(t, r)); diff != "" {
+	wantChanges := []change{{"Service", x.Namespace, service, "created"}, {"Deployment", x.Namespace, deployment, "uncertain"}}
+	if diff := cmp.Diff(wantChanges, changes(t, r)); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}
 	if len(r.Annotations) != 1 || !strings.Contains(r.Annotations[0].Message, "these were being written and may have been applied: Deployment "+deployment+": run the job again") {

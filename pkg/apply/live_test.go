@@ -38,6 +38,7 @@ type env struct {
 	dynamic   dynamic.Interface
 	rest      rest.Interface
 	namespace string
+	name      string // of the Deployment
 
 	mu  sync.Mutex
 	log []string
@@ -54,7 +55,7 @@ func newEnv(t *testing.T) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &env{T: t, dynamic: objects, rest: client}
+	e := &env{T: t, dynamic: objects, rest: client, name: "model"}
 	namespaces := objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"})
 	made, err := namespaces.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"generateName": "apply-"},
@@ -192,7 +193,7 @@ func (e *env) patch(ctx context.Context, manager, body string, subresources ...s
 	if len(subresources) > 0 {
 		kind = types.MergePatchType
 	}
-	if _, err := e.deployment().Patch(ctx, "model", kind, []byte(body), metav1.PatchOptions{FieldManager: manager}, subresources...); err != nil {
+	if _, err := e.deployment().Patch(ctx, e.name, kind, []byte(body), metav1.PatchOptions{FieldManager: manager}, subresources...); err != nil {
 		e.Fatal(err)
 	}
 }
@@ -239,6 +240,11 @@ spec:
           image: ` + image + `
           ` + container + `
 `
+}
+
+// named is a manifest with the environment's name for everything called model.
+func (e *env) named(manifest string) string {
+	return strings.ReplaceAll(manifest, "name: model", "name: "+e.name)
 }
 
 // lines are what the changes say.

@@ -94,6 +94,7 @@ const (
 // error, which joins those of all. A *kube.StoppedError ends everything.
 func Restore(ctx context.Context, undo []Undo, o Options) ([]Restored, error) {
 	p := &Plan{o: o.withDefaults()}
+	p.o.Client = o.Client.Afresh()
 	all := make([]Restored, len(undo))
 	items := make([]*item, len(undo))
 	for i, u := range undo {

@@ -47,6 +47,7 @@ type Client struct {
 	log     func(format string, args ...any)
 	slots   chan struct{} // one for each request in flight
 	budget  *retry.Budget
+	limit   time.Duration // of the budget
 	mapper  *mapper
 }
 
@@ -65,7 +66,7 @@ func NewClient(d dynamic.Interface, r rest.Interface, o Options) *Client {
 	}
 	c := &Client{
 		dynamic: d, rest: r, log: o.Log,
-		slots: make(chan struct{}, o.Concurrency), budget: retry.NewBudget(o.Budget),
+		slots: make(chan struct{}, o.Concurrency), budget: retry.NewBudget(o.Budget), limit: o.Budget,
 	}
 	c.mapper = &mapper{client: c, answers: map[schema.GroupVersion]*answer{}}
 	return c
@@ -76,6 +77,14 @@ func (c *Client) Concurrency() int { return cap(c.slots) }
 
 // Log writes one line about a decision that a user should know of.
 func (c *Client) Log(format string, args ...any) { c.log(format, args...) }
+
+// Afresh is the same client with nothing spent of its budget: what is done after
+// an outage that a run did not survive, such as a way back, has time of its own.
+func (c *Client) Afresh() *Client {
+	fresh := *c
+	fresh.budget = retry.NewBudget(c.limit)
+	return &fresh
+}
 
 // Ref is where one object is.
 type Ref struct {

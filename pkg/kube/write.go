@@ -281,6 +281,9 @@ func (w *Write) send(ctx, longer context.Context) (Change, error) {
 		}
 		pause = min(2*pause, longConflictPause)
 		if w.next, err = w.decide(ctx); err != nil {
+			if doubtful != nil {
+				return w.uncertain(*doubtful), err
+			}
 			return Change{}, err
 		}
 		// The object was read before the record is: who claims it in between has
