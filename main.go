@@ -28,12 +28,17 @@ func main() {
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) int {
 	workflow := actions.New(getenv, stdout)
+	options := deploy.Defaults()
+	options.Mistakes = workflow.Bind(&options)
+	runner := deploy.Runner{Getenv: getenv, IDToken: workflow.IDToken}
 	switch {
 	case len(args) == 0: // as the runner starts it
 	case args[0] == "grant":
 		return grant.Run(ctx, args[1:], grant.Options{Getenv: getenv, Printf: workflow.Printf, Mask: workflow.Mask})
+	case args[0] == "history":
+		return deploy.History(ctx, args[1:], deploy.HistoryOptions{Inputs: options, Runner: runner, Log: workflow})
 	default:
-		workflow.Printf("unknown command %q: without one, the image is a step of a workflow; `grant` gives a service account its roles", args[0])
+		workflow.Printf("unknown command %q: without one, the image is a step of a workflow; `grant` gives a service account its roles, `history` shows what was deployed", args[0])
 		return deploy.ExitInput
 	}
 	folder := workflow.Run().Workspace
@@ -43,14 +48,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return deploy.ExitInput
 	}
 	defer workspace.Close()
-
-	options := deploy.Defaults()
-	options.Mistakes = workflow.Bind(&options)
-	result := deploy.Run(ctx, options, deploy.Runner{
-		Getenv:    getenv,
-		Workspace: workspace,
-		IDToken:   workflow.IDToken,
-	}, workflow)
+	runner.Workspace = workspace
+	result := deploy.Run(ctx, options, runner, workflow)
 	if err := report.Write(workflow, result); err != nil {
 		// The deploy stands; a step that reads its outputs must not go on without them.
 		workflow.Annotate(actions.Annotation{Level: "error", Title: "Report", Message: err.Error()})

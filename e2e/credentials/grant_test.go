@@ -14,11 +14,17 @@ import (
 	"github.com/org/deploy-model-action/e2e/google"
 )
 
-// grant runs the shipped program as its administrator does, with env and with
-// what `gcloud auth application-default login` leaves at home.
+// grant runs the subcommand as its administrator does.
 func grant(x *cloudtest.Test, home string, env map[string]string, args ...string) (out string, code int) {
 	x.Helper()
-	cmd := exec.CommandContext(x.Context(), x.Step("", nil).Binary, append([]string{"grant"}, args...)...)
+	return program(x, home, env, append([]string{"grant"}, args...)...)
+}
+
+// program runs the shipped program as a person does, with env and with what
+// `gcloud auth application-default login` leaves at home.
+func program(x *cloudtest.Test, home string, env map[string]string, args ...string) (out string, code int) {
+	x.Helper()
+	cmd := exec.CommandContext(x.Context(), x.Step("", nil).Binary, args...)
 	cmd.Dir = home
 	for name, value := range join(x.Cloud.Env(x.Client), map[string]string{"HOME": home}, env) {
 		cmd.Env = append(cmd.Env, name+"="+value)

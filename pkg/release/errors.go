@@ -55,12 +55,15 @@ func (e *ForbiddenError) Error() string {
 	if e.User != "" {
 		user = fmt.Sprintf("user %q", redact.Line(e.User, 200))
 	}
-	what := "the record of the release is kept in a ConfigMap"
-	if e.Resource == "secrets" {
+	what, role, rule := "the record of the release is kept in a ConfigMap", "roles/container.developer", "get, create and update on configmaps, and get, create, update and delete on secrets"
+	switch {
+	case e.Resource == "secrets":
 		what = "what the objects were before a deploy is kept in a Secret until it has ended"
+	case e.Verb == "list":
+		what, role, rule = "the records of releases are ConfigMaps", "roles/container.viewer", "get and list on configmaps"
 	}
-	return fmt.Sprintf("release record: %s cannot %s %s in namespace %q, and %s: grant it roles/container.developer on the project, or bind it to a Role with the verbs get, create and update on configmaps, and get, create, update and delete on secrets",
-		user, e.Verb, e.Resource, e.Namespace, what)
+	return fmt.Sprintf("release record: %s cannot %s %s in namespace %q, and %s: grant it %s on the project, or bind it to a Role with the verbs %s",
+		user, e.Verb, e.Resource, e.Namespace, what, role, rule)
 }
 
 // Title names the error in a few words.

@@ -1,15 +1,29 @@
 package release
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/redact"
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
-// maxImages is how many images of a release are remembered.
-const maxImages = 20
+const (
+	// maxImages is how many images of a release are remembered.
+	maxImages = 20
+	// maxListed bounds how many records of a namespace are listed, a page at a time.
+	maxListed = 1000
+	pageSize  = 20 // a record may have nearly 1 MiB
+)
 
 // Image is one image of a release.
 type Image struct {
@@ -33,10 +47,13 @@ type Entry struct {
 	raw json.RawMessage // as it was read
 }
 
-// Serving is the release that serves, as far as a record knows: the newest of
-// those, which begin with the newest, that was verified.
+// Good reports whether the release was verified.
+func (e Entry) Good() bool { return e.Outcome == Deployed || e.Outcome == Unchanged }
+
+// Serving is the release that serves, as far as a record knows: of releases, which
+// begin with the newest, the newest that was verified.
 func Serving(releases []Entry) (Entry, bool) {
-	i := slices.IndexFunc(releases, func(e Entry) bool { return e.Outcome == Deployed || e.Outcome == Unchanged })
+	i := slices.IndexFunc(releases, Entry.Good)
 	if i < 0 {
 		return Entry{}, false
 	}
@@ -50,4 +67,171 @@ func boundImages(images []Image) []Image {
 		out = append(out, Image{Reference: redact.Line(i.Reference, 400), Digest: redact.Line(i.Digest, 100)})
 	}
 	return out
+}
+
+// History returns the releases that a record remembers, the newest first; nil if
+// there is no record. Errors are those of Open.
+func History(ctx context.Context, client *kube.Client, namespace, name string) ([]Entry, error) {
+	r, err := Open(ctx, client, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return r.Releases(), nil
+}
+
+// Listed is a release of a namespace.
+type Listed struct {
+	Name     string
+	Releases []Entry // the newest first
+	Err      error   // an *UnreadableError
+}
+
+// List returns the releases of a namespace by name.
+func List(ctx context.Context, client *kube.Client, namespace string) ([]Listed, error) {
+	ref := recordRef(namespace, "")
+	options := metav1.ListOptions{LabelSelector: labelManagedBy + "=" + object.FieldManager, Limit: pageSize}
+	var all []Listed
+	for len(all) < maxListed {
+		page, err := retry.Do(ctx, retry.Policy{May: func(err error) retry.Verdict { return retry.Verdict{Again: kube.Transient(err)} }},
+			func(ctx context.Context) (*unstructured.UnstructuredList, error) {
+				return client.Objects(ref.Resource, namespace).List(ctx, options)
+			})
+		if err != nil {
+			return nil, explain(err, "list", ref)
+		}
+		for i := range page.Items {
+			u := &page.Items[i]
+			name, ok := strings.CutPrefix(u.GetName(), prefix)
+			if !ok {
+				continue
+			}
+			s, err := parseConfigMap(u)
+			all = append(all, Listed{Name: name, Releases: s.releases, Err: err})
+		}
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			break
+		}
+	}
+	slices.SortFunc(all, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// Table shows releases, which begin with the newest, as lines for people: a row
+// for each, a mark on the one that serves, and how to go back.
+func Table(releases []Entry) []string {
+	serving, serves := Serving(releases)
+	rows := [][]string{{"", "WHEN (UTC)", "COMMIT", "OUTCOME", "IMAGE", "BY", "RUN"}}
+	for _, e := range releases {
+		mark := ""
+		if serves && e.Nonce == serving.Nonce {
+			mark = "*"
+		}
+		rows = append(rows, append([]string{mark}, columns(e)...))
+	}
+	lines := table(rows)
+	if len(releases) == 0 {
+		return append(lines, "nothing was deployed yet")
+	}
+	switch newest := releases[0]; newest.Outcome {
+	case Deployed, Unchanged, RolledBack, Superseded:
+	case "":
+		lines = append(lines, "The newest deploy has not finished: it runs, or was killed. The next one takes over, and knows what was there before.")
+	default:
+		lines = append(lines, "The newest deploy ended as "+redact.Line(newest.Outcome, 20)+": what it had written may still be there.")
+	}
+	if !serves {
+		return append(lines, "None of them was verified.")
+	}
+	lines = append(lines, "* serves.")
+	back := slices.IndexFunc(releases, func(e Entry) bool { return e.Good() && e.Commit != serving.Commit && e.Commit != "" })
+	if back < 0 {
+		return lines
+	}
+	return append(lines, goBack(releases[back]))
+}
+
+// ListTable shows the releases of a namespace: the newest of each, and what serves.
+func ListTable(all []Listed) []string {
+	rows := [][]string{{"RELEASE", "SERVES", "LAST (UTC)", "COMMIT", "OUTCOME", "IMAGE", "BY", "RUN"}}
+	for _, l := range all {
+		name := redact.Line(l.Name, maxName)
+		switch {
+		case l.Err != nil:
+			rows = append(rows, []string{name, "?", "", "", redact.Line(l.Err.Error(), 400)})
+		case len(l.Releases) == 0:
+			rows = append(rows, []string{name, "-"})
+		default:
+			serves := "-"
+			if e, ok := Serving(l.Releases); ok {
+				serves = short(e.Commit)
+			}
+			rows = append(rows, append([]string{name, serves}, columns(l.Releases[0])...))
+		}
+	}
+	return table(rows)
+}
+
+// columns are what a table shows of a release.
+func columns(e Entry) []string {
+	outcome := redact.Line(e.Outcome, 20)
+	if outcome == "" {
+		outcome = "unfinished"
+	}
+	by, run := redact.Line(e.Actor, 40), redact.Line(e.URL, 200)
+	if e.byHand() {
+		run = "by hand"
+	}
+	return []string{e.Started.UTC().Format("2006-01-02 15:04"), short(e.Commit), outcome, shortImages(e.Images), by, run}
+}
+
+// shortImages is the first image by its name and digest, and how many more there are.
+func shortImages(images []Image) string {
+	if len(images) == 0 {
+		return ""
+	}
+	name := images[0].Reference[strings.LastIndexByte(images[0].Reference, '/')+1:]
+	if digest := strings.TrimPrefix(images[0].Digest, "sha256:"); len(digest) >= 12 {
+		name, _, _ = strings.Cut(name, ":")
+		name += "@" + digest[:12]
+	}
+	name = redact.Line(name, 60)
+	if more := len(images) - 1; more > 0 {
+		name += fmt.Sprintf(" +%d", more)
+	}
+	return name
+}
+
+// goBack says how a person makes an earlier release serve again.
+func goBack(e Entry) string {
+	commit := redact.Line(e.Commit, 128)
+	dispatch := "run the workflow by hand (workflow_dispatch) with sha: " + commit
+	if e.byHand() || e.Repository == "" {
+		return fmt.Sprintf("To go back to %s: %s.", short(commit), dispatch)
+	}
+	return fmt.Sprintf("To go back to %s: `gh run rerun %d --repo %s` (GitHub lets you for 30 days), or %s.", short(commit), e.ID, redact.Line(e.Repository, 200), dispatch)
+}
+
+// table aligns columns; the last one of a row has no width.
+func table(rows [][]string) []string {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row[:max(0, len(row)-1)] {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	lines := make([]string, len(rows))
+	for n, row := range rows {
+		var b strings.Builder
+		for i, cell := range row {
+			b.WriteString(cell)
+			if i < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-len([]rune(cell))+2))
+			}
+		}
+		lines[n] = strings.TrimRight(b.String(), " ")
+	}
+	return lines
 }

@@ -21,7 +21,7 @@ func run(id int64) Run { return attempt(id, 1) }
 
 func attempt(id int64, n int) Run {
 	return Run{
-		ID: id, Attempt: n, Commit: fmt.Sprintf("%040x", id), URL: fmt.Sprintf("https://github.com/acme/model/actions/runs/%d/attempts/%d", id, n),
+		ID: id, Attempt: n, Commit: fmt.Sprintf("%07d%033d", id, id), URL: fmt.Sprintf("https://github.com/acme/model/actions/runs/%d/attempts/%d", id, n),
 		Repository: "acme/model", Actor: "octocat", Event: "push", Workflow: "deploy",
 	}
 }
@@ -217,7 +217,7 @@ func TestHeld(t *testing.T) {
 	if !ok || superseded.By.ID != 2 {
 		t.Fatalf("the holder before: %v", superseded)
 	}
-	want := "superseded by run 2 of commit 0000000: https://github.com/acme/model/actions/runs/2/attempts/1"
+	want := "superseded by run 2 of commit 0000002: https://github.com/acme/model/actions/runs/2/attempts/1"
 	if superseded.Error() != want || superseded.Title() != "Superseded" {
 		t.Errorf("%q, want %q", superseded, want)
 	}

@@ -195,25 +195,6 @@ func (s state) ended(nonce string, ended time.Time, outcome string, images []Ima
 // data is the state as the ConfigMap holds it. When it is too large, the oldest
 // releases go.
 func (s state) data() (map[string]string, error) {
-	for entries := len(s.releases); ; entries-- {
-		data, err := s.encode(entries)
-		if err != nil {
-			return nil, err
-		}
-		size := 0
-		for key, value := range data {
-			size += len(key) + len(value)
-		}
-		if size <= maxBytes {
-			return data, nil
-		}
-		if entries <= 1 {
-			return nil, fmt.Errorf("too large to be stored (%d bytes, %d objects): divide the manifests into several releases", size, len(s.inventory))
-		}
-	}
-}
-
-func (s state) encode(entries int) (map[string]string, error) {
 	data := map[string]string{}
 	maps.Copy(data, s.unknown)
 	data[keyFormat] = strconv.Itoa(format)
@@ -232,9 +213,25 @@ func (s state) encode(entries int) (map[string]string, error) {
 	put(keyUndo, value, err)
 	value, err = lines(s.inventory, nil)
 	put(keyInventory, value, err)
-	value, err = lines(s.releases[:entries], func(e Entry) json.RawMessage { return e.raw })
-	put(keyReleases, value, err)
-	return data, errors.Join(errs...)
+	releases, err := lines(s.releases, func(e Entry) json.RawMessage { return e.raw })
+	put(keyReleases, releases, err)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	excess := -maxBytes
+	for key, value := range data {
+		excess += len(key) + len(value)
+	}
+	for excess > 0 {
+		last := strings.LastIndexByte(strings.TrimSuffix(releases, "\n"), '\n') + 1
+		if last == 0 { // the newest stays: it is this one
+			return nil, fmt.Errorf("too large to be stored (%d bytes, %d objects): divide the manifests into several releases", maxBytes+excess, len(s.inventory))
+		}
+		excess -= len(releases) - last
+		releases = releases[:last]
+	}
+	data[keyReleases] = releases
+	return data, nil
 }
 
 // parse reads the data of a record. An error names the key.
@@ -362,7 +359,7 @@ func parseLines[T any](text string, keep func(*T, json.RawMessage)) ([]T, error)
 func describe(err error) error {
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
-		return fmt.Errorf("%s: %s instead of %s", cmp.Or(kind.Field, "the value"), kind.Value, kind.Type.Kind())
+		return fmt.Errorf("%s: %s instead of %s", cmp.Or(kind.Field[strings.LastIndexByte(kind.Field, '.')+1:], "the value"), kind.Value, kind.Type.Kind())
 	}
 	return fmt.Errorf("is not JSON: %w", err)
 }

@@ -66,6 +66,7 @@ func (p *process) deploy(ctx context.Context) {
 }
 
 func (p *process) steps(ctx context.Context) (err error) {
+	p.run.Commit = fmt.Sprintf("%040x", p.commit)
 	if p.record, err = Open(ctx, p.client, space, "model"); err != nil {
 		return err
 	}
