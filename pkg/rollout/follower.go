@@ -54,13 +54,13 @@ func (f *follower) follow(ctx context.Context) {
 	defer group.Wait()
 	group.Go(func() {
 		for u := range f.client.Watch(ctx, f.change.Ref, f.change.After.GetResourceVersion()) {
-			f.send(ctx, observation{object: &u})
+			f.send(ctx, observation{object: &u, watched: true})
 		}
 	})
 	for _, source := range f.sources {
 		group.Go(func() {
 			for u := range f.client.WatchList(ctx, source.Selection) {
-				f.send(ctx, observation{evidence: func(e *diagnosis.Evidence, now time.Time) { e.Observe(source, u, now) }})
+				f.send(ctx, observation{watched: true, evidence: func(e *diagnosis.Evidence, now time.Time) { e.Observe(source, u, now) }})
 			}
 		})
 	}
