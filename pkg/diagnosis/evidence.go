@@ -25,6 +25,8 @@ type Evidence struct {
 	created bool // the deploy did
 	changed bool // the deploy did
 	pods    workload.PodSet
+	// revision is the live one of the workload.
+	revision workload.Revision
 
 	object      *unstructured.Unstructured
 	since       time.Time // when the deploy wrote the object, by the server's clock
@@ -41,13 +43,15 @@ type Evidence struct {
 
 // NewEvidence begins with what a write returned.
 func NewEvidence(c kube.Change, now time.Time) *Evidence {
-	return &Evidence{
+	e := &Evidence{
 		id: c.ID(), created: c.Before == nil, changed: c.Changed(), pods: workload.Pods(c.After),
 		object: c.After, since: began(c, now),
 		states:      map[types.UID]*podState{},
 		replicaSets: map[types.UID]*unstructured.Unstructured{},
 		denied:      map[string]string{},
 	}
+	e.renew()
+	return e
 }
 
 // began is the server's time of the write. An object that came without
@@ -93,6 +97,7 @@ func (e *Evidence) HasPods() bool { return e.pods.Kind != "" }
 // ObserveObject takes in the object as it is now.
 func (e *Evidence) ObserveObject(u *unstructured.Unstructured, now time.Time) {
 	e.object, e.pods = u, workload.Pods(u)
+	e.renew()
 	if at := written(u, ours); e.changed && at.After(e.since) {
 		e.since = at
 	}
@@ -162,6 +167,9 @@ func (e *Evidence) Observe(s Source, u kube.ListUpdate, now time.Time) {
 		e.observeEvents(u.All)
 	case s.Resource == kube.Events:
 		e.observeEvents(one())
+	}
+	if s.Resource == kube.ReplicaSets {
+		e.renew()
 	}
 	e.settle(now)
 }
@@ -259,16 +267,18 @@ func (e *Evidence) settle(now time.Time) {
 	}
 }
 
-// revision is the live one of the workload.
-func (e *Evidence) revision() workload.Revision {
+// renew finds the live revision again. It is kept, as comparing templates at every
+// change of every pod would cost seconds where there are thousands.
+func (e *Evidence) renew() {
 	if e.denied["replicasets"] != "" && len(e.replicaSets) == 0 {
-		return workload.NewRevision(e.object, nil)
+		e.revision = workload.NewRevision(e.object, nil)
+		return
 	}
 	sets := make([]*unstructured.Unstructured, 0, len(e.replicaSets))
 	for _, set := range e.replicaSets {
 		sets = append(sets, set)
 	}
-	return workload.NewRevision(e.object, sets)
+	e.revision = workload.NewRevision(e.object, sets)
 }
 
 // candidate is a pod that may keep the rollout from its end, and what is wrong with it.
@@ -284,12 +294,11 @@ func (e *Evidence) candidates() []candidate {
 	if !e.HasPods() {
 		return nil
 	}
-	revision := e.revision()
 	var all []candidate
-	for _, p := range e.selected(revision, func(pod *corev1.Pod) bool { return revision.Includes(pod) && !workload.Displaced(pod) }) {
+	for _, p := range e.selected(func(pod *corev1.Pod) bool { return e.revision.Includes(pod) && !workload.Displaced(pod) }) {
 		all = append(all, candidate{p, p.finding, false})
 	}
-	for _, p := range e.selected(revision, revision.Blocks) {
+	for _, p := range e.selected(e.revision.Blocks) {
 		f := p.finding
 		if f.Severity != Healthy {
 			f.State = "earlier " + f.State
@@ -306,13 +315,13 @@ func (p *podState) blockedBy(cause string) string {
 	return fmt.Sprintf("pod %q of an earlier revision is not ready (%s), and a StatefulSet updates no pod before it is (kubernetes/kubernetes#67250)", p.Name, cause)
 }
 
-func (e *Evidence) selected(r workload.Revision, accept func(*corev1.Pod) bool) []*podState {
+func (e *Evidence) selected(accept func(*corev1.Pod) bool) []*podState {
 	pods := make([]*corev1.Pod, 0, len(e.states))
 	for _, p := range e.states {
 		pods = append(pods, p.Pod)
 	}
 	var found []*podState
-	for _, pod := range r.Select(pods, accept) {
+	for _, pod := range e.revision.Select(pods, accept) {
 		found = append(found, e.states[pod.UID])
 	}
 	return found

@@ -181,7 +181,7 @@ func (e *Evidence) readEvents(ctx context.Context, client *kube.Client) (warning
 		pod bool
 	}
 	sources := []source{{uid: e.object.GetUID()}}
-	if set := e.revision().ReplicaSet(); set != nil {
+	if set := e.revision.ReplicaSet(); set != nil {
 		sources = append(sources, source{uid: set.GetUID()})
 	}
 	pods := e.candidates()

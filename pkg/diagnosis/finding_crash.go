@@ -96,7 +96,7 @@ func killedByProbe(c container) *Finding {
 			continue
 		}
 		cause := fmt.Sprintf("%s is killed by its %s probe%s", c.name, strings.ToLower(kind), c.crash.times)
-		if answer := c.pod.answer(c.status.Name, kind); answer != "" {
+		if answer := c.pod.probeAnswer(c.status.Name, kind); answer != "" {
 			cause += ", which answered: " + answer
 		}
 		return c.found(Finding{
@@ -118,7 +118,7 @@ func (c container) killedBy(kind string) bool {
 			return true
 		}
 	}
-	return (over.ExitCode == 137 || over.ExitCode == 143) && c.pod.answer(c.status.Name, kind) != ""
+	return (over.ExitCode == 137 || over.ExitCode == 143) && c.pod.probeAnswer(c.status.Name, kind) != ""
 }
 
 func endedByItself(c container) *Finding {

@@ -119,7 +119,7 @@ func (e *Evidence) refusal() Finding {
 				return refusalOf(c.Message)
 			}
 		}
-		if set := e.revision().ReplicaSet(); set != nil {
+		if set := e.revision.ReplicaSet(); set != nil {
 			return failedCreate(set)
 		}
 		if e.denied["replicasets"] != "" && workload.Observed(e.object) {
@@ -146,15 +146,6 @@ func failedCreate(u *unstructured.Unstructured) Finding {
 
 // refusalEvent takes the newest FailedCreate that no pod came after.
 func (e *Evidence) refusalEvent() Finding {
-	var pods []candidate
-	for _, c := range e.candidates() {
-		if !c.earlier {
-			pods = append(pods, c)
-		}
-	}
-	if int64(len(pods)) >= e.pods.Wanted {
-		return Finding{}
-	}
 	var newest Event
 	for _, event := range e.events {
 		if event.Reason == "FailedCreate" && event.Last.After(newest.Last) {
@@ -164,10 +155,17 @@ func (e *Evidence) refusalEvent() Finding {
 	if newest.Message == "" || newest.Last.Before(e.since) {
 		return Finding{}
 	}
-	for _, c := range pods {
-		if c.CreationTimestamp.After(newest.Last) {
+	pods := int64(0)
+	for _, c := range e.candidates() {
+		if c.earlier {
+			continue
+		}
+		if pods++; c.CreationTimestamp.After(newest.Last) {
 			return Finding{}
 		}
+	}
+	if pods >= e.pods.Wanted {
+		return Finding{}
 	}
 	return refusalOf(newest.Message)
 }

@@ -138,8 +138,8 @@ func (p *podState) containerWaits(status corev1.ContainerStatus) string {
 		if probe == nil {
 			return ""
 		}
-		text := fmt.Sprintf("container %q runs and is not ready: %s probe %s", status.Name, strings.ToLower(kind), asks(probe))
-		if answer := p.answer(status.Name, kind); answer != "" {
+		text := fmt.Sprintf("container %q runs and is not ready: %s probe %s", status.Name, strings.ToLower(kind), describeProbe(probe))
+		if answer := p.probeAnswer(status.Name, kind); answer != "" {
 			return text + " answered: " + answer
 		}
 		return text + " has not passed yet"
@@ -147,8 +147,8 @@ func (p *podState) containerWaits(status corev1.ContainerStatus) string {
 	return ""
 }
 
-// asks describes what a probe does.
-func asks(p *corev1.Probe) string {
+// describeProbe says what a probe does.
+func describeProbe(p *corev1.Probe) string {
 	switch {
 	case p.HTTPGet != nil:
 		return fmt.Sprintf("GET :%s%s", p.HTTPGet.Port.String(), p.HTTPGet.Path)
@@ -162,9 +162,9 @@ func asks(p *corev1.Probe) string {
 	return ""
 }
 
-// answer is what the container's probe said last, from the kubelet's event
+// probeAnswer is what the container's probe answered last, from the kubelet's event
 // (pkg/kubelet/prober/prober.go): "Readiness probe failed: HTTP probe failed with statuscode: 503".
-func (p *podState) answer(container, kind string) string {
+func (p *podState) probeAnswer(container, kind string) string {
 	for _, e := range slices.Backward(p.events) {
 		if e.Reason != "Unhealthy" || (e.Container != "" && e.Container != container) {
 			continue

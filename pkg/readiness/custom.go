@@ -1,7 +1,6 @@
 package readiness
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -15,19 +14,6 @@ import (
 // controller writes a status, if that does not say of which generation it is.
 // What is there by then is taken for the answer, also if it is nothing.
 const grace = 5 * time.Second
-
-func claim(v view) Result {
-	switch object.Text(v.live, "status", "phase") {
-	case "Bound":
-		return Result{Outcome: Ready, Message: "bound to " + line(object.Text(v.live, "spec", "volumeName"))}
-	case "Lost":
-		return failed("lost", Failure{
-			Reason: "ClaimLost", Cause: fmt.Sprintf("its volume %q is gone", object.Text(v.live, "spec", "volumeName")),
-			Fix: "restore the PersistentVolume, or delete the claim so that it gets a new, empty one",
-		})
-	}
-	return Result{Message: "waiting for a volume"}
-}
 
 func definition(v view) Result {
 	names, _ := v.condition("NamesAccepted")

@@ -237,3 +237,26 @@ func TestAnyShape(t *testing.T) {
 		}
 	}
 }
+
+// TestOfNobody holds that an object can be looked at as it is, whoever wrote it and
+// whenever, as it is before a deploy.
+func TestOfNobody(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, object, want string
+	}{
+		{"served", objecttest.Text("apps/v1", "Deployment", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1}`), "ready | 1 of 1 updated, 1 ready, 1 available"},
+		{"did not", objecttest.Text("apps/v1", "Deployment", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1}`), "waiting | 1 of 1 updated, 0 ready, 0 available"},
+		{"had failed", objecttest.Text("apps/v1", "Deployment", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+exceeded+`]}`), "failing ProgressDeadlineExceeded | 1 of 1 updated, 0 ready, 0 available | it made no progress for 600 seconds, its progressDeadlineSeconds"},
+		{"nobody looks at it", objecttest.Text("example.com/v1", "Model", `{}`, `{}`), "ready | has no status"},
+		{"knows no readiness", objecttest.Text("v1", "ConfigMap", `{}`, `{}`), "skip"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := text(Evaluate(objecttest.FromYAML(t, tt.object), Context{})); got != tt.want {
+				t.Error(cmp.Diff(tt.want, got))
+			}
+		})
+	}
+}

@@ -37,14 +37,14 @@ type follower struct {
 	hasPods      bool
 	observations chan observation
 	pods         chan diagnosis.PodRef   // whose events are to be read
-	asked        map[types.UID]time.Time // when they were
+	requested    map[types.UID]time.Time // when they were last
 }
 
 func newFollower(client *kube.Client, s *state) *follower {
 	return &follower{
 		client: client, change: s.change, sources: s.evidence.Sources(), hasPods: s.evidence.HasPods(),
 		observations: make(chan observation, backlog),
-		pods:         make(chan diagnosis.PodRef, explainLimit), asked: map[types.UID]time.Time{},
+		pods:         make(chan diagnosis.PodRef, explainLimit), requested: map[types.UID]time.Time{},
 	}
 }
 
@@ -54,13 +54,13 @@ func (f *follower) follow(ctx context.Context) {
 	defer group.Wait()
 	group.Go(func() {
 		for u := range f.client.Watch(ctx, f.change.Ref, f.change.After.GetResourceVersion()) {
-			f.send(ctx, observation{object: &u})
+			f.send(ctx, observation{object: &u, watched: true})
 		}
 	})
 	for _, source := range f.sources {
 		group.Go(func() {
 			for u := range f.client.WatchList(ctx, source.Selection) {
-				f.send(ctx, observation{evidence: func(e *diagnosis.Evidence, now time.Time) { e.Observe(source, u, now) }})
+				f.send(ctx, observation{watched: true, evidence: func(e *diagnosis.Evidence, now time.Time) { e.Observe(source, u, now) }})
 			}
 		})
 	}
@@ -91,15 +91,15 @@ func (f *follower) explainPods(e *diagnosis.Evidence, now time.Time) {
 		if chosen == explainLimit {
 			return
 		}
-		if f.asked[pod.UID].IsZero() {
-			f.asked[pod.UID] = now.Add(explainFirst - explainEvery)
+		if f.requested[pod.UID].IsZero() {
+			f.requested[pod.UID] = now.Add(explainFirst - explainEvery)
 		}
-		if now.Sub(f.asked[pod.UID]) < explainEvery {
+		if now.Sub(f.requested[pod.UID]) < explainEvery {
 			continue
 		}
 		select {
 		case f.pods <- pod:
-			f.asked[pod.UID] = now
+			f.requested[pod.UID] = now
 			chosen++
 		default:
 			return // those before are still being read

@@ -29,6 +29,7 @@ type observation struct {
 	evidence func(*diagnosis.Evidence, time.Time) // adds to it: pods, ReplicaSets, events
 	warnings []diagnosis.Event                    // about an object that has no pods
 	skip     string                               // why it is not waited for after all
+	watched  bool                                 // a watch brought it
 }
 
 // state is all that is known of one object that is waited for. One goroutine owns

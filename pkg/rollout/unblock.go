@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// unblockTimeout is how long a controller may take until it sees what was restored.
+	// unblockTimeout is how long a controller may take until it observes what was restored.
 	unblockTimeout = 10 * time.Second
 	unblockPause   = 250 * time.Millisecond
 )
@@ -49,11 +49,11 @@ func unblock(ctx context.Context, client *kube.Client, c kube.Change) string {
 	failed := object.Text(c.Before, "status", "updateRevision")
 	ctx, cancel := context.WithTimeout(ctx, unblockTimeout)
 	defer cancel()
-	// Before the controller has seen what was restored it would make the same pod again.
+	// Before the controller has observed what was restored it would make the same pod again.
 	live := c.After
 	for !workload.Observed(live) {
 		if retry.Sleep(ctx, unblockPause) != nil {
-			return "its controller has not seen yet what was restored"
+			return "its controller has not observed yet what was restored"
 		}
 		if now, err := client.Get(ctx, c.Ref, kube.Patience{}); err == nil && now != nil {
 			live = now

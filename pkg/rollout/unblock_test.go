@@ -42,7 +42,7 @@ func TestUnblock(t *testing.T) {
 	}{
 		{"a pod that crashes", "", nil, stuck, ok, `deleted pod "model-2" of the failed revision, for which it would have waited`, "delete", time.Second},
 		{"the controller sees it later", "", []kubetest.Scene{kubetest.No(503, "ServiceUnavailable"), kubetest.Answer(200, set("12345", "4", "", "failed")), kubetest.Answer(200, set("12345", "5", "", "old"))}, stuck, ok, `deleted pod "model-2" of the failed revision, for which it would have waited`, "delete", 2 * time.Second},
-		{"the controller does not see it", "", []kubetest.Scene{kubetest.Answer(200, set("12345", "4", "", "failed"))}, stuck, ok, "its controller has not seen yet what was restored", "", unblockTimeout},
+		{"the controller does not see it", "", []kubetest.Scene{kubetest.Answer(200, set("12345", "4", "", "failed"))}, stuck, ok, "its controller has not observed yet what was restored", "", unblockTimeout},
 		{"it is gone already", "", nil, stuck, kubetest.Answer(404, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound", "details": {"name": "model-2", "kind": "pods"}}`), `deleted pod "model-2" of the failed revision, for which it would have waited`, "delete", time.Second},
 		{"another has its name by now", "", nil, stuck, kubetest.No(409, "Conflict"), "", "delete", time.Second},
 		{"no right to delete", "", nil, stuck, kubetest.No(403, "Forbidden"), "it waits for pods of the failed revision; delete them: kubectl delete pod model-2 --namespace=default", "delete", time.Second},

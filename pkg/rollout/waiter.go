@@ -48,42 +48,49 @@ func (w *waiter) wait(ctx, waiting context.Context, c kube.Change) end {
 	f := newFollower(w.client, s)
 	group.Go(func() { f.follow(following) })
 
-	for {
-		v = w.evaluate(ctx, s)
+	for watched := true; ; {
+		v = w.evaluate(ctx, s, watched)
 		if v.final() {
 			return w.end(s, v)
 		}
 		f.explainPods(s.evidence, time.Now())
-		timer := time.NewTimer(w.pause(s, v))
-		select {
-		case o := <-f.observations:
-			s.observe(o, time.Now())
-		case <-timer.C:
-		case <-waiting.Done():
-		}
-		timer.Stop()
-		// What came at the same moment counts.
-		for more := true; more; {
-			select {
-			case o := <-f.observations:
-				s.observe(o, time.Now())
-			default:
-				more = false
-			}
-		}
+		watched = w.observe(waiting, f.observations, s, w.pause(s, v))
 		if waiting.Err() != nil {
 			return w.end(s, w.last(ctx, waiting, s))
 		}
 	}
 }
 
-// evaluate reports what the state means. Before a failure that watches alone
-// would prove, everything is read once more: one that is open and silent looks
-// like an object that does not change.
-func (w *waiter) evaluate(ctx context.Context, s *state) verdict {
+// observe takes in what is observed next, and what came at the same moment, or
+// returns when nothing comes for a while. It reports whether a watch brought any.
+func (w *waiter) observe(waiting context.Context, observations <-chan observation, s *state, while time.Duration) (watched bool) {
+	timer := time.NewTimer(while)
+	defer timer.Stop()
+	select {
+	case o := <-observations:
+		s.observe(o, time.Now())
+		watched = o.watched
+	case <-timer.C:
+	case <-waiting.Done():
+	}
+	for {
+		select {
+		case o := <-observations:
+			s.observe(o, time.Now())
+			watched = watched || o.watched
+		default:
+			return watched
+		}
+	}
+}
+
+// evaluate reports what the state means. A failure that no watch has just brought
+// but time, or a list, is proved by reading everything once more: a watch that is
+// open and silent looks like an object that does not change.
+func (w *waiter) evaluate(ctx context.Context, s *state, watched bool) verdict {
 	now := time.Now()
 	v := evaluate(s, w.options, now)
-	if v.outcome == readiness.Failed && !v.external {
+	if v.outcome == readiness.Failed && !v.external && !watched {
 		w.read(ctx, s)
 		now = time.Now()
 		v = evaluate(s, w.options, now)

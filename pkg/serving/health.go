@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	healthTimeout = 2 * time.Minute
-	askTimeout    = 10 * time.Second // for one answer
-	askPause      = 200 * time.Millisecond
-	askMaxPause   = time.Second
+	healthTimeout  = 2 * time.Minute
+	requestTimeout = 10 * time.Second // for one answer
+	firstPause     = 200 * time.Millisecond
+	longestPause   = time.Second
 	// finalAnswers is how many equal answers prove one that time does not change.
 	finalAnswers = 5
 
@@ -210,16 +210,16 @@ type prober struct {
 	client  *kube.Client
 	service *unstructured.Unstructured
 	started time.Time
-	ask     func(context.Context) Answer
+	request func(context.Context) Answer
 	answer  Answer
 }
 
 // probe asks until the answer is 2xx, will not change any more, or time is out.
 func (p *prober) probe(ctx context.Context) error {
 	equal := 0
-	for pause := askPause; ; pause = min(2*pause, askMaxPause) {
-		bounded, cancel := context.WithTimeout(ctx, askTimeout)
-		a := p.ask(bounded)
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		bounded, cancel := context.WithTimeout(ctx, requestTimeout)
+		a := p.request(bounded)
 		cancel()
 		if ctx.Err() != nil && a.Code == 0 && p.answer.Tries > 0 {
 			return p.unhealthy() // the time was out, which is not what it answers

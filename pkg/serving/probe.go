@@ -22,13 +22,13 @@ const maxRedirects = 5
 
 // choose finds the way to ask.
 func (p *prober) choose() error {
-	ask, err := url.Parse(p.Path)
-	if err != nil || ask.Host != "" || ask.Scheme != "" || !strings.HasPrefix(ask.Path, "/") {
+	wanted, err := url.Parse(p.Path)
+	if err != nil || wanted.Host != "" || wanted.Scheme != "" || !strings.HasPrefix(wanted.Path, "/") {
 		return &UnhealthyError{Cause: "not a path", Fix: "begin it with /, e.g. /readyz"}
 	}
 	if found := serviceAddress(p.service); len(found) > 0 && !found[0].Internal {
 		if base, err := url.Parse(found[0].URL); err == nil && (base.Scheme == "http" || p.client.REST() == nil) {
-			p.ask = p.direct(base.ResolveReference(&url.URL{Path: ask.Path, RawPath: ask.RawPath, RawQuery: ask.RawQuery}))
+			p.request = p.direct(base.ResolveReference(&url.URL{Path: wanted.Path, RawPath: wanted.RawPath, RawQuery: wanted.RawQuery}))
 			return nil
 		}
 	}
@@ -44,11 +44,11 @@ func (p *prober) choose() error {
 		name = "https:" + name
 	}
 	// Cleaned by itself, so that no ".." in it leaves the Service.
-	inside := path.Clean("/" + ask.Path)
-	if strings.HasSuffix(ask.Path, "/") && inside != "/" {
+	inside := path.Clean("/" + wanted.Path)
+	if strings.HasSuffix(wanted.Path, "/") && inside != "/" {
 		inside += "/"
 	}
-	p.ask = p.proxied(fmt.Sprintf("/api/v1/namespaces/%s/services/%s/proxy%s", p.service.GetNamespace(), name, inside), ask.Query())
+	p.request = p.proxied(fmt.Sprintf("/api/v1/namespaces/%s/services/%s/proxy%s", p.service.GetNamespace(), name, inside), wanted.Query())
 	return nil
 }
 
@@ -141,7 +141,7 @@ func head(body io.Reader) string {
 func reason(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("no answer within %s", askTimeout)
+		return fmt.Sprintf("no answer within %s", requestTimeout)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection was closed without an answer"
 	}

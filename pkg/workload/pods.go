@@ -90,7 +90,7 @@ func wanted(u *unstructured.Unstructured) int64 {
 	return object.Number(u, 1, "spec", "replicas")
 }
 
-// Observed reports whether an object's controller has seen its live generation,
+// Observed reports whether an object's controller has observed its live generation,
 // as far as its status says of which one it is.
 func Observed(u *unstructured.Unstructured) bool {
 	return object.Number(u, 0, "status", "observedGeneration") >= u.GetGeneration()

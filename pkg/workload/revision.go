@@ -22,7 +22,7 @@ const RevisionLabel = "controller-revision-hash"
 const revisionAnnotation = "deployment.kubernetes.io/revision"
 
 // Revision says which pods are of the live revision of a workload. While its
-// controller has not seen that revision yet, no pod is. The zero value includes
+// controller has not observed that revision yet, no pod is. The zero value includes
 // no pod.
 type Revision struct {
 	workload *unstructured.Unstructured
@@ -127,7 +127,7 @@ func ownedBy(pod *corev1.Pod, uid types.UID) bool {
 }
 
 // updateRevision is the hash of a StatefulSet's live revision; "" while its
-// controller has not seen it.
+// controller has not observed it.
 func updateRevision(u *unstructured.Unstructured) string {
 	if !Observed(u) {
 		return ""
