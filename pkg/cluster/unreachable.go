@@ -72,7 +72,7 @@ func diagnose(err error) (trouble, string) {
 		verify    *tls.CertificateVerificationError
 		record    tls.RecordHeaderError
 		timeout   net.Error
-		stranger  *foreignHostError
+		foreign   *foreignHostError
 		request   *url.Error
 	)
 	proxy := ""
@@ -80,8 +80,8 @@ func diagnose(err error) (trouble, string) {
 		proxy = "the proxy: "
 	}
 	switch {
-	case errors.As(err, &stranger):
-		return blocked, stranger.Error()
+	case errors.As(err, &foreign):
+		return blocked, foreign.Error()
 	case errors.As(err, &name):
 		if name.IsTimeout || name.IsTemporary && !name.IsNotFound {
 			return nameless, fmt.Sprintf("%sthe name %s was not looked up in time", proxy, name.Name)

@@ -176,8 +176,8 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// TestGuard refuses every host but Google's, whatever code above it does.
-func TestGuard(t *testing.T) {
+// TestHosts refuses every host but Google's, whatever code above it does.
+func TestHosts(t *testing.T) {
 	t.Parallel()
 	f := newFinder(jobOptions(t))
 	for _, address := range []string{"http://oauth2.googleapis.com/token", "https://oauth2.googleapis.com:8443/token", "https://oauth2.googleapis.com.example.com/token", "https://example.com/"} {
@@ -242,7 +242,7 @@ func TestOutage(t *testing.T) {
 		hostIAM:   func(o *Options) { o.WorkloadIdentityProvider, o.ServiceAccount = testProvider, testTarget },
 	} {
 		unavailable := func(*http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 503, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("later"))}, nil
+			return &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("later"))}, nil
 		}
 		for _, c := range []struct {
 			name   string

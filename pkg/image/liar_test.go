@@ -160,8 +160,8 @@ func TestRealms(t *testing.T) {
 		if (err == nil) != c.works {
 			t.Errorf("%s with tokens of %s: %v", c.image, c.realm, err)
 		}
-		var stranger *registry.ForeignHostError
-		if !c.works && !errors.As(err, &stranger) {
+		var foreign *registry.ForeignHostError
+		if !c.works && !errors.As(err, &foreign) {
 			t.Errorf("%s with tokens of %s: %v, want a registry.ForeignHostError", c.image, c.realm, err)
 		}
 		if !c.works && len(w.Requests(c.realm)) > 0 {
@@ -170,11 +170,11 @@ func TestRealms(t *testing.T) {
 	}
 }
 
-func TestStranger(t *testing.T) {
+func TestForeignHost(t *testing.T) {
 	t.Parallel()
 	w := registrytest.New(t)
 	w.Host("registry.example.com", &registrytest.Door{Realm: "https://evil.example.org/token"})
 	_, err := resolve(t.Context(), only(t, "registry.example.com/models/x", "registry.example.com/models", testSHA),
 		registry.Options{Prefix: prefix(t, "registry.example.com/models"), Username: "user", Password: "password", Transport: w.Client})
-	golden(t, "stranger.golden", fmt.Sprintln(err))
+	golden(t, "foreign-host.golden", fmt.Sprintln(err))
 }

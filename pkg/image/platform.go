@@ -45,7 +45,7 @@ func Fits(reference string, platforms, nodes []string) (Fit, string) {
 	return FitsSome, fmt.Sprintf("image %q is for %s, and some of the nodes that its pods may run on are %s; build it for these too (docker buildx build --platform %s), or set a nodeSelector `kubernetes.io/arch` that leads to the others", reference, is, strings.Join(unfit, ", "), strings.Join(nodes, ","))
 }
 
-// runs tells whether a node runs an image. The variant is left to the kubelet:
+// runs reports whether a node runs an image. The variant is left to the kubelet:
 // nodes do not tell theirs.
 func runs(node, image string) bool {
 	system, rest, _ := strings.Cut(image, "/")

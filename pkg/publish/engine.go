@@ -122,6 +122,7 @@ func (b *engineBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close ends the request.
 func (b *engineBody) Close() error {
 	defer b.cancel(nil)
 	return b.ReadCloser.Close()

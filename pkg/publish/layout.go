@@ -237,7 +237,7 @@ func (x *asIs) read(ctx context.Context, up *uploader) error {
 	return x.files.read(ctx, up, x.layers)
 }
 
-func (x *asIs) assemble(ctx context.Context, up *uploader) (assembled, error) {
+func (x *asIs) assemble(_ context.Context, up *uploader) (assembled, error) {
 	d := assembled{children: x.children, root: x.root}
 	for _, l := range x.layers {
 		sent, ok := up.find(l)

@@ -149,7 +149,7 @@ func (e *brokenUpload) Unwrap() error { return e.error }
 // may reports whether an error is no reason to give up.
 func (u *upload) may(err error) retry.Verdict {
 	var broken *brokenUpload
-	again := false
+	var again bool
 	switch status := registry.Status(err); {
 	case errors.As(err, &broken):
 		again = true

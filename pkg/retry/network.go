@@ -58,7 +58,7 @@ func Network(err error) bool {
 // only the one right below it, and errors.As would stop there.
 func timedOut(err error) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
-		if t, ok := err.(interface{ Timeout() bool }); ok && t.Timeout() { //nolint:errorlint // each is asked
+		if t, ok := err.(interface{ Timeout() bool }); ok && t.Timeout() {
 			return true
 		}
 	}

@@ -49,7 +49,7 @@ func (o *Outage) RoundTrip(r *http.Request) (*http.Response, error) {
 func Outages() map[string]func(*http.Request) (*http.Response, error) {
 	return map[string]func(*http.Request) (*http.Response, error){
 		"503": func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 503, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("later")), Request: r}, nil
+			return &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("later")), Request: r}, nil
 		},
 		"resets":  func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNRESET },
 		"refused": func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNREFUSED },
@@ -58,7 +58,7 @@ func Outages() map[string]func(*http.Request) (*http.Response, error) {
 				_, _ = io.CopyN(io.Discard, r.Body, 1000)
 				return nil, syscall.ECONNRESET
 			}
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)), Request: r}, nil
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)), Request: r}, nil
 		},
 		"silence": func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() },
 	}
@@ -71,7 +71,7 @@ func Status(code int) func(http.ResponseWriter, *http.Request) {
 
 // Reset closes the connection without an answer.
 func Reset(w http.ResponseWriter, _ *http.Request) {
-	conn, _, err := w.(http.Hijacker).Hijack()
+	conn, _, err := http.NewResponseController(w).Hijack()
 	if err == nil {
 		conn.Close()
 	}
