@@ -239,15 +239,15 @@ func (w *Write) send(ctx, longer context.Context) (Change, error) {
 		d := w.next
 		switch {
 		case doubtful != nil && (doubtful.landed(d.before) || !d.pending() && runOf(d.before) == runOf(doubtful.body)):
-			w.log(*doubtful) // a write that seemed lost came after all
+			w.log(doubtful.notes) // a write that seemed lost came after all
 			return w.done(*doubtful, d.before), nil
 		case !d.pending():
-			w.log(d)
+			w.log(d.notes)
 			return w.unchanged(), nil
 		}
 		after, err := w.commit(ctx, d)
 		if err == nil {
-			w.log(d)
+			w.log(d.notes)
 			return w.done(d, after), nil
 		}
 		switch uncertain := errors.Is(err, ErrUncertain); {
@@ -257,7 +257,7 @@ func (w *Write) send(ctx, longer context.Context) (Change, error) {
 			case unread != nil:
 				return w.uncertain(d), err
 			case d.landed(live):
-				w.log(d)
+				w.log(d.notes)
 				return w.done(d, live), nil
 			case ctx.Err() != nil:
 				// It is as it was, but what was torn off may be carried out yet.
@@ -306,6 +306,9 @@ func (w *Write) commit(ctx context.Context, d decision) (*unstructured.Unstructu
 	body := d.body
 	if d.managers != nil {
 		moved, err := w.moveManagers(ctx, d.managers)
+		if err == nil {
+			w.log(d.moved)
+		}
 		if err != nil || body == nil {
 			return moved, err
 		}
@@ -325,8 +328,8 @@ func (w *Write) moveManagers(ctx context.Context, patch []byte) (*unstructured.U
 	})
 }
 
-func (w *Write) log(d decision) {
-	for _, note := range d.notes {
+func (w *Write) log(notes []string) {
+	for _, note := range notes {
 		w.client.log("%s: %s", w.about.ID(), note)
 	}
 }
