@@ -56,8 +56,8 @@ const (
 type Restored struct {
 	Undo
 	Outcome Outcome
-	// Change is the write that restored it: Before is the object as it had failed,
-	// After as it is now. It is zero unless the outcome is OutcomeRestored.
+	// Change is the write that restored it, or a part of it: Before is the object as
+	// it had failed, After as it is now. It is zero if nothing was written.
 	Change kube.Change
 	// Message is a few words: why, or what of it others hold now; or "".
 	Message string

@@ -149,7 +149,7 @@ func TestOutageEndsWithinBudget(t *testing.T) {
 		t.Errorf("took %s", took)
 	}
 	var down *kube.UnavailableError
-	if !errors.As(err, &down) || down.Attempts < 2 || strings.Contains(err.Error(), "\n") {
+	if !errors.As(err, &down) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "does not work") {
 		t.Errorf("want one *kube.UnavailableError, got %v", err)
 	}
 }

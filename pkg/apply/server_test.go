@@ -18,6 +18,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
@@ -308,7 +309,7 @@ func respond(w http.ResponseWriter, s metav1.Status) bool {
 func decode(tb testing.TB, body string) *unstructured.Unstructured {
 	tb.Helper()
 	u := &unstructured.Unstructured{}
-	if err := json.Unmarshal([]byte(body), &u.Object); err != nil {
+	if err := utiljson.Unmarshal([]byte(body), &u.Object); err != nil {
 		tb.Fatalf("%v in %s", err, body)
 	}
 	return u

@@ -58,7 +58,8 @@ type decision struct {
 	fence    bool                       // body changes nothing but its version and mark
 	expected *unstructured.Unstructured // what the server says that it will be; nil if it was not asked
 	mark     func(string) bool          // annotations that do not count in a comparison
-	notes    []string                   // for the log, once it is done
+	moved    []string                   // for the log, once managers is done
+	notes    []string                   // for the log, once all is done
 }
 
 // pending reports whether there is something to send.
@@ -182,10 +183,10 @@ func (a applying) settled(s state, t terms) (decision, error) {
 			d.fence = true
 		}
 		if kept {
-			d.note("spec.replicas stays as it is: the manifest does not hold it any more")
+			d.moved = append(d.moved, "spec.replicas stays as it is: the manifest does not hold it any more")
 		}
 		if names := migrated(ownersOf(s.live), t.migrate); len(names) > 0 {
-			d.note("fields that %s set are now managed by %s", strings.Join(names, ", "), object.FieldManager)
+			d.moved = append(d.moved, fmt.Sprintf("fields that %s set are now managed by %s", strings.Join(names, ", "), object.FieldManager))
 		}
 	}
 	for _, c := range t.take {

@@ -80,7 +80,7 @@ func said(d decision, q *question, err error) string {
 	if _, sent := fieldAt(d.body, replicasPath); !sent {
 		out += " without replicas"
 	}
-	return strings.Join(append([]string{out}, d.notes...), "; ")
+	return strings.Join(slices.Concat([]string{out}, d.moved, d.notes), "; ")
 }
 
 // String lists terms, for tests.

@@ -112,7 +112,11 @@ func (e *UnavailableError) Error() string {
 	if apierrors.IsUnauthorized(err) {
 		return "the cluster's API server does not accept the credentials: check that they have not been revoked and belong to a user of this cluster"
 	}
-	if e.Attempts <= 1 {
+	var status apierrors.APIStatus
+	switch answered := errors.As(err, &status); {
+	case e.Attempts <= 1 && answered: // there was no time left for more
+		return fmt.Sprintf("the cluster's API server does not work: %s; what is not reported as applied may have been: run again when it is back", line(err.Error()))
+	case e.Attempts <= 1:
 		return fmt.Sprintf("the cluster's API server cannot be reached: %s", line(err.Error()))
 	}
 	return fmt.Sprintf("the cluster's API server does not work: gave up after %d attempts: %s; what is not reported as applied may have been: run again when it is back", e.Attempts, line(err.Error()))

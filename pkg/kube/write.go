@@ -32,12 +32,6 @@ const (
 	// questionLimit bounds the dry runs of one decision. Three is the most that
 	// is known to happen.
 	questionLimit = 8
-	// lookAgain is the time to find out what became of a write whose answer never
-	// came, also when the budget of the run is spent.
-	lookAgain = 15 * time.Second
-	// lastLook is the same for a write that ctx ended: a little longer than the
-	// write itself has.
-	lastLook = lastWords + 500*time.Millisecond
 )
 
 // WriteOptions say how an object may be written. Their zero value is a write that
@@ -245,15 +239,15 @@ func (w *Write) send(ctx, longer context.Context) (Change, error) {
 		d := w.next
 		switch {
 		case doubtful != nil && (doubtful.landed(d.before) || !d.pending() && runOf(d.before) == runOf(doubtful.body)):
-			w.log(*doubtful) // a write that seemed lost came after all
+			w.log(doubtful.notes) // a write that seemed lost came after all
 			return w.done(*doubtful, d.before), nil
 		case !d.pending():
-			w.log(d)
+			w.log(d.notes)
 			return w.unchanged(), nil
 		}
 		after, err := w.commit(ctx, d)
 		if err == nil {
-			w.log(d)
+			w.log(d.notes)
 			return w.done(d, after), nil
 		}
 		switch uncertain := errors.Is(err, ErrUncertain); {
@@ -263,7 +257,7 @@ func (w *Write) send(ctx, longer context.Context) (Change, error) {
 			case unread != nil:
 				return w.uncertain(d), err
 			case d.landed(live):
-				w.log(d)
+				w.log(d.notes)
 				return w.done(d, live), nil
 			case ctx.Err() != nil:
 				// It is as it was, but what was torn off may be carried out yet.
@@ -312,6 +306,9 @@ func (w *Write) commit(ctx context.Context, d decision) (*unstructured.Unstructu
 	body := d.body
 	if d.managers != nil {
 		moved, err := w.moveManagers(ctx, d.managers)
+		if err == nil {
+			w.log(d.moved)
+		}
 		if err != nil || body == nil {
 			return moved, err
 		}
@@ -331,40 +328,8 @@ func (w *Write) moveManagers(ctx context.Context, patch []byte) (*unstructured.U
 	})
 }
 
-// lookAgain reads the object after a write whose answer never came, with a budget
-// of its own: that of the run may be what the write spent.
-func (w *Write) lookAgain(ctx context.Context) (*unstructured.Unstructured, error) {
-	own := *w.client
-	own.budget = retry.NewBudget(lookAgain)
-	ctx, cancel := context.WithTimeout(ctx, lookAgain)
-	defer cancel()
-	return w.get(ctx, &own)
-}
-
-// landed reports whether an object is what the decision was to make of it.
-func (d decision) landed(live *unstructured.Unstructured) bool {
-	if live == nil || d.before != nil && live.GetResourceVersion() == d.before.GetResourceVersion() {
-		return false
-	}
-	if sent := runOf(d.body); sent != "" && runOf(live) != sent {
-		return false
-	} else if sent != "" && runOf(d.before) != sent {
-		return true // nobody else writes this mark
-	}
-	return d.expected != nil && equalBut(live.Object, d.expected.Object, "metadata", "status") &&
-		equalAnnotations(live.Object, d.expected.Object, d.mark)
-}
-
-// runOf is the run that marked an object; "" for none.
-func runOf(u *unstructured.Unstructured) string {
-	if u == nil {
-		return ""
-	}
-	return u.GetAnnotations()[object.RunAnnotation]
-}
-
-func (w *Write) log(d decision) {
-	for _, note := range d.notes {
+func (w *Write) log(notes []string) {
+	for _, note := range notes {
 		w.client.log("%s: %s", w.about.ID(), note)
 	}
 }
@@ -382,13 +347,4 @@ func (w *Write) done(d decision, after *unstructured.Unstructured) Change {
 	// The largest part of an object in memory, and old news in an answer.
 	delete(object.Map(after.Object, "metadata"), "managedFields")
 	return Change{Ref: w.about.Ref, Before: d.before, After: after, Action: done, Started: w.started, Took: time.Since(w.started)}
-}
-
-// uncertain is what is known of a write that nobody could ask after.
-func (w *Write) uncertain(d decision) Change {
-	after := d.expected
-	if after == nil {
-		after = d.body
-	}
-	return Change{Ref: w.about.Ref, Before: d.before, After: after, Action: Uncertain, Started: w.started, Took: time.Since(w.started)}
 }
