@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/org/deploy-model-action/pkg/kube/kubetest"
 	"github.com/org/deploy-model-action/pkg/object/objecttest"
 	"github.com/org/deploy-model-action/pkg/workload/workloadtest"
@@ -63,4 +65,34 @@ func TestSilentWatches(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFreshVerdict holds that what a watch has just brought is not read again: a
+// container that crashes runs again a moment later, and the rollout has failed all
+// the same.
+func TestFreshVerdict(t *testing.T) {
+	t.Parallel()
+	set := workloadtest.ReplicaSet(t, "new", "2", `{spec: {containers: [{name: model, image: "host/model:1"}]}}`, `{}`)
+	set.Object["metadata"].(map[string]any)["ownerReferences"] = []any{map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "model", "uid": "u1", "controller": true}}
+	pod := func(status string) *unstructured.Unstructured {
+		return workloadtest.Pod{Name: "a", Owner: "new", Status: status}.Object(t)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		pods := func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("watch") != "" {
+				kubetest.Slowly(3*time.Second, kubetest.Event("MODIFIED", pod(workloadtest.Crash)))(w, r)
+				return
+			}
+			list(pod(workloadtest.Running))(w, r)
+		}
+		s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {read(deployed(t, 150, 1), kubetest.Open())}, podsPath: {pods}, setsPath: {list(set)}}}
+		got := waitFor(t, s, Options{FailFast: true}, deployed(t, 100, 2))
+		var failed *FailedError
+		if !errors.As(got.err, &failed) || failed.Failures[0].Reason != "CrashLoopBackOff" || got.took != 3*time.Second {
+			t.Errorf("error %v after %s", got.err, got.took)
+		}
+		if asked := s.Requests(modelPath); asked != "watch 100" {
+			t.Errorf("asked %s", asked)
+		}
+	})
 }
