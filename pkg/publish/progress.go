@@ -46,7 +46,7 @@ func (up *uploader) send(ctx context.Context, b blob) error {
 	started := time.Now()
 	u := &upload{
 		repo: up.repo, limits: up.limits, blob: b,
-		from: up.from, sent: &up.sent, log: up.log,
+		from: up.owner(b.digest), sent: &up.sent, log: up.log,
 	}
 	how, err := u.run(ctx)
 	if err != nil {

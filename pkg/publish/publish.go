@@ -208,19 +208,19 @@ type session struct {
 	repo      *registry.Repository
 	target    name.Tag
 	result    *Published
-	from      string // a repository of the registry that may have layers; "" for none
 }
 
 func (p *publisher) session(target name.Tag, result *Published) *session {
 	s := &session{publisher: p, target: target, result: result}
 	own := target.Context()
-	var also []string
+	var also []string // to take layers over from
 	for _, l := range p.elsewhere {
 		if r := l.repo; r.RegistryStr() == own.RegistryStr() && r.Name() != own.Name() {
-			s.from, also = r.RepositoryStr(), []string{r.Scope(transport.PullScope)}
-			break
+			also = append(also, r.Scope(transport.PullScope))
 		}
 	}
+	slices.Sort(also)
+	also = slices.Compact(also)
 	s.repo = p.client.Repository(own, transport.PushScope, also...)
 	return s
 }

@@ -121,9 +121,11 @@ func (u *upload) try(ctx context.Context) (outcome, error) {
 		u.location, u.offset, u.resumed = location, 0, false
 	}
 	u.begun, u.left = u.offset, 0
-	next, err := u.patch(ctx)
-	if err != nil {
-		return 0, err
+	next, err := u.location, error(nil)
+	if u.offset == 0 || u.offset < u.blob.size { // else all is there, and only the answer was lost
+		if next, err = u.patch(ctx); err != nil {
+			return 0, err
+		}
 	}
 	err = u.commit(ctx, next)
 	if answered(err) {

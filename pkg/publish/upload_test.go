@@ -164,6 +164,56 @@ func TestPublishLosesNothing(t *testing.T) {
 	}
 }
 
+// TestPublishLostAnswer takes a layer whole and loses the answer: what the registry
+// has is not sent again, not even as nothing.
+func TestPublishLostAnswer(t *testing.T) {
+	t.Parallel()
+	const host, place = "registry.example.com", "registry.example.com/models"
+	w := registrytest.New(t)
+	shelf := registrytest.Store()
+	var (
+		mu      sync.Mutex
+		got     = map[string]int64{}
+		patches []string
+	)
+	w.Host(host, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		id := path.Base(r.URL.Path)
+		mu.Lock()
+		had := got[id]
+		mu.Unlock()
+		switch {
+		case !strings.Contains(r.URL.Path, "/blobs/uploads/"):
+		case r.Method == http.MethodGet:
+			rw.Header().Set("Range", fmt.Sprintf("0-%d", had-1))
+			rw.Header().Set("Location", r.URL.Path)
+			rw.WriteHeader(http.StatusNoContent)
+			return
+		case r.Method == http.MethodPatch:
+			body, _ := io.ReadAll(r.Body)
+			mu.Lock()
+			got[id] += int64(len(body))
+			patches = append(patches, fmt.Sprintf("%d bytes after %d", len(body), had))
+			mu.Unlock()
+			in := r.Clone(context.WithoutCancel(r.Context()))
+			in.Body = io.NopCloser(bytes.NewReader(body))
+			shelf.ServeHTTP(httptest.NewRecorder(), in)
+			registrytest.Reset(rw, r)
+			return
+		}
+		shelf.ServeHTTP(rw, r)
+	}))
+	root := workspace(t, map[string][]byte{"image.tar": savedNew(t, registrytest.Small(t, "linux/amd64", 100_000), false, place+"/x:latest").tar(t)})
+	if _, err := run(t.Context(), only(t, place+"/x", testSHA), request{
+		Registry: registry.Options{Transport: w.Client},
+		Options:  Options{Prefix: prefix(t, place), From: "image.tar", Workspace: root},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(patches) != 2 { // of the layer and of the configuration
+		t.Errorf("sent %q", patches)
+	}
+}
+
 // TestPublishExpiringTokens holds that tokens which end in the middle of layers are
 // replaced.
 func TestPublishExpiringTokens(t *testing.T) {

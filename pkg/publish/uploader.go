@@ -22,7 +22,6 @@ type uploader struct {
 	limits    registry.Limits
 	group     *errgroup.Group // of the uploads
 	temp      string          // folder
-	from      string          // a repository of the registry that may have layers; "" for none
 	elsewhere map[string]located
 	result    *Published
 	log       func(format string, args ...any)
@@ -44,7 +43,7 @@ type packed struct {
 func newUploader(s *session, group *errgroup.Group) *uploader {
 	return &uploader{
 		repo: s.repo, limits: s.publisher.client.Limits(), group: group, temp: s.publisher.options.Temp,
-		from: s.from, elsewhere: s.publisher.elsewhere, result: s.result, log: s.publisher.log,
+		elsewhere: s.publisher.elsewhere, result: s.result, log: s.publisher.log,
 		have: map[string]v1.Descriptor{}, packed: map[string]*packed{}, outcomes: map[string]outcome{},
 	}
 }
@@ -98,11 +97,20 @@ func (up *uploader) guess(l layer, known map[string]v1.Descriptor) (key string, 
 		if desc == nil {
 			desc = &e.descriptor
 		}
-		if e.repo.Name() != up.repo.Name.Name() && e.descriptor.Digest == desc.Digest {
-			from = e.repo.RepositoryStr()
-		}
+	}
+	if desc != nil {
+		from = up.owner(desc.Digest)
 	}
 	return key, desc, from
+}
+
+// owner is another repository of the registry that has a layer; "" if none is known.
+func (up *uploader) owner(digest v1.Hash) string {
+	e, ok := up.elsewhere[digest.String()]
+	if !ok || e.repo.RegistryStr() != up.repo.Name.RegistryStr() || e.repo.Name() == up.repo.Name.Name() {
+		return ""
+	}
+	return e.repo.RepositoryStr()
 }
 
 // exists reports whether the repository has a layer.
@@ -290,6 +298,7 @@ func (up *uploader) record(image assembled) {
 	}
 	for key, h := range up.have {
 		up.elsewhere[key] = located{h, up.repo.Name}
+		up.elsewhere[h.Digest.String()] = located{h, up.repo.Name}
 	}
 	for _, a := range up.packed {
 		if a.diffID != "" {
