@@ -67,9 +67,11 @@ func WritesRecord(r proxy.Request) bool {
 
 // IsRecord reports whether a request is about the release record or an undo log.
 func IsRecord(r proxy.Request) bool {
-	// The name is in the path but for a POST, which nobody makes of a record: it
-	// is applied, to exclude that two create it.
-	return strings.Contains(r.Path, "/"+recordPrefix)
+	// The name is in the path but for a POST, which the action makes of nothing
+	// else: objects of the manifests are applied.
+	path, _, _ := strings.Cut(r.Path, "?")
+	created := r.Method == "POST" && (strings.HasSuffix(path, "/configmaps") || strings.HasSuffix(path, "/secrets"))
+	return created || strings.Contains(path, "/"+recordPrefix)
 }
 
 func isAPI(r proxy.Request) bool {
