@@ -2,6 +2,7 @@ package cloudtest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
@@ -34,6 +35,13 @@ func Seed(t *testing.T) uint64 {
 	}
 	Figure(t, "%s: SEED=%d", t.Name(), seed)
 	return seed
+}
+
+// Random is chance that is the same for the same seed and number.
+func Random(seed uint64, n int) *rand.Rand {
+	var key [32]byte // of a cipher: numbers that are next to each other have nothing in common
+	copy(key[:], fmt.Sprintf("%d %d", seed, n))
+	return rand.New(rand.NewChaCha8(key)) //nolint:gosec // it has to be repeatable
 }
 
 // Figure prints what a test has measured, also when it passes: `make test` shows

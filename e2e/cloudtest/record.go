@@ -46,8 +46,33 @@ func (x *Test) UndoLogs() []string {
 	return names
 }
 
-// NothingIsOpen checks that there is a record in which every run has its outcome,
-// and no undo log.
+// Release is what a record remembers of one run.
+type Release struct {
+	Run      int64  `json:"run"`
+	Attempt  int    `json:"attempt"`
+	Commit   string `json:"commit"`
+	Outcome  string `json:"outcome"`
+	Started  string `json:"started"`
+	Finished string `json:"finished"`
+}
+
+// Releases are those of a record, the newest first.
+func (x *Test) Releases(record *corev1.ConfigMap) []Release {
+	x.Helper()
+	var all []Release
+	for line := range strings.Lines(record.Data["releases"]) {
+		var r Release
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			x.Fatalf("record %s: %v in %s", record.Name, err, line)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// NothingIsOpen checks that the record's last run has ended, with an outcome, that
+// there is no undo log, and that the record names none. A run that was killed
+// keeps its place among the releases, without an outcome.
 func (x *Test) NothingIsOpen() bool {
 	x.Helper()
 	record := x.Record()
@@ -55,14 +80,27 @@ func (x *Test) NothingIsOpen() bool {
 		x.Error("there is no release record")
 		return false
 	}
-	content, err := json.MarshalIndent(record.Data, "", "  ")
-	if err != nil {
-		x.Fatal(err)
+	for _, r := range x.Releases(record) {
+		x.Logf("record: run %d, attempt %d, commit %s: %s (%s to %s)", r.Run, r.Attempt, x.Short(r.Commit), r.Outcome, r.Started, r.Finished)
 	}
-	x.Logf("record %s:\n%s", record.Name, content)
+	ok := true
+	wrong := func(format string, args ...any) {
+		x.Helper()
+		ok = false
+		x.Errorf(format, args...)
+	}
+	if all := x.Releases(record); len(all) == 0 || all[0].Outcome == "" {
+		wrong("the record's newest release has no outcome")
+	}
+	var holder struct{ Finished bool }
+	if err := json.Unmarshal([]byte(record.Data["holder"]), &holder); err != nil || !holder.Finished {
+		wrong("the record is held by a run that has not finished (%v): %s", err, record.Data["holder"])
+	}
+	if undo := strings.TrimSpace(record.Data["undo"]); undo != "" {
+		wrong("the record names undo logs: %s", undo)
+	}
 	if logs := x.UndoLogs(); len(logs) > 0 {
-		x.Errorf("undo logs are left: %s", strings.Join(logs, ", "))
-		return false
+		wrong("undo logs are left: %s", strings.Join(logs, ", "))
 	}
-	return true
+	return ok
 }

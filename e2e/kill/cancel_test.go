@@ -3,7 +3,6 @@ package kill_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -35,7 +34,7 @@ func TestCancelRollback(t *testing.T) {
 		for i := range n {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				t.Parallel()
-				random := rand.New(rand.NewPCG(seed, uint64(i))) //nolint:gosec // it has to be repeatable
+				random := cloudtest.Random(seed, i)
 				// From before its first write until after its last: three writes that take
 				// a fifth of a second each, and the wait for the pods.
 				delay := time.Duration(random.IntN(1500)) * time.Millisecond
@@ -133,6 +132,9 @@ func says(t *testing.T, x *cloudtest.Test, r *runner.Result) bool {
 	}
 	if restored["Deployment model"] && strings.Contains(r.Log, "what was applied stays as it is") {
 		wrong("it says that what was applied stays")
+	}
+	if strings.Contains(r.Log, "nothing in the cluster was changed") {
+		wrong("it says that nothing was changed")
 	}
 	if image := r.Outputs["image"]; image != "" {
 		d, err := x.Kube.AppsV1().Deployments(x.Namespace).Get(x.Context(), "model", metav1.GetOptions{})

@@ -238,7 +238,11 @@ func (k killed) follow(x dead, next string) bool {
 		x.Errorf("the objects are of commit %s (%v), want the one that failed: it created them", x.Short(commit), err)
 		ok = false
 	}
-	ok = x.NothingIsOpen() && ok
+	// Where a deploy failed and there was nothing to go back to, its log says so to
+	// the next that fails; it goes with the next that is good.
+	if good >= 0 {
+		ok = x.NothingIsOpen() && ok
+	}
 	if next == "newer that fails" {
 		// It blocks nobody.
 		x.Push(x.SHA(3), nil)

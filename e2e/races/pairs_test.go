@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -32,7 +31,7 @@ var starts = []string{"", "Cluster and images", "Apply", "Rollout", "Health chec
 
 // randomPair is the same for the same seed and number.
 func randomPair(seed uint64, n int) pair {
-	r := rand.New(rand.NewPCG(seed, uint64(n))) //nolint:gosec // it has to be repeatable
+	r := cloudtest.Random(seed, n)
 	p := pair{health: r.IntN(2) == 0, newerFirst: r.IntN(6) == 0, slow: time.Duration(r.IntN(1200)) * time.Millisecond}
 	switch n % 6 { // each kind in every sample of six
 	case 1:

@@ -3,7 +3,6 @@ package races_test
 import (
 	"cmp"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +26,7 @@ func TestThree(t *testing.T) {
 		for i := range rows {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				t.Parallel()
-				r := rand.New(rand.NewPCG(seed, uint64(i))) //nolint:gosec // it has to be repeatable
+				r := cloudtest.Random(seed, i)
 				x := deployed(t)
 				var all [3]ran
 				var steps [3]runner.Step

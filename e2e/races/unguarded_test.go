@@ -19,7 +19,12 @@ type edit struct{ file, from, to string }
 // unguarded takes out what keeps an older run from writing over a newer one. An
 // edit whose text is no longer there fails the test: follow the guard to where
 // it went.
-var unguarded []edit
+var unguarded = []edit{
+	// Nobody is older than anybody.
+	{"pkg/release/state.go", "func (s state) check(run Run) *SupersededError {\n", "func (s state) check(run Run) *SupersededError {\n\tif run.Attempt >= 0 {\n\t\treturn nil\n\t}\n"},
+	// Whoever claimed once may write.
+	{"pkg/release/release.go", "if now.object == nil || now.heldBy(r.nonce) {", "if now.object == nil || now.holder != nil {"},
+}
 
 // without builds the action with some edits: a build of this test's own, of
 // which nothing is in the source tree.
