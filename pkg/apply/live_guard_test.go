@@ -274,7 +274,7 @@ func TestLiveExported(t *testing.T) {
 	e := newEnv(t)
 	manifest := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, resourceVersion: \"5\", uid: x, generation: 3, creationTimestamp: \"2020-01-01T00:00:00Z\", managedFields: [{manager: m}]}\nstatus: {a: b}\ndata: {a: \"1\"}\n"
 	e.must(e.options("1-1"), manifest)
-	if log := e.logged(); !strings.Contains(log, "ConfigMap c: metadata.resourceVersion, metadata.uid, metadata.managedFields, metadata.generation, metadata.creationTimestamp, status of the manifest is the cluster's own, and ignored") {
+	if log := e.logged(); !strings.Contains(log, "metadata.resourceVersion, metadata.uid, metadata.managedFields, metadata.generation, metadata.creationTimestamp, status of the manifests is the cluster's own, and ignored (ConfigMap c)") {
 		t.Error(log)
 	}
 	if got := lines(e.must(e.options("2-1"), manifest)); got != "configmap/c unchanged" {

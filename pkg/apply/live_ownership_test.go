@@ -124,6 +124,35 @@ func (e *env) replicas() int64 {
 	return n
 }
 
+// TestLiveScaledToZero: of a number that is the zero value the server keeps no
+// owner. An autoscaler's zero stays; a person's gives way to the manifest.
+func TestLiveScaledToZero(t *testing.T) {
+	t.Parallel()
+	for _, autoscaled := range []bool{true, false} {
+		t.Run(fmt.Sprint("autoscaled ", autoscaled), func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			e.must(e.options("1-1"), model("r/m:1", "replicas: 3", ""))
+			if autoscaled {
+				e.create("keda-operator", "Update", strings.Replace(strings.TrimPrefix(scaler, "---\n"), "metadata: {name: model}", "metadata: {name: keda-hpa-model}", 1))
+			}
+			e.patch(t.Context(), "keda", `{"spec":{"replicas":0}}`, "scale")
+			second := model("r/m:2", "replicas: 2", "")
+			e.must(e.options("2-1"), second)
+			want := int64(2)
+			if autoscaled {
+				want = 0
+			}
+			if got := e.replicas(); got != want {
+				t.Errorf("%d replicas, want %d\n%s", got, want, e.logged())
+			}
+			if got := lines(e.must(e.options("3-1"), second)); got != "deployment.apps/model unchanged" || e.replicas() != want {
+				t.Errorf("%s, %d replicas", got, e.replicas())
+			}
+		})
+	}
+}
+
 // TestLiveEditedByHand: of what a person's tool set, only what conflicts becomes
 // ours, and the log names it.
 func TestLiveEditedByHand(t *testing.T) {

@@ -63,12 +63,18 @@ func (it *item) serves() bool {
 func (p *Plan) place(ctx context.Context, objects []*unstructured.Unstructured) []fault {
 	definitions, namespaces := map[schema.GroupKind]*item{}, map[string]*item{}
 	p.items = make([]*item, len(objects))
+	var exported, fields []string // of files that were exported from a cluster
 	for i, u := range objects {
 		clean, ignored := kube.Manifest(u)
 		it := &item{index: i, object: clean}
 		p.items[i] = it
 		if len(ignored) > 0 {
-			p.o.Client.Log("%s: %s of the manifest is the cluster's own, and ignored", object.Of(u), strings.Join(ignored, ", "))
+			exported = append(exported, object.Of(u).String())
+			for _, field := range ignored {
+				if !slices.Contains(fields, field) {
+					fields = append(fields, field)
+				}
+			}
 		}
 		switch u.GroupVersionKind().GroupKind() {
 		case schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}:
@@ -78,6 +84,9 @@ func (p *Plan) place(ctx context.Context, objects []*unstructured.Unstructured) 
 		case schema.GroupKind{Kind: "Namespace"}:
 			namespaces[u.GetName()] = it
 		}
+	}
+	if len(exported) > 0 {
+		p.o.Client.Log("%s of the manifests is the cluster's own, and ignored (%s)", strings.Join(fields, ", "), some(exported))
 	}
 	faults := each(ctx, p, p.items, func(it *item) error {
 		kind := it.object.GroupVersionKind()

@@ -117,7 +117,7 @@ func Restore(ctx context.Context, undo []Undo, o Options) ([]Restored, error) {
 			if ctx.Err() != nil {
 				r.Message = cancelled + byHand
 			}
-			r.Err = fmt.Errorf("restore %s: %s", r.ID(), r.Message)
+			r.Err = &restoreError{id: r.ID(), message: r.Message, err: ctx.Err()}
 		}
 		if once := (*kube.StoppedError)(nil); errors.As(r.Err, &once) {
 			if stopped {
@@ -161,7 +161,7 @@ func (p *Plan) restore(ctx context.Context, u Undo) Restored {
 	left, wrong := write.Remaining()
 	if len(wrong) > 0 {
 		r.Outcome, r.Message = OutcomeFailed, "still different from before: "+some(wrong)+byHand
-		r.Err = fmt.Errorf("restore %s: %s", r.ID(), r.Message)
+		r.Err = &restoreError{id: r.ID(), message: r.Message}
 		return r
 	}
 	if len(left) > 0 {
@@ -247,6 +247,9 @@ type restoreError struct {
 }
 
 func (e *restoreError) Error() string { return fmt.Sprintf("restore %s: %s", e.id, e.message) }
+
+// Title says in a few words what went wrong.
+func (e *restoreError) Title() string { return "Not restored" }
 
 // Unwrap returns the cause.
 func (e *restoreError) Unwrap() error { return e.err }

@@ -22,6 +22,7 @@ type state struct {
 	asked  question
 	answer *unstructured.Unstructured // of the dry run; nil if it was refused
 	refuse error                      // why
+	scaler string                     // the autoscaler of a workload that was scaled to zero; "" for none
 }
 
 // question is what a dry run is of.
@@ -130,6 +131,9 @@ func (a applying) agree(s state) (terms, error) {
 		if _, sent := fieldAt(a.body, path); sent {
 			t.yield[path] = by
 		}
+	}
+	if _, sent := fieldAt(a.body, replicasPath); sent && s.scaler != "" {
+		t.yield[replicasPath] = s.scaler
 	}
 	conflicts := conflictsOf(s.refuse)
 	if s.asked.force && s.answer != nil && s.asked.merged == nil {

@@ -112,6 +112,7 @@ func TestDecide(t *testing.T) {
 		refuse       error
 		asked        question
 		o            WriteOptions
+		scaler       string
 		want         string
 	}{
 		{name: "it does not exist", answer: strings.Replace(changed, `"resourceVersion":"7",`, "", 1), want: "apply at 1"},
@@ -188,6 +189,10 @@ func TestDecide(t *testing.T) {
 			want:   "ask, .spec.replicas is keda-operator's",
 		},
 		{
+			name: "KEDA to zero, which leaves no owner", live: liveJSON(strings.Replace(newSpec, `"replicas":2`, `"replicas":0`, 1), entry(object.FieldManager, applies, "", imageField)), answer: changed, scaler: "keda-hpa-m",
+			want: "ask, .spec.replicas is keda-hpa-m's",
+		},
+		{
 			name: "kubectl scale", live: liveJSON(oldSpec, entry("kubectl", updates, scaleSubresource, replicasField)),
 			refuse: conflictWith(`conflict with "kubectl" with subresource "scale" using apps/v1|` + replicasPath),
 			want:   "ask by force, taking .spec.replicas from kubectl",
@@ -231,7 +236,7 @@ func TestDecide(t *testing.T) {
 				tc.manifest = manifestJSON
 			}
 			a := applying{subjectOf(t, tc.manifest), tc.o}
-			s := state{asked: tc.asked, refuse: tc.refuse}
+			s := state{asked: tc.asked, refuse: tc.refuse, scaler: tc.scaler}
 			for text, into := range map[string]**unstructured.Unstructured{tc.live: &s.live, tc.answer: &s.answer} {
 				if text != "" {
 					*into = decode(t, text)

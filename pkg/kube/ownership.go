@@ -17,9 +17,7 @@ import (
 )
 
 const (
-	kubectlApply     = "kubectl-client-side-apply"
-	scaleSubresource = "scale"
-	replicasPath     = ".spec.replicas"
+	kubectlApply = "kubectl-client-side-apply"
 )
 
 // conflict is a field that another manager holds.
@@ -94,16 +92,6 @@ func deploys(manager string) bool {
 		return true
 	}
 	return false
-}
-
-// scaler reports whether who wrote a field so sets it while the workload runs. A
-// person who ran `kubectl scale` wrote through the same subresource, and is none.
-func scaler(path, manager, subresource string) bool {
-	if subresource == scaleSubresource {
-		return !strings.HasPrefix(manager, "kubectl")
-	}
-	name := strings.ToLower(manager)
-	return path == replicasPath && (strings.Contains(name, "autoscaler") || strings.Contains(name, "keda"))
 }
 
 // byPerson reports whether a conflict is about what a person wrote by hand, so
@@ -191,37 +179,6 @@ func (o owner) tool() tool { return tool{o.manager(), o.operation()} }
 // isOf reports whether an owner is one of the tools.
 func (o owner) isOf(tools []tool) bool {
 	return o.subresource() == "" && slices.Contains(tools, o.tool())
-}
-
-// scaledPaths are the fields below spec that something scales, in the server's
-// writing.
-func scaledPaths(all []owner) map[string]string {
-	paths := map[string]string{}
-	for _, o := range all {
-		if o.subresource() != scaleSubresource && !scaler(replicasPath, o.manager(), o.subresource()) {
-			continue
-		}
-		for path := range o.fields().All() {
-			if at := path.String(); scaler(at, o.manager(), o.subresource()) && strings.HasPrefix(at, ".spec.") {
-				paths[at] = o.manager()
-			}
-		}
-	}
-	return paths
-}
-
-// keeps reports whether replicas must stay as they are although nobody wants them
-// any more: those who held them let go, and the server would set them to 1.
-func keeps(all []owner, tools []tool, body, live *unstructured.Unstructured) bool {
-	if _, wanted := object.Map(body.Object, "spec")["replicas"]; wanted {
-		return false
-	}
-	if _, set := object.Map(live.Object, "spec")["replicas"]; !set {
-		return false
-	}
-	mine := func(o owner) bool { return o.ours() || o.isOf(tools) }
-	path := fieldpath.MakePathOrDie("spec", "replicas")
-	return held(all, mine).Has(path) && !held(all, func(o owner) bool { return !mine(o) }).Has(path)
 }
 
 // managersPatch moves the fields of tools to us; edit, which may be nil, then

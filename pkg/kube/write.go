@@ -133,6 +133,9 @@ func (w *Write) decide(ctx context.Context) (decision, error) {
 		}
 		return decision{}, getErr
 	}
+	if parallel && isZeroed(s.live, w.about.body) {
+		s.scaler = w.scalerOf(ctx)
+	}
 	reread := 0
 	for range questionLimit {
 		if s.answer != nil && !sameVersion(s.live, s.answer) && reread < snapshotTries {
