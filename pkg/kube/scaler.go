@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -73,21 +74,26 @@ func isZeroed(live, manifest *unstructured.Unstructured) bool {
 	return !held(ownersOf(live), func(owner) bool { return true }).Has(path)
 }
 
-// scalerOf finds the autoscaler of a workload that was scaled to zero; KEDA, which
-// does that, makes one for all other numbers. "" if there is none, or none that
-// may be read: then a person did it, by kubectl scale.
+// scalerOf finds the autoscaler of a workload that was scaled to zero. "" if there
+// is none, or none that may be read: then a person did it, by kubectl scale.
 func (w *Write) scalerOf(ctx context.Context) string {
-	resource := Resource{schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}, true}
-	list, err := call(ctx, w.client, Patience{}, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
-		return w.client.Objects(resource, w.about.Namespace).List(ctx, metav1.ListOptions{Limit: maxScalers})
-	})
-	if err != nil {
-		return ""
-	}
-	for i := range list.Items {
-		target := object.Map(list.Items[i].Object, "spec", "scaleTargetRef")
-		if target["kind"] == w.about.Kind && target["name"] == w.about.Name {
-			return list.Items[i].GetName()
+	for _, resource := range []schema.GroupVersionResource{
+		// KEDA, which scales to zero, makes one for all other numbers.
+		{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"},
+		{Group: "keda.sh", Version: "v1alpha1", Resource: "scaledobjects"},
+	} {
+		list, err := call(ctx, w.client, Patience{}, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
+			return w.client.Objects(Resource{resource, true}, w.about.Namespace).List(ctx, metav1.ListOptions{Limit: maxScalers})
+		})
+		if err != nil {
+			continue
+		}
+		for i := range list.Items {
+			target := object.Map(list.Items[i].Object, "spec", "scaleTargetRef")
+			kind, _ := target["kind"].(string)
+			if cmp.Or(kind, "Deployment") == w.about.Kind && target["name"] == w.about.Name {
+				return list.Items[i].GetKind() + " " + list.Items[i].GetName()
+			}
 		}
 	}
 	return ""
