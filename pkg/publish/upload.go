@@ -121,13 +121,14 @@ func (u *upload) try(ctx context.Context) (outcome, error) {
 		u.location, u.offset, u.resumed = location, 0, false
 	}
 	u.begun, u.left = u.offset, 0
-	next, err := u.location, error(nil)
+	next := u.location
 	if u.offset == 0 || u.offset < u.blob.size { // else all is there, and only the answer was lost
+		var err error
 		if next, err = u.patch(ctx); err != nil {
 			return 0, err
 		}
 	}
-	err = u.commit(ctx, next)
+	err := u.commit(ctx, next)
 	if answered(err) {
 		// The answer to an earlier try may be lost, and of an upload that is over
 		// registries say all kinds of things.

@@ -357,7 +357,7 @@ func TestPublishEnds(t *testing.T) {
 			o.Registry.RetryFor, o.Registry.Silence = 2*time.Second, time.Second
 			started := time.Now()
 			_, err := run(t.Context(), only(t, testImage, testSHA), o)
-			if took := time.Since(started); err == nil || !strings.Contains(err.Error(), c.want) || took > 25*time.Second {
+			if took := time.Since(started); err == nil || !strings.Contains(err.Error(), c.want) || took > time.Minute {
 				t.Errorf("after %s: %v", took, err)
 			}
 
@@ -366,7 +366,7 @@ func TestPublishEnds(t *testing.T) {
 			started = time.Now()
 			o.Registry.RetryFor, o.Registry.Silence = 0, 0
 			_, err = run(ctx, only(t, testImage, testSHA), o)
-			if took := time.Since(started); !errors.Is(err, context.Canceled) || took > 15*time.Second {
+			if took := time.Since(started); !errors.Is(err, context.Canceled) || took > 30*time.Second {
 				t.Errorf("cancelled: after %s: %v", took, err)
 			}
 		})
