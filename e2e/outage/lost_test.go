@@ -54,9 +54,9 @@ func TestAnswerLost(t *testing.T) {
 					is := cloudtest.Writes(r) && strings.Contains(r.Path, path(object))
 					switch object {
 					case "record":
-						is = cloudtest.WritesRecord(r) && strings.Contains(r.Path, "/configmaps/")
+						is = cloudtest.WritesRecord(r) && strings.Contains(r.Path, "/configmaps")
 					case "undo log":
-						is = cloudtest.WritesRecord(r) && strings.Contains(r.Path, "/secrets/")
+						is = cloudtest.WritesRecord(r) && strings.Contains(r.Path, "/secrets")
 					}
 					return !is || writes.Add(1) != int64(tt.nth)
 				}})

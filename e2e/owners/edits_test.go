@@ -54,7 +54,7 @@ func read(x *cloudtest.Test) live {
 	}
 	var owners []string
 	for _, m := range d.ManagedFields {
-		if m.FieldsV1 != nil && strings.Contains(m.FieldsV1.String(), `"f:image"`) {
+		if m.FieldsV1 != nil && strings.Contains(string(m.FieldsV1.GetRawBytes()), `"f:image"`) {
 			owners = append(owners, fmt.Sprintf("%s %s", m.Manager, m.Operation))
 		}
 	}
