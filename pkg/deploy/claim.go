@@ -71,7 +71,7 @@ func (d *deployment) ours(run string) bool {
 		switch {
 		case entry.Outcome == release.Deployed || entry.Outcome == release.Unchanged:
 			return false
-		case entry.ID == 0 && strings.HasPrefix(run, byHand), entry.Run.String() == run:
+		case entry.ID == 0 && strings.HasPrefix(run, byHand), entry.String() == run:
 			return true
 		}
 	}

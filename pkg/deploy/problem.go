@@ -73,7 +73,7 @@ type titled interface{ Title() string }
 type about interface{ About() (object.ID, string) }
 
 func isAbout(err error) bool {
-	_, ok := err.(about) //nolint:errorlint // what it wraps is about something else
+	_, ok := err.(about)
 	return ok
 }
 
