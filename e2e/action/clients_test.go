@@ -196,7 +196,7 @@ func TestKubectl(t *testing.T) {
 		t.Errorf("apply (-want +got):\n%s", diff)
 	}
 	// kubectl ends with 1 where there is a difference: the marks of the run.
-	marks := regexp.MustCompile(`^[-+] +(deploy-model-action/(run|commit)|kubernetes\.io/change-cause|annotations|generation): ?|^(---|\+\+\+) `)
+	marks := regexp.MustCompile(`^[-+] +(deploy-model-action/(run|commit)|kubernetes\.io/change-cause|annotations|generation): ?|/actions/runs/|^(---|\+\+\+) `)
 	found, _, _ := c.run(in, "diff", "--server-side", "--field-manager=deploy-model-action", "--filename="+manifests)
 	for line := range strings.SplitSeq(found, "\n") {
 		if (strings.HasPrefix(line, "-") || strings.HasPrefix(line, "+")) && !marks.MatchString(line) {
