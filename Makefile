@@ -31,8 +31,8 @@ demo: ## three deploys of the seed's model into a local cloud, as a user sees th
 cloud: ## a local cloud that stays until it is interrupted
 	go -C e2e run ./cmd/localcloud --dir $(or $(DIR),.cache/cloud)
 
-bench: ## comparisons with kubectl and gcloud, as ratios of one run
-	go -C e2e run ./cmd/bench
+bench: ## comparisons with kubectl and gcloud, as ratios of one run; MEASURES="requests seed" takes only some
+	go -C e2e run ./cmd/bench $(MEASURES)
 
 fuzz: ## every fuzzer of the action, half a minute each
 	@for package in $$(go list ./...); do \
