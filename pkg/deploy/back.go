@@ -48,6 +48,7 @@ func (d *deployment) rollback(ctx context.Context, cause error) error {
 // restore puts the objects back and waits until they serve again.
 func (d *deployment) restore(ctx context.Context) error {
 	restored, err := apply.Restore(ctx, d.undo(), d.applyOptions())
+	d.wentBack = true
 	var changes []kube.Change
 	for _, r := range restored {
 		if r.Outcome == apply.OutcomeUntouched {
@@ -60,6 +61,8 @@ func (d *deployment) restore(ctx context.Context) error {
 			action = actionLeft
 		case apply.OutcomeLeft:
 			d.changedSince = true
+		case apply.OutcomeFailed:
+			d.notRestored++
 		case apply.OutcomeRestored:
 			changes = append(changes, r.Change)
 			d.replaceAction(r.ID(), actionRestored)

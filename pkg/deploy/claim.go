@@ -104,11 +104,11 @@ func (d *deployment) claim(ctx context.Context) error {
 
 // takeOver goes on from where a run left that has not finished.
 func (d *deployment) takeOver(ctx context.Context, claimed *release.Claimed) error {
-	who := "a run before this one"
+	who := "A run before this one"
 	if claimed.Before != nil {
-		who = "run " + claimed.Before.String()
+		who = "Run " + claimed.Before.String()
 	}
-	d.log.Printf("%s has not finished this release: this run takes over from it", who)
+	d.log.Printf("%s did not leave this release verified: all is read again, and a way back leads to what was verified last", who)
 	for _, name := range claimed.Lost {
 		d.log.Warning("what the objects were before an unfinished run cannot be read (" + name + "): if this run fails, they go back to how it found them")
 	}
@@ -157,9 +157,7 @@ func (d *deployment) recordOutcome(ctx context.Context, outcome Outcome) error {
 	}
 	o := release.FinishOptions{
 		Outcome: string(outcome),
-		// What was written and neither verified nor put back is for the next run to
-		// put back, should it fail too.
-		Left: outcome != Deployed && outcome != Unchanged && outcome != RolledBack && len(d.undo()) > 0,
+		Left: outcome != Deployed && outcome != Unchanged && outcome != RolledBack && d.leavesOpen(),
 	}
 	for _, c := range d.changes {
 		if c.After != nil && c.Action != kube.Uncertain {
@@ -167,6 +165,15 @@ func (d *deployment) recordOutcome(ctx context.Context, outcome Outcome) error {
 		}
 	}
 	return d.record.Finish(ctx, o)
+}
+
+// leavesOpen reports whether an object that existed is neither verified nor as it
+// was: then the next run has to know how it was, should it fail too.
+func (d *deployment) leavesOpen() bool {
+	if d.wentBack {
+		return d.notRestored > 0
+	}
+	return slices.ContainsFunc(d.undo(), func(u apply.Undo) bool { return u.Before != nil })
 }
 
 // fromRecord is what the record says served before.

@@ -58,9 +58,11 @@ type deployment struct {
 	statuses  []rollout.Status
 	address   serving.Address
 	backErr   error // what went wrong on the way back
+	wentBack  bool  // the way back was gone, to its end or not
 	// changedSince says that somebody changed an object since this run wrote it, so
-	// that it was left.
+	// that it was left; notRestored counts those that could not be restored.
 	changedSince bool
+	notRestored  int
 }
 
 // Run deploys. Mistakes that the inputs already showed are in o.Mistakes, so

@@ -100,10 +100,31 @@ func (d *deployment) cancelled() Problem {
 		during = fmt.Sprintf(" in the phase %q", r.Phases[n-1].Name)
 	}
 	what := "nothing in the cluster was changed: run the job again to deploy"
-	if r.Changed() {
+	switch {
+	case d.wentBack:
+		what = d.restoredSoFar() + ": run an earlier job again to go back, or this one to deploy"
+	case r.Changed():
 		what = "what was applied stays as it is" + d.notApplied() + ": run the job again to finish, or run an earlier one again to go back"
 	}
 	return Problem{Title: "Cancelled", Message: fmt.Sprintf("the run was cancelled%s; %s", during, what)}
+}
+
+// restoredSoFar names what a way back that was cancelled came to, and what not.
+func (d *deployment) restoredSoFar() string {
+	names := map[string][]string{}
+	for _, r := range d.result.Restored {
+		names[r.Action] = append(names[r.Action], r.Object)
+	}
+	var said []string
+	for _, action := range []string{actionRestored, actionLeft, actionNotRestored} {
+		if len(names[action]) > 0 {
+			said = append(said, action+": "+some(names[action]))
+		}
+	}
+	if len(said) == 0 {
+		return "nothing was restored"
+	}
+	return strings.Join(said, "; ")
 }
 
 // notApplied names the objects that the apply did not come to, and those of

@@ -115,6 +115,26 @@ func TestNotApplied(t *testing.T) {
 	}
 }
 
+// A way back that is cancelled says what is restored and what is not, and not
+// that all stays as it was applied.
+func TestCancelledWayBack(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	d := &deployment{
+		manifests: &manifest.Set{}, wentBack: true, notRestored: 1, backErr: context.Canceled,
+		result: &Result{
+			Changes: []Change{{Action: "configured"}}, Phases: []Phase{{Name: "Rollback"}},
+			Restored: []Restored{{Object: "ConfigMap default/a", Action: "restored"}, {Object: "Deployment default/b", Action: "not restored"}},
+		},
+	}
+	d.finish(ctx, ctx.Err())
+	want := `the run was cancelled in the phase "Rollback"; restored: ConfigMap default/a; not restored: Deployment default/b: run an earlier job again to go back, or this one to deploy`
+	if diff := cmp.Diff([]Problem{{Title: "Cancelled", Message: want}}, d.result.Problems); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A rollback is not begun where it was not asked for, where nothing is to be
 // put back, or where nobody waits for it; the cause stays as it was.
 func TestNoRollback(t *testing.T) {

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
 	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
 	"github.com/org/deploy-model-action/pkg/serving"
 )
@@ -27,6 +29,14 @@ func (d *deployment) rolloutOptions() rollout.Options {
 // wait waits for the generation that was applied.
 func (d *deployment) wait(ctx context.Context) error {
 	statuses, err := rollout.Wait(ctx, d.kube, d.changes, d.rolloutOptions())
+	var failed *rollout.FailedError
+	if errors.As(err, &failed) && failed.ByOthers() {
+		// A newer run that took over is no failure of what was deployed.
+		var newer *release.SupersededError
+		if held := d.held(ctx); errors.As(held, &newer) {
+			return newer
+		}
+	}
 	d.statuses = statuses
 	d.recordRollouts(statuses)
 	live := make([]*unstructured.Unstructured, len(statuses))

@@ -26,8 +26,12 @@ func Write(w *actions.Workflow, r *deploy.Result) error {
 	if r.Outcome == deploy.Superseded {
 		w.Annotate(actions.Annotation{Level: "notice", Title: "Superseded", Message: overtaken(r, newer)})
 	}
+	level := "error"
+	if r.ExitCode == deploy.ExitOK { // a newer run took over from what failed
+		level = "warning"
+	}
 	for _, p := range r.Problems {
-		w.Annotate(actions.Annotation{Level: "error", Title: p.Title, Message: p.Message, File: p.File, Line: p.Line})
+		w.Annotate(actions.Annotation{Level: level, Title: p.Title, Message: p.Message, File: p.File, Line: p.Line})
 	}
 	return errors.Join(outputs(w, r), w.AppendSummary(Summary(r, w.Run())))
 }
