@@ -157,7 +157,7 @@ func (d *deployment) recordOutcome(ctx context.Context, outcome Outcome) error {
 	}
 	o := release.FinishOptions{
 		Outcome: string(outcome),
-		Left: outcome != Deployed && outcome != Unchanged && outcome != RolledBack && d.leavesOpen(),
+		Left:    outcome != Deployed && outcome != Unchanged && outcome != RolledBack && d.leavesOpen(),
 	}
 	for _, c := range d.changes {
 		if c.After != nil && c.Action != kube.Uncertain {
