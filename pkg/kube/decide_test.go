@@ -59,7 +59,7 @@ func said(d decision, q *question, err error) string {
 		if q.merged != nil {
 			out += " as merged"
 		}
-		return out + q.terms.String()
+		return out + q.String()
 	}
 	if !d.pending() {
 		return strings.Join(append([]string{"nothing"}, d.notes...), "; ")
