@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -32,7 +33,7 @@ func settings(version, value, run string) string {
 func TestHeldIsAskedAfterTheObjectIsReadAgain(t *testing.T) {
 	t.Parallel()
 	for _, held := range []bool{true, false} {
-		t.Run(fmt.Sprint(held), func(t *testing.T) {
+		t.Run(strconv.FormatBool(held), func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, false)
 			s.kube.Concurrency = 2
@@ -131,7 +132,7 @@ func TestContended(t *testing.T) {
 	s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
 		if isWrite(r) && !served {
 			n++
-			s.put(settingsPath, settings(fmt.Sprint(n), fmt.Sprint("theirs ", n), ""))
+			s.put(settingsPath, settings(strconv.Itoa(n), fmt.Sprint("theirs ", n), ""))
 		}
 		return false
 	}

@@ -76,7 +76,7 @@ func flat(ctx context.Context, faults []fault) error {
 	var out []error
 	var add func(err error)
 	add = func(err error) {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost joint is taken apart
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
 			for _, e := range joined.Unwrap() {
 				add(e)
 			}

@@ -221,7 +221,7 @@ func (r Restored) because(ctx context.Context, err error) Restored {
 // sentence is an error in one line, without the object that is named beside it.
 func sentence(err error) string {
 	list := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost joint is taken apart
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		list = joined.Unwrap()
 	}
 	var texts []string

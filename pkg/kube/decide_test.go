@@ -59,7 +59,7 @@ func said(d decision, q *question, err error) string {
 		if q.merged != nil {
 			out += " as merged"
 		}
-		return out + terms(q.terms).String()
+		return out + q.String()
 	}
 	if !d.pending() {
 		return strings.Join(append([]string{"nothing"}, d.notes...), "; ")
@@ -85,17 +85,17 @@ func said(d decision, q *question, err error) string {
 
 // String lists terms, for tests.
 func (t terms) String() string {
-	var out string
+	var out strings.Builder
 	for _, path := range slices.Sorted(maps.Keys(t.yield)) {
-		out += ", " + path + " is " + t.yield[path] + "'s"
+		fmt.Fprintf(&out, ", %s is %s's", path, t.yield[path])
 	}
 	for _, m := range t.migrate {
-		out += ", migrating " + m.manager
+		fmt.Fprintf(&out, ", migrating %s", m.manager)
 	}
 	for _, c := range t.take {
-		out += ", taking " + c.path + " from " + c.manager
+		fmt.Fprintf(&out, ", taking %s from %s", c.path, c.manager)
 	}
-	return out
+	return out.String()
 }
 
 // TestDecide is what is sent, of what is there and what the server says.

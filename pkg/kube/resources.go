@@ -152,7 +152,7 @@ func (c *Client) Resource(ctx context.Context, kind schema.GroupVersionKind) (Re
 // asks each time.
 func (c *Client) Serves(ctx context.Context, kind schema.GroupVersionKind, r Resource) (bool, error) {
 	kinds, err := c.mapper.ask(ctx, kind.GroupVersion())
-	return kinds[kind.Kind].Name == r.GroupVersionResource.Resource, err
+	return kinds[kind.Kind].Name == r.Resource, err
 }
 
 // find returns the resource of a kind.

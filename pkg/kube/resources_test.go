@@ -133,7 +133,7 @@ func TestBuiltin(t *testing.T) {
 	} {
 		kind := schema.GroupVersionKind{Group: tc.group, Version: tc.version, Kind: tc.kind}
 		found, ok := builtin(kind)
-		if ok != (tc.resource != "") || found.GroupVersionResource.Resource != tc.resource || found.Namespaced != tc.namespaced {
+		if ok != (tc.resource != "") || found.Resource != tc.resource || found.Namespaced != tc.namespaced {
 			t.Errorf("%s: %+v %t", kind, found, ok)
 		}
 	}
