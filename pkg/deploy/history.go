@@ -149,6 +149,7 @@ func (h *history) run(ctx context.Context) error {
 // quiet is a log without what a deploy says on its way.
 type quiet struct{ Log }
 
+// Printf drops the line.
 func (quiet) Printf(string, ...any) {}
 
 // shownRelease is a release as JSON shows it.
