@@ -2,7 +2,10 @@
 # kubectl or gcloud say so and are skipped where it is missing.
 export PATH := $(CURDIR)/bin:$(PATH)
 
-.PHONY: build controlplane test realnode demo cloud bench lint tools fuzz
+.PHONY: build controlplane test campaign realnode demo cloud bench lint tools fuzz
+
+# Go knows whether there is a C compiler, which the race detector needs.
+race := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 build: ## the shipped binary, as the Dockerfile builds it
 	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o bin/deploy-model-action .
@@ -11,9 +14,13 @@ controlplane: ## the real control plane that the tests use; minutes the first ti
 	go -C e2e run ./cmd/localcloud --build
 
 # -count=1: what is tested is the binary, which Go's test cache does not see.
-test: controlplane ## every test of both modules
-	go test ./...
-	go -C e2e test -count=1 -timeout 40m ./...
+test: controlplane ## every test of both modules; at its end, what was skipped and why
+	$(if $(race),,@echo "no C compiler: nothing looks for data races")
+	go -C e2e run ./cmd/test .. . -- $(race) -count=1 -timeout 40m ./...
+
+# The packages of which `make test` plays a sample. SEED=… repeats an earlier campaign.
+campaign: controlplane ## the races, kills and outages in full: an hour
+	CAMPAIGN=1 go -C e2e run ./cmd/test . -- -count=1 -timeout 3h -p 1 $(addprefix ./,$(or $(PKG),races kill outage owners))
 
 realnode: controlplane ## the catalogue of failures on a real kubelet, in a privileged container; needs Docker and root
 	REALNODE=1 go -C e2e test -count=1 -timeout 15m ./realnode
@@ -24,8 +31,8 @@ demo: ## three deploys of the seed's model into a local cloud, as a user sees th
 cloud: ## a local cloud that stays until it is interrupted
 	go -C e2e run ./cmd/localcloud --dir $(or $(DIR),.cache/cloud)
 
-bench: ## comparisons with kubectl and gcloud, as ratios of one run
-	go -C e2e run ./cmd/bench
+bench: ## comparisons with kubectl and gcloud, as ratios of one run; MEASURES="requests seed" takes only some
+	go -C e2e run ./cmd/bench $(MEASURES)
 
 fuzz: ## every fuzzer of the action, half a minute each
 	@for package in $$(go list ./...); do \

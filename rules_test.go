@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"main":        {"actions", "deploy", "grant", "release", "report"},
 	"report":      {"actions", "deploy"},
 	"grant":       {"credentials", "google", "redact", "retry"}, // the subcommand, which shares no other step with a deploy
-	"deploy":      {"apply", "cluster", "credentials", "google", "image", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
+	"deploy":      {"apply", "cluster", "credentials", "diagnosis", "google", "image", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
 	"actions":     {},
 	"credentials": {"google", "redact", "retry"},
 	"cluster":     {"google", "redact", "retry"},
@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"manifest":    {"object", "redact"},
 	"apply":       {"kube", "object", "redact", "retry", "workload"},
 	"release":     {"kube", "object", "redact", "retry"},
-	"readiness":   {"object", "workload"},
+	"readiness":   {"object", "redact", "workload"},
 	"diagnosis":   {"kube", "object", "redact", "retry", "workload"},
 	"rollout":     {"diagnosis", "kube", "object", "readiness", "redact", "retry", "workload"},
 	"serving":     {"kube", "object", "redact", "retry", "workload"},

@@ -202,7 +202,7 @@ func TestRefusals(t *testing.T) { //nolint:tparallel // the group ends before wh
 	x.Testdata()
 	x.Push(commit, nil)
 	want(t, x.Deploy(commit, nil), 0, "deployed")
-	before := settled(x)
+	before := x.Settled()
 
 	var mu sync.Mutex
 	shown := map[string]string{}

@@ -83,7 +83,7 @@ func (s scene) checkUsers(x *cloudtest.Test, c *client, served []string) {
 		return // a StatefulSet or DaemonSet takes one pod away before the next one comes
 	}
 	if len(c.failures) > 0 {
-		x.Errorf("%d of %d requests failed, the first: %s", len(c.failures), c.asked, c.failures[0])
+		x.Errorf("%d of %d requests failed: %s", len(c.failures), c.asked, strings.Join(c.failures, "; "))
 	}
 	for _, image := range c.answers {
 		if !slices.Contains(served, image) && !s.serves {

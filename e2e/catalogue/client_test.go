@@ -14,7 +14,9 @@ import (
 	"github.com/org/deploy-model-action/e2e/cloudtest"
 )
 
-// client asks the model every 50 ms, as users do who know nothing of a deploy.
+// client asks the model every 50 ms, as users do who know nothing of a deploy. It
+// begins when the model serves: the deploy that made it says so when its pods are
+// ready, and endpoints and load balancer learn of them a moment later.
 type client struct {
 	http    *http.Client
 	address string
@@ -39,6 +41,13 @@ func newClient(x *cloudtest.Test, address string) *client {
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(x.Context()))
 	c.stop = stop
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		c.ask(ctx)
+		if len(c.answers) > 0 || time.Now().After(deadline) {
+			break
+		}
+		c.asked, c.failures = 0, nil
+	}
 	c.done.Go(func() {
 		for ctx.Err() == nil {
 			c.ask(ctx)
@@ -69,7 +78,7 @@ func (c *client) ask(ctx context.Context) {
 	c.asked++
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
 	if err != nil || response.StatusCode != http.StatusOK {
-		c.failures = append(c.failures, fmt.Sprintf("%s %s %v", response.Status, body, err))
+		c.failures = append(c.failures, fmt.Sprintf("at %s: %s %s %v", time.Now().Format("15:04:05.000"), response.Status, body, err))
 		return
 	}
 	if image := servedBy(string(body)); !slices.Contains(c.answers, image) {

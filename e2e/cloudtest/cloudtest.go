@@ -6,6 +6,7 @@ package cloudtest
 import (
 	"bufio"
 	"context"
+	"crypto/sha1" //nolint:gosec // as below
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,7 +177,7 @@ func (x *Test) Testdata() {
 
 // SHA is a commit's name that only this test has.
 func (x *Test) SHA(n int) string {
-	return fmt.Sprintf("%040x", []byte(fmt.Sprintf("%s%d", x.Namespace[max(0, len(x.Namespace)-10):], n)))[:40]
+	return fmt.Sprintf("%x", sha1.Sum(fmt.Append(nil, x.Namespace, n))) //nolint:gosec // git's names look like this
 }
 
 // Model is the name of the seed's image.
@@ -191,7 +193,14 @@ func (x *Test) Push(tag string, labels map[string]string) string {
 	return digest
 }
 
-// Step is a step that deploys the workspace at the commit. with replaces or adds inputs.
+// runs counts the workflow runs of this test binary; GitHub's numbers rise as well.
+var runs atomic.Int64
+
+// RunID is the number of a workflow run that is newer than all before it.
+func RunID() string { return strconv.FormatInt(16_000_000_000+runs.Add(1), 10) }
+
+// Step is a step that deploys the workspace at the commit, of a run that is newer
+// than all before it. with replaces or adds inputs.
 func (x *Test) Step(sha string, with map[string]string) runner.Step {
 	x.Helper()
 	inputs := map[string]string{
@@ -201,7 +210,7 @@ func (x *Test) Step(sha string, with map[string]string) runner.Step {
 	maps.Copy(inputs, with)
 	return runner.Step{
 		Binary: binary, Metadata: filepath.Join(Root(), "action.yml"), With: inputs,
-		Env: x.Cloud.Env(x.Client), Workspace: x.Workspace, SHA: sha,
+		Env: x.Cloud.Env(x.Client), Workspace: x.Workspace, SHA: sha, RunID: RunID(),
 	}
 }
 

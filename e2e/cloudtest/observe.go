@@ -2,10 +2,12 @@ package cloudtest
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -80,6 +82,20 @@ func (x *Test) Versions() map[string]string {
 		versions[name] = object.GetResourceVersion()
 	}
 	return versions
+}
+
+// Settled waits until controllers have nothing left to write, and returns the
+// versions of all objects.
+func (x *Test) Settled() map[string]string {
+	x.Helper()
+	for before := x.Versions(); ; {
+		time.Sleep(500 * time.Millisecond)
+		after := x.Versions()
+		if maps.Equal(before, after) {
+			return after
+		}
+		before = after
+	}
 }
 
 // IsWrite tells whether a request may have changed the cluster.

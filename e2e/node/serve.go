@@ -1,12 +1,14 @@
 package node
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/cache"
 )
@@ -49,7 +51,13 @@ func (n *Nodes) ServeLoadBalancer(w http.ResponseWriter, r *http.Request, host s
 	for _, p := range service.Spec.Ports {
 		if int(p.Port) == port {
 			open = true
-			if backends := b.ready(namespace, name, p.Name); len(backends) > 0 {
+			backends := b.ready(namespace, name, p.Name, b.slices.EndpointSlices(namespace).List)
+			if len(backends) == 0 {
+				// What every client of the API server can see already, this one's cache may
+				// not hold yet.
+				backends = b.ready(namespace, name, p.Name, b.listed(r.Context(), namespace))
+			}
+			if len(backends) > 0 {
 				chosen := backends[turn%len(backends)]
 				chosen.pod.serve(w, r, chosen.port)
 				return
@@ -62,6 +70,21 @@ func (n *Nodes) ServeLoadBalancer(w http.ResponseWriter, r *http.Request, host s
 	http.Error(w, "no healthy backend", http.StatusBadGateway)
 }
 
+// listed asks the API server for a namespace's slices.
+func (b *balancer) listed(ctx context.Context, namespace string) func(labels.Selector) ([]*discoveryv1.EndpointSlice, error) {
+	return func(selector labels.Selector) ([]*discoveryv1.EndpointSlice, error) {
+		found, err := b.nodes.client.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+		if err != nil {
+			return nil, err
+		}
+		all := make([]*discoveryv1.EndpointSlice, len(found.Items))
+		for i := range found.Items {
+			all[i] = &found.Items[i]
+		}
+		return all, nil
+	}
+}
+
 // backend is one pod behind a port of a Service.
 type backend struct {
 	pod  *pod
@@ -71,9 +94,8 @@ type backend struct {
 // ready finds the pods that the control plane holds to be ready. Those that the
 // node has been told to stop are left out at once: on GKE a pod serves on while
 // the network learns of it.
-func (b *balancer) ready(namespace, service, port string) []backend {
-	selector := labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: service})
-	found, err := b.slices.EndpointSlices(namespace).List(selector)
+func (b *balancer) ready(namespace, service, port string, list func(labels.Selector) ([]*discoveryv1.EndpointSlice, error)) []backend {
+	found, err := list(labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: service}))
 	if err != nil {
 		return nil
 	}

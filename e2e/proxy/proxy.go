@@ -32,6 +32,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	hosts   map[string]host
 	fences  map[string]func(client string) bool
+	hooks   map[string]*hooked // by client
 	plain   func(host string) http.Handler
 	control *http.ServeMux
 }
@@ -175,7 +176,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, from peer, handler
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	p.Faults.play(recorded, r, from, handler)
+	p.through(recorded, r, from, handler)
 }
 
 func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, client, target string) {

@@ -108,7 +108,11 @@ func (s scenario) play(t *testing.T, r *tier) played {
 			t.Error(err)
 		}
 	}
-	// Other events, and what is printed, come after the status that they are about.
+	// Other events, and what is printed, come after the status that they are about;
+	// from a busy kubelet, which sends them one after the other, seconds after.
+	if !*update {
+		recorder.WaitFacts(ctx, s.wanted(t), s.passes) // what lacks is said by compare
+	}
 	recorder.Settle(ctx, 2*time.Second)
 	recorder.Logs(ctx)
 	p := played{record: recorder.Stop()}
@@ -229,8 +233,8 @@ func (s scenario) write(t *testing.T, got played) {
 	}
 }
 
-// compare holds what was played to what was recorded.
-func (s scenario) compare(t *testing.T, got played) {
+// wanted is what was recorded.
+func (s scenario) wanted(t *testing.T) record.Record {
 	t.Helper()
 	content, err := os.ReadFile(s.recorded())
 	if err != nil {
@@ -240,7 +244,13 @@ func (s scenario) compare(t *testing.T, got played) {
 	if err := json.Unmarshal(content, &want); err != nil {
 		t.Fatal(err)
 	}
-	lacks, besides := record.Differ(want, got.record, s.passes)
+	return want
+}
+
+// compare holds what was played to what was recorded.
+func (s scenario) compare(t *testing.T, got played) {
+	t.Helper()
+	lacks, besides := record.Differ(s.wanted(t), got.record, s.passes)
 	for _, f := range lacks {
 		t.Errorf("recorded and not played: %s", f)
 	}

@@ -9,9 +9,11 @@ import (
 )
 
 // BuildAction compiles the action as the Dockerfile does and returns its path.
-func BuildAction(ctx context.Context, root, dir string) (string, error) {
+// Flags of go build may be added.
+func BuildAction(ctx context.Context, root, dir string, flags ...string) (string, error) {
 	binary := filepath.Join(dir, "deploy-model-action")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, ".")
+	args := append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", binary}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

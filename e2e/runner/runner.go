@@ -36,17 +36,21 @@ type Step struct {
 	Env map[string]string
 	// Workspace is the checkout. Required.
 	Workspace string
-	// SHA is the commit; Event the trigger, `push` if empty; Number the run's number, 1 if empty.
-	SHA, Event, Number, Attempt string
+	// SHA is the commit; Event the trigger, `push` if empty; RunID, Number and
+	// Attempt the run's: 16000000001, 1 and 1 if empty.
+	SHA, Event, RunID, Number, Attempt string
 	// DockerArgs come before the image, e.g. --network host.
 	DockerArgs []string
 	// OnLine is told each line as it is printed; nil if nobody asks.
 	OnLine func(line string)
+	// OnStart is given what ends the process at once, as when the runner's machine
+	// goes away; nil if nobody asks. Of a container, only the client ends.
+	OnStart func(kill func())
 }
 
 // Result is what the runner knows after the step.
 type Result struct {
-	ExitCode    int
+	ExitCode    int    // -1 if it was killed
 	Raw         string // standard output and error, as printed
 	Log         string // as a user reads it: masked, without commands
 	Outputs     map[string]string
@@ -88,6 +92,9 @@ func (s Step) Run(ctx context.Context) (*Result, error) {
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("runner: %w", err)
+	}
+	if s.OnStart != nil {
+		s.OnStart(func() { _ = cmd.Process.Kill() })
 	}
 	err = wait(ctx, cmd)
 	result := &Result{Raw: out.String(), Duration: time.Since(start), Warnings: warnings}
@@ -166,7 +173,7 @@ func (s Step) environment(f *files) (map[string]string, []string, error) {
 		"GITHUB_EVENT_NAME": or(s.Event, "push"), "GITHUB_EVENT_PATH": f.event, "GITHUB_GRAPHQL_URL": "https://api.github.com/graphql",
 		"GITHUB_HEAD_REF": "", "GITHUB_BASE_REF": "", "GITHUB_JOB": "deploy", "GITHUB_REF": "refs/heads/main", "GITHUB_REF_NAME": "main",
 		"GITHUB_REPOSITORY": "octocat/model", "GITHUB_REPOSITORY_OWNER": "octocat", "GITHUB_RETENTION_DAYS": "90",
-		"GITHUB_RUN_ID": "16000000001", "GITHUB_RUN_NUMBER": or(s.Number, "1"), "GITHUB_RUN_ATTEMPT": or(s.Attempt, "1"),
+		"GITHUB_RUN_ID": or(s.RunID, "16000000001"), "GITHUB_RUN_NUMBER": or(s.Number, "1"), "GITHUB_RUN_ATTEMPT": or(s.Attempt, "1"),
 		"GITHUB_SERVER_URL": "https://github.com", "GITHUB_SHA": s.SHA, "GITHUB_WORKFLOW": "MLOps", "GITHUB_WORKSPACE": f.workspace,
 		"GITHUB_OUTPUT": f.output, "GITHUB_ENV": f.env, "GITHUB_PATH": f.path, "GITHUB_STATE": f.state, "GITHUB_STEP_SUMMARY": f.summary,
 		"RUNNER_OS": "Linux", "RUNNER_ARCH": "X64", "RUNNER_NAME": "GitHub Actions 1", "RUNNER_ENVIRONMENT": "github-hosted",

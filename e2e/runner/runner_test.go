@@ -42,7 +42,7 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	s := script(t, `
 echo "inputs: [$INPUT_CLUSTER_NAME] [$INPUT_SHA] [$INPUT_TIMEOUT] [$INPUT_EXTRA]"
-echo "env: $GITHUB_ACTIONS $CI $GITHUB_EVENT_NAME $GITHUB_RUN_NUMBER $EARLIER [$PATH_OF_TEST]"
+echo "env: $GITHUB_ACTIONS $CI $GITHUB_EVENT_NAME $GITHUB_RUN_ID $GITHUB_RUN_NUMBER $GITHUB_RUN_ATTEMPT $EARLIER [$PATH_OF_TEST]"
 pwd >&2
 echo outcome=deployed >>"$GITHUB_OUTPUT"
 echo "# Summary" >>"$GITHUB_STEP_SUMMARY"
@@ -56,14 +56,14 @@ exit 7`)
 	}
 	s.With = map[string]string{"cluster_name": "c", "extra": "e"}
 	s.Env = map[string]string{"EARLIER": "step", "PATH": os.Getenv("PATH")}
-	s.Number = "12"
+	s.RunID, s.Number, s.Attempt = "34", "12", "2"
 	var lines []string
 	s.OnLine = func(line string) { lines = append(lines, line) }
 	r, err := s.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "inputs: [c] [3b1c9f] [10m] [e]\nenv: true true push 12 step []\n" + s.Workspace + "\nError: no\n"
+	want := "inputs: [c] [3b1c9f] [10m] [e]\nenv: true true push 34 12 2 step []\n" + s.Workspace + "\nError: no\n"
 	if diff := cmp.Diff(want, r.Log); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)
 	}
@@ -128,6 +128,23 @@ func TestCancel(t *testing.T) {
 				t.Errorf("exit code %d after %s, want %d after %s: %s", r.ExitCode, r.Duration, test.code, test.least, r.Log)
 			}
 		})
+	}
+}
+
+// TestKill ends a step without a chance to say or do anything.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	s := script(t, `trap 'echo got a signal' INT TERM; echo ready; while :; do sleep 0.05; done`)
+	s.Env = map[string]string{"PATH": os.Getenv("PATH")}
+	var kill func()
+	s.OnStart = func(k func()) { kill = k }
+	s.OnLine = func(string) { kill() }
+	r, err := s.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.ExitCode != -1 || r.Log != "ready\n" {
+		t.Errorf("exit code %d, log %q", r.ExitCode, r.Log)
 	}
 }
 

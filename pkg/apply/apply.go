@@ -1,11 +1,11 @@
 // Package apply brings a whole set of objects to a cluster by server-side
-// apply, so that the second run of the same set changes nothing and says so.
+// apply, so that the second run of the same set changes nothing and says so, and
+// takes back what it brought.
 //
 // Every object is read and dry-run before the first write: a set with one wrong
 // object changes nothing, and all mistakes are reported at once. Writes then go
-// by stage, in parallel within a stage, and are repeated at the call when the
-// network or the server falters, which is safe because an apply by one field
-// manager is idempotent.
+// by stage, in parallel within a stage; the way back goes in the same order. How
+// one object is written, and what is made of other owners, is kube's.
 //
 // What objects mean, whether they become ready and what to do if they do not is
 // left to others; so is everything before there are objects and a client.
@@ -14,170 +14,195 @@ package apply
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync/atomic"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
+
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/object"
 )
 
-// FieldManager is the name under which the cluster records which fields are
-// ours. It never varies by run: a second name would conflict with the first.
-const FieldManager = "deploy-model-action"
+const defaultNamespace = "default"
 
-const (
-	defaultNamespace   = "default"
-	defaultConcurrency = 32
-	defaultBudget      = 2 * time.Minute
-)
-
-// Options say where and how to apply. Dynamic and REST are required.
+// Options say where and how to apply. Client is required.
 type Options struct {
-	// Dynamic reads and writes objects. It should not follow redirects, and its
-	// own rate limit should be off.
-	Dynamic dynamic.Interface
-	// REST asks for the resources of API groups that are not built in.
-	REST rest.Interface
+	Client *kube.Client
 	// Namespace is for namespaced objects that name none. The default is "default".
 	Namespace string
-	// ForceConflicts takes fields over from other managers. The default is to
-	// fail with a ConflictError.
+	// ForceConflicts takes fields over from other tools and controllers. The
+	// default is to fail with a *kube.ConflictError.
 	ForceConflicts bool
-	// Concurrency bounds the requests in flight. The default is 32.
-	Concurrency int
-	// Budget bounds the time that may be spent, in all, while requests keep
-	// failing for a reason that can pass. The default is 2 minutes.
-	Budget time.Duration
+	// Mark says which run writes, on what it changes. The default is no mark.
+	Mark object.Mark
+	// Ours reports whether what another run wrote is this run's to take back: it
+	// took over from that run. The default is that nothing is.
+	Ours func(run string) bool
+	// Held reports, as an error, that this run may not write any more. It is asked
+	// whenever an object has changed since it was read. Its error ends everything,
+	// as a *kube.StoppedError. The default is that the run may.
+	Held func(context.Context) error
 	// Report is told of each object once, in the order of application, as soon
 	// as its outcome is known. It is never called concurrently. The default is
 	// to tell nobody.
-	Report func(Change)
-	// Log takes one line about a decision that a user should know of, such as
-	// fields taken over from kubectl. It may be called concurrently. The default
-	// is to drop it.
-	Log func(format string, args ...any)
+	Report func(kube.Change)
 }
 
-// Action says what an apply did to an object, in kubectl's words.
-type Action string
-
-// The actions.
-const (
-	Created    Action = "created"
-	Configured Action = "configured"
-	Unchanged  Action = "unchanged"
-)
-
-// A Change is the outcome for one object.
-type Change struct {
-	// Index is the object's place in the slice that was applied.
-	Index      int
-	Resource   schema.GroupVersionResource
-	Namespaced bool
-	// Before is the object as it was; nil if it did not exist.
-	Before *unstructured.Unstructured
-	// After is the object as the server answered, with its resourceVersion and
-	// generation, without managedFields if it was written. For an unchanged object
-	// it may be the same pointer as Before.
-	After  *unstructured.Unstructured
-	Action Action
-	// Started and Took tell when the write began and how long it took, retries
-	// included; for an object that needed no write, the same of its check.
-	Started time.Time
-	Took    time.Duration
-}
-
-// String is the line that kubectl apply prints, for example
-// "deployment.apps/classifier configured".
-func (c Change) String() string {
-	return resourceName(c.After) + " " + string(c.Action)
-}
-
-// resourceName is kubectl's name of an object: "service/x", "deployment.apps/x".
-func resourceName(object *unstructured.Unstructured) string {
-	kind := object.GroupVersionKind()
-	name := strings.ToLower(kind.Kind)
-	if kind.Group != "" {
-		name += "." + kind.Group
+func (o Options) withDefaults() Options {
+	if o.Namespace == "" {
+		o.Namespace = defaultNamespace
 	}
-	return name + "/" + object.GetName()
+	if o.Report == nil {
+		o.Report = func(kube.Change) {}
+	}
+	return o
 }
 
-// Objects applies the whole set. It returns what it did, in the order of
-// application, together with the error, which joins an *ObjectError for each
-// mistake, or holds an *UnavailableError if the cluster did not work. The given objects are not modified.
-func Objects(ctx context.Context, objects []*unstructured.Unstructured, o Options) ([]Change, error) {
-	r := newRun(o, len(objects))
-	err := r.apply(ctx, objects)
-	changes := r.results.finish()
+func (o Options) write() kube.WriteOptions {
+	return kube.WriteOptions{Force: o.ForceConflicts, Mark: o.Mark, Ours: o.Ours, Held: o.Held}
+}
+
+// Plan is a set of objects that were read and dry-run, and what each needs. It is
+// not for concurrent use.
+type Plan struct {
+	o       Options
+	items   []*item
+	late    []*item // that can be checked only after stage 0 was written
+	set     map[object.ID]bool
+	fence   bool
+	results *results
+	stop    stop
+}
+
+// stop ends what is done for many objects at once.
+type stop struct {
+	all  atomic.Bool // start nothing more
+	down atomic.Bool // the server does not work, and that was said
+	held atomic.Bool // this run may not write any more, and that was said
+}
+
+// NewPlan reads and dry-runs every object, and writes nothing. The given objects
+// are not modified. The error joins a *kube.ObjectError for each mistake, or holds
+// a *kube.UnavailableError if the cluster did not work.
+func NewPlan(ctx context.Context, objects []*unstructured.Unstructured, o Options) (*Plan, error) {
+	p := &Plan{o: o.withDefaults(), set: make(map[object.ID]bool, len(objects))}
+	p.results = &results{report: p.o.Report, changes: make([]*kube.Change, len(objects))}
+	wrong := p.place(ctx, objects)
+	// What could not be placed does not keep the mistakes of the rest hidden.
+	if err := flat(ctx, append(wrong, p.check(ctx)...)); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Refresh reads and dry-runs every object again that is not written yet. With
+// fence, what would be unchanged is written all the same when its time comes: a
+// run before this one has not finished, and a write of it that is still on its way
+// must find another version than it expects.
+func (p *Plan) Refresh(ctx context.Context, fence bool) error {
+	p.fence = p.fence || fence
+	return flat(ctx, p.check(ctx))
+}
+
+// Undo is every object to which a write is to be sent, as it is now: what a way
+// back needs to know, before the first write.
+func (p *Plan) Undo() []kube.Change {
+	var all []kube.Change
+	for _, it := range p.ordered() {
+		if it.written || it.write != nil && !it.write.Pending() {
+			continue
+		}
+		all = append(all, kube.Change{Ref: it.ref(), Before: it.live()})
+	}
+	return all
+}
+
+// Inventory is every object of the set, in the order in which they were given.
+func (p *Plan) Inventory() []object.ID {
+	ids := make([]object.ID, len(p.items))
+	for i, it := range p.items {
+		ids[i] = it.ref().ID()
+	}
+	return ids
+}
+
+// Namespace writes a Namespace of the set before all else, if the set holds one
+// of that name and it needs a write: something else is to be created in it.
+func (p *Plan) Namespace(ctx context.Context, name string) error {
+	for _, it := range p.items {
+		if it.ref().ID() == (object.ID{Kind: "Namespace", Name: name}) && !it.written && it.write.Pending() {
+			return flat(ctx, p.send(ctx, []*item{it}))
+		}
+	}
+	return nil
+}
+
+// Write writes what needs it, by stages. It returns what it did, in the order of
+// application, also with an error: an object that is not among the changes was
+// not touched, and one whose Action is kube.Uncertain may have been.
+func (p *Plan) Write(ctx context.Context) ([]kube.Change, error) {
+	err := flat(ctx, p.writeAll(ctx))
+	changes := p.results.finish()
 	if err != nil && ctx.Err() != nil {
-		return changes, fmt.Errorf("stopped: %d of %d objects were applied: %w", len(changes), len(objects), err)
+		return changes, fmt.Errorf("stopped: %d of %d objects were applied: %w", certain(changes), len(p.items), err)
 	}
 	return changes, err
 }
 
-// run is one call of Objects.
-type run struct {
-	Options
-	slots   chan struct{} // one for each request in flight
-	budget  *budget
-	mapper  *mapper
-	results *results
-	set     map[string]bool // "kind/name" in lower case of everything in the set
-	scaled  map[string]bool // workloads that an autoscaler of the set scales
-	broken  atomic.Bool     // start nothing more
-	down    atomic.Bool     // the server does not work, and that was said
-	reached atomic.Bool     // the server has answered
-}
-
-func newRun(o Options, n int) *run {
-	if o.Namespace == "" {
-		o.Namespace = defaultNamespace
-	}
-	if o.Concurrency <= 0 {
-		o.Concurrency = defaultConcurrency
-	}
-	if o.Budget <= 0 {
-		o.Budget = defaultBudget
-	}
-	if o.Report == nil {
-		o.Report = func(Change) {}
-	}
-	if o.Log == nil {
-		o.Log = func(string, ...any) {}
-	}
-	r := &run{
-		Options: o,
-		slots:   make(chan struct{}, o.Concurrency),
-		budget:  &budget{limit: o.Budget},
-		results: &results{report: o.Report, changes: make([]*Change, n)},
-		set:     make(map[string]bool, n),
-	}
-	r.mapper = &mapper{run: r, answers: map[schema.GroupVersion]*answer{}}
-	return r
-}
-
-func (r *run) apply(ctx context.Context, objects []*unstructured.Unstructured) error {
-	items, wrong := r.plan(ctx, objects)
-	// What could not be planned does not keep the mistakes of the rest hidden.
-	late, err := r.check(ctx, items)
-	if err := flat(ctx, wrong, err); err != nil {
-		return err
-	}
-	r.settle(items)
-	for stage := range lastStage + 1 {
-		if stage == 1 && len(late) > 0 {
-			if err := r.checkLate(ctx, late); err != nil {
-				return err
-			}
-			r.settle(late)
+func certain(changes []kube.Change) int {
+	n := 0
+	for _, c := range changes {
+		if c.Action != kube.Uncertain {
+			n++
 		}
-		if err := r.write(ctx, inStage(items, stage)); err != nil {
-			return err
+	}
+	return n
+}
+
+func (p *Plan) writeAll(ctx context.Context) []fault {
+	p.settle(p.items)
+	for stage := range lastStage + 1 {
+		if stage == 1 && len(p.late) > 0 {
+			if faults := p.checkLate(ctx); len(faults) > 0 || ctx.Err() != nil {
+				return faults
+			}
+			p.settle(p.late)
+		}
+		if faults := p.send(ctx, p.inStage(stage)); len(faults) > 0 || ctx.Err() != nil {
+			return faults
 		}
 	}
 	return nil
+}
+
+// settle records the objects that need no write.
+func (p *Plan) settle(items []*item) {
+	for _, it := range items {
+		if it.write == nil || it.write.Pending() || it.written {
+			continue
+		}
+		change, _ := it.write.Send(context.Background()) // nothing is sent
+		it.written = true
+		p.results.add(it.order, change)
+	}
+}
+
+// send writes those items that need it. After the first failure nothing more is started.
+func (p *Plan) send(ctx context.Context, items []*item) []fault {
+	var pending []*item
+	for _, it := range items {
+		if it.write != nil && !it.written {
+			pending = append(pending, it)
+		}
+	}
+	return each(ctx, p, pending, func(it *item) error {
+		change, err := it.write.Send(ctx)
+		if err == nil || change.Action == kube.Uncertain {
+			it.written = true
+			p.results.add(it.order, change)
+		}
+		if err != nil {
+			p.stop.all.Store(true)
+		}
+		return err
+	})
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/kube"
 )
 
 const (
@@ -32,13 +34,13 @@ func TestObjects(t *testing.T) {
 	s := newServer(t, true)
 	s.options.Namespace = "models"
 	var reported []string
-	s.options.Report = func(c Change) { reported = append(reported, c.String()) }
+	s.options.Report = func(c kube.Change) { reported = append(reported, c.String()) }
 	set := []*unstructured.Unstructured{
-		object(t, webhookJSON), object(t, customJSON), object(t, deploymentJSON), object(t, serviceJSON), object(t, crdJSON), object(t, namespaceJSON),
+		decode(t, webhookJSON), decode(t, customJSON), decode(t, deploymentJSON), decode(t, serviceJSON), decode(t, crdJSON), decode(t, namespaceJSON),
 	}
 	given, _ := json.Marshal(set)
 
-	changes, err := Objects(t.Context(), set, s.options)
+	changes, err := s.apply(t.Context(), set...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +62,8 @@ func TestObjects(t *testing.T) {
 		if c.Before != nil || c.After.GetResourceVersion() == "" || c.After.GetGeneration() != 1 || c.Started.IsZero() || c.Took <= 0 {
 			t.Errorf("change %+v", c)
 		}
-		if got := set[c.Index].GetName(); got != c.After.GetName() {
-			t.Errorf("index %d is %s, not %s", c.Index, got, c.After.GetName())
+		if c.Name != c.After.GetName() || c.Namespace != c.After.GetNamespace() {
+			t.Errorf("%v is %s", c.ID(), c.After.GetName())
 		}
 		if c.Namespaced != (c.After.GetNamespace() == "models") {
 			t.Errorf("%s: namespaced %t in %q", c, c.Namespaced, c.After.GetNamespace())
@@ -97,12 +99,12 @@ func TestObjects(t *testing.T) {
 	s.objects["/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"+crd.GetName()]["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Established", "status": "True"}}}
 	s.requests = nil
 	s.mu.Unlock()
-	changes, err = Objects(t.Context(), set, s.options)
+	changes, err = s.apply(t.Context(), set...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, c := range changes {
-		if c.Action != Unchanged || c.Before == nil || c.After == nil {
+		if c.Action != kube.Unchanged || c.Before == nil || c.After == nil {
 			t.Errorf("change %d: %s", i, c)
 		}
 	}
@@ -114,18 +116,18 @@ func TestObjects(t *testing.T) {
 func TestConfigured(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, false)
-	if _, err := Objects(t.Context(), []*unstructured.Unstructured{object(t, serviceJSON), object(t, deploymentJSON)}, s.options); err != nil {
+	if _, err := s.apply(t.Context(), decode(t, serviceJSON), decode(t, deploymentJSON)); err != nil {
 		t.Fatal(err)
 	}
-	set := []*unstructured.Unstructured{object(t, strings.Replace(deploymentJSON, `"x"`, `"y"`, 1)), object(t, serviceJSON)}
-	changes, err := Objects(t.Context(), set, s.options)
+	set := []*unstructured.Unstructured{decode(t, strings.Replace(deploymentJSON, `"x"`, `"y"`, 1)), decode(t, serviceJSON)}
+	changes, err := s.apply(t.Context(), set...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"service/classifier unchanged", "deployment.apps/classifier configured"}, lines(changes)); diff != "" {
 		t.Error(diff)
 	}
-	if c := changes[1]; c.Before.GetResourceVersion() == c.After.GetResourceVersion() || c.Index != 0 {
+	if c := changes[1]; c.Before.GetResourceVersion() == c.After.GetResourceVersion() {
 		t.Errorf("change %+v", c)
 	}
 }
@@ -146,17 +148,17 @@ func TestOneWrongObjectStopsAll(t *testing.T) {
 	}
 	set := []*unstructured.Unstructured{
 		configMap(t, "bad2"), configMap(t, "good"), configMap(t, "bad1"), configMap(t, "good"),
-		object(t, `{"apiVersion":"apps/v1","kind":"Deploymnt","metadata":{"name":"x"}}`),
-		object(t, `{"apiVersion":"v1","kind":"Secret","metadata":{}}`),
+		decode(t, `{"apiVersion":"apps/v1","kind":"Deploymnt","metadata":{"name":"x"}}`),
+		decode(t, `{"apiVersion":"v1","kind":"Secret","metadata":{}}`),
 	}
-	changes, err := Objects(t.Context(), set, s.options)
+	changes, err := s.apply(t.Context(), set...)
 	if n := s.count(isWrite); len(changes) != 0 || n != 0 {
 		t.Errorf("changes %v, writes %d", changes, n)
 	}
 	type line struct{ Object, Field string }
 	var got []line
 	for _, e := range objectErrors(t, err) {
-		got = append(got, line{e.Object, e.Field})
+		got = append(got, line{e.ID.String(), e.Field})
 		if strings.Contains(e.Error(), "canary") {
 			t.Errorf("a body is in the error: %v", e)
 		}
@@ -179,12 +181,12 @@ func TestOneWrongObjectStopsAll(t *testing.T) {
 // definition is applied in one run.
 func TestShuffled(t *testing.T) {
 	t.Parallel()
-	set := []*unstructured.Unstructured{object(t, namespaceJSON), object(t, crdJSON), object(t, webhookJSON)}
+	set := []*unstructured.Unstructured{decode(t, namespaceJSON), decode(t, crdJSON), decode(t, webhookJSON)}
 	for i := range 100 {
 		set = append(set,
-			object(t, fmt.Sprintf(`{"apiVersion":"example.com/v1","kind":"Model","metadata":{"name":"m%d","namespace":"models"}}`, i)),
-			object(t, fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c%d","namespace":"models"}}`, i)),
-			object(t, fmt.Sprintf(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d%d"}}`, i)))
+			decode(t, fmt.Sprintf(`{"apiVersion":"example.com/v1","kind":"Model","metadata":{"name":"m%d","namespace":"models"}}`, i)),
+			decode(t, fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c%d","namespace":"models"}}`, i)),
+			decode(t, fmt.Sprintf(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d%d"}}`, i)))
 	}
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -205,8 +207,8 @@ func TestShuffled(t *testing.T) {
 				}
 				return false
 			}
-			s.options.Concurrency = 8
-			changes, err := Objects(t.Context(), shuffled, s.options)
+			s.kube.Concurrency = 8
+			changes, err := s.apply(t.Context(), shuffled...)
 			if err != nil || len(changes) != len(set) {
 				t.Fatalf("%d of %d: %v", len(changes), len(set), err)
 			}
@@ -228,14 +230,14 @@ func TestUnknownGroupIsAskedOnce(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, false)
 	s.put("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/models.example.com", crdJSON)
-	set := []*unstructured.Unstructured{object(t, customJSON), object(t, strings.Replace(customJSON, `"m"`, `"n"`, 1))}
-	if _, err := Objects(t.Context(), set, s.options); err != nil {
+	set := []*unstructured.Unstructured{decode(t, customJSON), decode(t, strings.Replace(customJSON, `"m"`, `"n"`, 1))}
+	if _, err := s.apply(t.Context(), set...); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.count(func(r request) bool { return r.Path == "/apis/example.com/v1" }); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
-	_, err := Objects(t.Context(), []*unstructured.Unstructured{object(t, strings.Replace(customJSON, "Model", "model", 1))}, s.options)
+	_, err := s.apply(t.Context(), decode(t, strings.Replace(customJSON, "Model", "model", 1)))
 	if err == nil || !strings.Contains(err.Error(), `example.com/v1 has no kind "model": write "Model"`) {
 		t.Error(err)
 	}
@@ -251,20 +253,20 @@ func TestStatusWrittenMeanwhile(t *testing.T) {
 		writes int
 	}{
 		{"once, between snapshot and dry run", false, 0},
-		{"before every request", true, 1},
+		{"before every request", true, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, false)
-			set := []*unstructured.Unstructured{object(t, deploymentJSON)}
-			if _, err := Objects(t.Context(), set, s.options); err != nil {
+			set := []*unstructured.Unstructured{decode(t, deploymentJSON)}
+			if _, err := s.apply(t.Context(), set...); err != nil {
 				t.Fatal(err)
 			}
 			moved := func() {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				s.version++
-				live := object(t, string(must(json.Marshal(s.objects[path]))))
+				live := decode(t, string(must(json.Marshal(s.objects[path]))))
 				live.SetResourceVersion(strconv.Itoa(s.version))
 				live.Object["status"] = map[string]any{"observedGeneration": s.version}
 				s.objects[path] = live.Object
@@ -286,8 +288,8 @@ func TestStatusWrittenMeanwhile(t *testing.T) {
 				}
 				return false
 			}
-			changes, err := Objects(t.Context(), set, s.options)
-			if err != nil || len(changes) != 1 || changes[0].Action != Unchanged {
+			changes, err := s.apply(t.Context(), set...)
+			if err != nil || len(changes) != 1 || changes[0].Action != kube.Unchanged {
 				t.Errorf("%v, %v", lines(changes), err)
 			}
 			if n := s.count(isWrite); n != tc.writes {
@@ -302,10 +304,10 @@ func TestStatusWrittenMeanwhile(t *testing.T) {
 func TestClassOfASetsOwnDefinition(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, false)
-	class := object(t, `{"apiVersion":"gateway.networking.k8s.io/v1","kind":"GatewayClass","metadata":{"name":"c"}}`)
-	crd := object(t, `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"gatewayclasses.gateway.networking.k8s.io"},"spec":{"group":"gateway.networking.k8s.io","scope":"Cluster","names":{"kind":"GatewayClass","plural":"gatewayclasses"},"versions":[{"name":"v1","served":true}]}}`)
-	changes, err := Objects(t.Context(), []*unstructured.Unstructured{class, crd}, s.options)
-	if err != nil || len(changes) != 2 || changes[0].Index != 1 {
+	class := decode(t, `{"apiVersion":"gateway.networking.k8s.io/v1","kind":"GatewayClass","metadata":{"name":"c"}}`)
+	crd := decode(t, `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"gatewayclasses.gateway.networking.k8s.io"},"spec":{"group":"gateway.networking.k8s.io","scope":"Cluster","names":{"kind":"GatewayClass","plural":"gatewayclasses"},"versions":[{"name":"v1","served":true}]}}`)
+	changes, err := s.apply(t.Context(), class, crd)
+	if err != nil || len(changes) != 2 || changes[0].Kind != "CustomResourceDefinition" {
 		t.Errorf("%v, %v", lines(changes), err)
 	}
 }
@@ -315,7 +317,7 @@ func TestReportedAsSoonAsKnown(t *testing.T) {
 	s := newServer(t, false)
 	var mu sync.Mutex
 	var reported []string
-	s.options.Report = func(c Change) {
+	s.options.Report = func(c kube.Change) {
 		mu.Lock()
 		defer mu.Unlock()
 		reported = append(reported, c.String())
@@ -328,7 +330,7 @@ func TestReportedAsSoonAsKnown(t *testing.T) {
 		}
 		return false
 	}
-	if _, err := Objects(t.Context(), []*unstructured.Unstructured{object(t, deploymentJSON), object(t, serviceJSON)}, s.options); err != nil {
+	if _, err := s.apply(t.Context(), decode(t, deploymentJSON), decode(t, serviceJSON)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -343,17 +345,17 @@ func must(body []byte, err error) []byte {
 func TestFailedWriteStopsTheRest(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, true)
-	s.options.Concurrency = 1
+	s.kube.Concurrency = 1
 	s.fault = func(r request, served bool, w http.ResponseWriter) bool {
 		return isWrite(r) && strings.HasSuffix(r.Path, "/b") && respond(w, status(403, "Forbidden", `exceeded quota: compute, requested: pods=1, used: pods=10, limited: pods=10`, nil))
 	}
-	set := []*unstructured.Unstructured{configMap(t, "a"), configMap(t, "b"), configMap(t, "c"), object(t, deploymentJSON)}
-	changes, err := Objects(t.Context(), set, s.options)
+	set := []*unstructured.Unstructured{configMap(t, "a"), configMap(t, "b"), configMap(t, "c"), decode(t, deploymentJSON)}
+	changes, err := s.apply(t.Context(), set...)
 	if diff := cmp.Diff([]string{"configmap/a created"}, lines(changes)); diff != "" {
 		t.Error(diff)
 	}
-	var own *ObjectError
-	if !errors.As(err, &own) || own.Index != 1 || !strings.Contains(own.Error(), `quota "compute"`) {
+	var own *kube.ObjectError
+	if !errors.As(err, &own) || own.ID.Name != "b" || !strings.Contains(own.Error(), `quota "compute"`) {
 		t.Error(err)
 	}
 	if n := s.count(isWrite); n != 2 {
@@ -365,7 +367,7 @@ func TestNamespaceBeingDeleted(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, true)
 	s.put("/api/v1/namespaces/models", `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"models","deletionTimestamp":"2026-01-01T00:00:00Z"}}`)
-	_, err := Objects(t.Context(), []*unstructured.Unstructured{object(t, namespaceJSON)}, s.options)
+	_, err := s.apply(t.Context(), decode(t, namespaceJSON))
 	if err == nil || !strings.Contains(err.Error(), "Namespace models: is being deleted") || s.count(isWrite) != 0 {
 		t.Error(err)
 	}
@@ -384,7 +386,7 @@ func TestDefinitionNeverServed(t *testing.T) {
 		return false
 	}
 	started := time.Now()
-	changes, err := Objects(t.Context(), []*unstructured.Unstructured{object(t, customJSON), object(t, crdJSON)}, s.options)
+	changes, err := s.apply(t.Context(), decode(t, customJSON), decode(t, crdJSON))
 	if len(changes) != 1 || err == nil || !strings.Contains(err.Error(), `"Model" is already in use`) {
 		t.Errorf("%v, %v", lines(changes), err)
 	}
@@ -405,12 +407,12 @@ func TestExcusedByTheSet(t *testing.T) {
 		return r.Method == http.MethodPatch && strings.Contains(r.Path, "/pods/") && unknown &&
 			respond(w, status(403, "Forbidden", `pods "p" is forbidden: error looking up service account default/loader: serviceaccount "loader" not found`, nil))
 	}
-	pod := object(t, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}}`)
-	account := object(t, `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"loader"}}`)
-	if _, err := Objects(t.Context(), []*unstructured.Unstructured{pod}, s.options); err == nil {
+	pod := decode(t, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}}`)
+	account := decode(t, `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"loader"}}`)
+	if _, err := s.apply(t.Context(), pod); err == nil {
 		t.Error("a ServiceAccount that nobody brings was excused")
 	}
-	changes, err := Objects(t.Context(), []*unstructured.Unstructured{pod, account}, s.options)
+	changes, err := s.apply(t.Context(), pod, account)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,233 +1,156 @@
 package apply
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
-	"reflect"
-	"slices"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/redact"
 )
 
-// snapshotTries bounds how often an object that changes all the time (a status
-// that is being written) is read again to get it and the dry run at one version.
-const snapshotTries = 3
+const (
+	// establishLimit is for a definition to be served; it usually takes 0.1 s.
+	establishLimit = 30 * time.Second
+	firstPoll      = 50 * time.Millisecond
+	longPoll       = time.Second
+)
 
-// check dry-runs everything that can be dry-run now, and returns what cannot.
-func (r *run) check(ctx context.Context, items []*item) (late []*item, err error) {
-	var free, bound []*item
-	for _, it := range items {
-		if it.namespace != nil || it.crd != nil {
-			bound = append(bound, it)
-		} else {
-			free = append(free, it)
+// check dry-runs everything that can be dry-run now, and notes what cannot.
+func (p *Plan) check(ctx context.Context) []fault {
+	var independent, dependent []*item
+	for _, it := range p.items {
+		switch {
+		case it.written:
+		case it.namespace != nil || it.crd != nil:
+			dependent = append(dependent, it)
+		default:
+			independent = append(independent, it)
 		}
 	}
-	judge := func(it *item) error { return r.judge(ctx, it) }
-	errs := []error{r.each(ctx, free, judge)}
-	if ctx.Err() != nil || r.broken.Load() {
-		return nil, flat(ctx, errs...)
+	observe := func(it *item) error { return p.observe(ctx, it, kube.WriteOptions{}) }
+	faults := each(ctx, p, independent, observe)
+	if ctx.Err() != nil || p.stop.all.Load() {
+		return faults
 	}
 	var now []*item
-	for _, it := range bound {
+	p.late = nil
+	for _, it := range dependent {
 		if it.waits() {
-			late = append(late, it)
+			it.write = nil
+			p.late = append(p.late, it)
 		} else {
 			now = append(now, it)
 		}
 	}
-	errs = append(errs, r.each(ctx, now, judge))
-	return late, flat(ctx, errs...)
+	faults = append(faults, each(ctx, p, now, observe)...)
+	// A way back has to know what was there, also of these.
+	return append(faults, each(ctx, p, p.late, func(it *item) error { return p.read(ctx, it) })...)
 }
 
-// checkLate dry-runs what had to wait for its namespace or definition.
-func (r *run) checkLate(ctx context.Context, late []*item) error {
-	if err := r.established(ctx, late); err != nil {
-		return err
-	}
-	return r.each(ctx, late, func(it *item) error { return r.judge(ctx, it) })
+// observe checks one item. With what is known of its surroundings only o's
+// Fresh and Redefined count.
+func (p *Plan) observe(ctx context.Context, it *item, o kube.WriteOptions) error {
+	own := p.o.write()
+	own.Fresh, own.Redefined, own.Fence = o.Fresh, o.Redefined, p.fence
+	own.InSet = func(id object.ID) bool { return p.set[id] }
+	write := p.o.Client.Apply(it.ref(), it.object, own)
+	err := write.Observe(ctx)
+	it.write = write
+	return err
 }
 
-// judge takes the snapshot of one object beside its dry run, and decides what
-// its write will be.
-func (r *run) judge(ctx context.Context, it *item) error {
-	started := time.Now()
-	before, dry, err := r.look(ctx, it)
-	it.before = before
-	r.inherit(it)
-	if err != nil {
-		err = r.reconsider(ctx, it, err)
-	}
-	if err == nil {
-		err = it.deleting()
-	}
-	if err != nil {
-		return r.failed(ctx, it, err)
-	}
-	if it.unchecked || len(it.csa) > 0 || it.handover || before == nil {
+// read reads an item that cannot be checked yet, if it can be there at all.
+func (p *Plan) read(ctx context.Context, it *item) error {
+	if it.namespace != nil && it.namespace.live() == nil || it.crd != nil && it.crd.live() == nil {
+		it.before = nil
 		return nil
 	}
-	if same(before.Object, dry.Object) {
-		it.unchanged = true
-		it.change = &Change{
-			Index: it.index, Resource: it.GroupVersionResource, Namespaced: it.namespaced,
-			Before: before, After: before, Action: Unchanged,
-			Started: started, Took: time.Since(started),
-		}
+	live, err := p.o.Client.Get(ctx, it.ref(), kube.Patience{})
+	if kube.IsUnserved(err) { // its version is what the definition is to bring
+		live, err = nil, nil
 	}
+	if err != nil {
+		return p.o.Client.Explain(ctx, it.ref(), err)
+	}
+	it.before = live
 	return nil
 }
 
-// look reads the object and dry-runs it, at the same time, until both speak of
-// one resourceVersion. The object is returned also beside the dry run's error.
-func (r *run) look(ctx context.Context, it *item) (before, dry *unstructured.Unstructured, err error) {
-	var (
-		wg     sync.WaitGroup
-		getErr error
-	)
-	wg.Go(func() { before, getErr = r.get(ctx, it) })
-	dry, err = r.rehearse(ctx, it)
-	wg.Wait()
-	if err != nil || getErr != nil {
-		// Both fail for one reason, as a rule; the write is what matters.
-		return before, nil, cmp.Or(err, getErr)
+// checkLate dry-runs what had to wait for its namespace or definition.
+func (p *Plan) checkLate(ctx context.Context) []fault {
+	if faults := p.established(ctx); len(faults) > 0 || ctx.Err() != nil {
+		return faults
 	}
-	for range snapshotTries {
-		if dry == nil || before == nil || before.GetResourceVersion() == dry.GetResourceVersion() {
-			break
-		}
-		if before, err = r.get(ctx, it); err != nil {
-			return nil, nil, err
-		}
-		if before == nil || before.GetResourceVersion() == dry.GetResourceVersion() {
-			break
-		}
-		if dry, err = r.rehearse(ctx, it); err != nil {
-			return before, nil, err
-		}
-	}
-	return before, dry, nil
-}
-
-// get reads the object; nil if it does not exist.
-func (r *run) get(ctx context.Context, it *item) (*unstructured.Unstructured, error) {
-	p := patience{young: func(err error) bool { return it.waits() && isUnserved(err) }}
-	found, err := retry(ctx, r, p, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return r.at(it).Get(ctx, it.object.GetName(), metav1.GetOptions{})
-	})
-	if apierrors.IsNotFound(err) && !isUnserved(err) {
-		return nil, nil
-	}
-	return found, err
-}
-
-// patch applies the object, or plays at it.
-func (r *run) patch(ctx context.Context, it *item, dry, force bool) (*unstructured.Unstructured, error) {
-	force = force || r.ForceConflicts
-	options := metav1.PatchOptions{FieldManager: FieldManager, FieldValidation: metav1.FieldValidationStrict, Force: &force}
-	if dry {
-		options.DryRun = []string{metav1.DryRunAll}
-	}
-	return retry(ctx, r, r.patience(it, dry), func(ctx context.Context) (*unstructured.Unstructured, error) {
-		body, err := json.Marshal(it.object.Object)
-		if err != nil {
-			return nil, fmt.Errorf("encode: %w", err)
-		}
-		return r.at(it).Patch(ctx, it.object.GetName(), types.ApplyPatchType, body, options)
+	return each(ctx, p, p.late, func(it *item) error {
+		return p.observe(ctx, it, kube.WriteOptions{Fresh: true, Redefined: it.crd != nil && it.crd.live() != nil})
 	})
 }
 
-func (r *run) at(it *item) dynamic.ResourceInterface {
-	if it.namespaced {
-		return r.Dynamic.Resource(it.GroupVersionResource).Namespace(it.object.GetNamespace())
+// established waits until the definitions that late items need are served.
+func (p *Plan) established(ctx context.Context) []fault {
+	kinds := map[schema.GroupVersionKind]bool{}
+	var first []*item
+	for _, it := range p.late {
+		kind := it.object.GroupVersionKind()
+		if it.crd != nil && !it.crd.serves() && !kinds[kind] {
+			kinds[kind] = true
+			first = append(first, it)
+		}
 	}
-	return r.Dynamic.Resource(it.GroupVersionResource)
-}
-
-// deleting refuses to work in or on a namespace that is going away: nothing can
-// be created there, and what is there is deleted soon.
-func (it *item) deleting() error {
-	if it.before == nil || it.before.GetDeletionTimestamp() == nil || it.object.GetKind() != "Namespace" {
+	return each(ctx, p, first, func(it *item) error {
+		if err := p.establish(ctx, it); err != nil {
+			return p.o.Client.Explain(ctx, it.crd.ref(), err)
+		}
 		return nil
-	}
-	return it.errorf("is being deleted: wait until it is gone and run again, or deploy to another namespace")
+	})
 }
 
-// isUnserved tells a path that the server does not have from an object that
-// does not exist: only the latter is named in the answer.
-func isUnserved(err error) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Code != http.StatusNotFound {
-		return false
-	}
-	details := status.Status().Details
-	return details == nil || details.Name == "" || apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
-}
-
-// same reports whether an apply would change nothing: the server's answer to the
-// dry run is the object as it is. Times in managedFields are ignored.
-func same(live, dry map[string]any) bool {
-	return equalBut(live, dry, "metadata") &&
-		equalBut(mapAt(live, "metadata"), mapAt(dry, "metadata"), "managedFields") &&
-		sameManagers(mapAt(live, "metadata")["managedFields"], mapAt(dry, "metadata")["managedFields"])
-}
-
-func sameManagers(live, dry any) bool {
-	a, _ := live.([]any)
-	b, _ := dry.([]any)
-	if len(a) == 0 && len(b) == 1 && mapOf(b[0])["manager"] == "before-first-apply" {
-		// We own nothing here (a bare Namespace, say), so nothing is recorded; the
-		// server invents this entry for the answer whenever it finds none.
-		return true
-	}
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if !equalBut(mapOf(a[i]), mapOf(b[i]), "time") {
-			return false
+// establish polls the list of resources, which holds a custom resource as soon
+// as its definition is established, and is far smaller than the definition.
+func (p *Plan) establish(ctx context.Context, it *item) error {
+	deadline := time.Now().Add(establishLimit)
+	for wait := firstPoll; ; wait = min(2*wait, longPoll) {
+		served, err := p.o.Client.Serves(ctx, it.object.GroupVersionKind(), it.resource)
+		if served {
+			return nil
+		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+		if wait == longPoll || time.Now().After(deadline) {
+			crd, err := p.o.Client.Get(ctx, it.crd.ref(), kube.Patience{})
+			if err != nil {
+				return err
+			}
+			reason, refused := notEstablished(crd)
+			if refused || time.Now().After(deadline) {
+				return it.crd.errorf("is not served: %s; correct the definition, or delete the one that has its names", reason)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
 		}
 	}
-	return true
 }
 
-// equalBut compares two maps except for some keys, without copying them.
-func equalBut(a, b map[string]any, keys ...string) bool {
-	for k, v := range a {
-		if slices.Contains(keys, k) {
-			continue
-		}
-		other, ok := b[k]
-		if !ok || !reflect.DeepEqual(v, other) {
-			return false
-		}
+// notEstablished says why a definition is not served, and whether that is final.
+func notEstablished(crd *unstructured.Unstructured) (reason string, refused bool) {
+	if crd == nil {
+		return "it was deleted", true
 	}
-	for k := range b {
-		if _, ok := a[k]; !ok && !slices.Contains(keys, k) {
-			return false
-		}
+	if c, _ := object.ConditionOf(crd, "NamesAccepted"); c.Status == "False" {
+		return redact.Phrase(c.Message), true
 	}
-	return true
-}
-
-func mapAt(m map[string]any, path ...string) map[string]any {
-	for _, key := range path {
-		m, _ = m[key].(map[string]any)
+	if c, _ := object.ConditionOf(crd, "Established"); c.Status == "False" {
+		return redact.Phrase(c.Message), false
 	}
-	return m
-}
-
-func mapOf(value any) map[string]any {
-	m, _ := value.(map[string]any)
-	return m
+	return fmt.Sprintf("it was not established within %s", establishLimit), false
 }

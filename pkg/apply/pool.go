@@ -1,33 +1,39 @@
 package apply
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"sync"
+
+	"github.com/org/deploy-model-action/pkg/kube"
 )
 
-// each calls f for every item, at most Concurrency at once, and joins what they
-// return in the order of the set. It starts nothing more when ctx ends or the
-// server turns out not to work.
-func (r *run) each(ctx context.Context, items []*item, f func(*item) error) error {
+// fault is what went wrong with one item; index is its place in the set.
+type fault struct {
+	index int
+	err   error
+}
+
+// each calls f for every item, some at once, and returns what went wrong. It
+// starts nothing more when ctx ends, when this run may not write any more, or
+// when the server turns out not to work, which is said once for all items.
+func each(ctx context.Context, p *Plan, items []*item, f func(*item) error) []fault {
 	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		errs  []error
-		queue = make(chan *item)
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		faults []fault
+		queue  = make(chan *item)
 	)
-	for range min(r.Concurrency, len(items)) {
+	for range min(p.o.Client.Concurrency(), len(items)) {
 		wg.Go(func() {
 			for it := range queue {
-				if ctx.Err() != nil || r.broken.Load() {
+				if ctx.Err() != nil || p.stop.all.Load() {
 					continue
 				}
-				if err := f(it); err != nil {
+				if err := p.stop.heed(f(it)); err != nil {
 					mu.Lock()
-					errs = append(errs, err)
+					faults = append(faults, fault{it.index, err})
 					mu.Unlock()
 				}
 			}
@@ -38,55 +44,68 @@ func (r *run) each(ctx context.Context, items []*item, f func(*item) error) erro
 	}
 	close(queue)
 	wg.Wait()
-	return flat(ctx, errs...)
+	return faults
+}
+
+// heed stops all if an error is about all, of which it keeps the first of a kind.
+func (s *stop) heed(err error) error {
+	var (
+		down    *kube.UnavailableError
+		stopped *kube.StoppedError
+	)
+	switch {
+	case errors.As(err, &stopped):
+		s.all.Store(true)
+		if s.held.Swap(true) {
+			return nil
+		}
+	case errors.As(err, &down):
+		s.all.Store(true)
+		if s.down.Swap(true) {
+			return nil
+		}
+	}
+	return err
 }
 
 // flat joins errors into one list in the order of the set, so that a caller
-// finds each object's at the top. That ctx ended is said once, not by each object that it stopped.
-func flat(ctx context.Context, errs ...error) error {
+// finds each object's at the top. That ctx ended is said once, not by each object
+// that it stopped.
+func flat(ctx context.Context, faults []fault) error {
+	slices.SortStableFunc(faults, func(a, b fault) int { return a.index - b.index })
 	var out []error
 	var add func(err error)
 	add = func(err error) {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost joint is taken apart
 			for _, e := range joined.Unwrap() {
 				add(e)
 			}
 			return
 		}
-		var own *ObjectError
+		var own *kube.ObjectError
 		if errors.As(err, &own) || err != nil && !errors.Is(err, ctx.Err()) {
 			out = append(out, err)
 		}
 	}
-	for _, err := range errs {
-		add(err)
+	for _, f := range faults {
+		add(f.err)
 	}
-	slices.SortStableFunc(out, func(a, b error) int { return cmp.Compare(place(a), place(b)) })
 	if ctx.Err() != nil {
 		out = append(out, ctx.Err())
 	}
 	return errors.Join(out...)
 }
 
-// place is where an error belongs in the order of the set; the end, if nowhere.
-func place(err error) int {
-	var own *ObjectError
-	if errors.As(err, &own) {
-		return own.Index
-	}
-	return math.MaxInt
-}
-
 // results collects outcomes and reports them in the order of application.
 type results struct {
 	mu      sync.Mutex
-	report  func(Change)
-	changes []*Change // by order
-	next    int       // the first that was not reported
+	report  func(kube.Change)
+	changes []*kube.Change // by order
+	next    int            // the first that was not reported
 }
 
 // add takes an outcome and reports all those that are now next in line.
-func (s *results) add(order int, change Change) {
+func (s *results) add(order int, change kube.Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changes[order] = &change
@@ -98,10 +117,10 @@ func (s *results) add(order int, change Change) {
 
 // finish reports what an error left unreported, and returns everything that has
 // an outcome.
-func (s *results) finish() []Change {
+func (s *results) finish() []kube.Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var done []Change
+	var done []kube.Change
 	for i, change := range s.changes {
 		if change == nil {
 			continue

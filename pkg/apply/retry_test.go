@@ -2,16 +2,10 @@ package apply
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+
+	"github.com/org/deploy-model-action/pkg/kube"
 )
 
 // Every fault of the first two writes must be survived, and the third attempt
@@ -71,12 +67,12 @@ func TestWriteSurvives(t *testing.T) {
 				return isWrite(r) && served == tc.served && r.Nth < tc.times && tc.fault(w)
 			}
 			type outcome struct {
-				changes []Change
+				changes []kube.Change
 				err     error
 			}
 			done := make(chan outcome, 1)
 			go func() {
-				changes, err := Objects(t.Context(), []*unstructured.Unstructured{configMap(t, "x")}, s.options)
+				changes, err := s.apply(t.Context(), configMap(t, "x"))
 				done <- outcome{changes, err}
 			}()
 			t.Run(fmt.Sprintf("%s/HTTP%d", tc.name, protocol), func(t *testing.T) {
@@ -125,7 +121,7 @@ func TestNeverRetried(t *testing.T) {
 			server.fault = func(r request, served bool, w http.ResponseWriter) bool {
 				return r.Method == http.MethodPatch && respond(w, s)
 			}
-			changes, err := Objects(t.Context(), []*unstructured.Unstructured{configMap(t, "x")}, server.options)
+			changes, err := server.apply(t.Context(), configMap(t, "x"))
 			if len(objectErrors(t, err)) != 1 || len(changes) != 0 {
 				t.Errorf("changes %v, error %v", changes, err)
 			}
@@ -142,19 +138,19 @@ func TestOutageEndsWithinBudget(t *testing.T) {
 	s.fault = func(r request, _ bool, w http.ResponseWriter) bool {
 		return respond(w, status(503, "ServiceUnavailable", "down", nil))
 	}
-	s.options.Budget, s.options.Concurrency = 900*time.Millisecond, 2
+	s.kube.Budget, s.kube.Concurrency = 900*time.Millisecond, 2
 	var set []*unstructured.Unstructured
 	for i := range 50 {
 		set = append(set, configMap(t, fmt.Sprint("c", i)))
 	}
 	started := time.Now()
-	_, err := Objects(t.Context(), set, s.options)
+	_, err := s.apply(t.Context(), set...)
 	if took := time.Since(started); took > 3*time.Second {
 		t.Errorf("took %s", took)
 	}
-	var down *UnavailableError
-	if !errors.As(err, &down) || down.Attempts < 2 || strings.Contains(err.Error(), "\n") {
-		t.Errorf("want one *UnavailableError, got %v", err)
+	var down *kube.UnavailableError
+	if !errors.As(err, &down) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "does not work") {
+		t.Errorf("want one *kube.UnavailableError, got %v", err)
 	}
 }
 
@@ -172,7 +168,7 @@ func TestUnavailableAtOnce(t *testing.T) {
 		}, "does not accept the credentials"},
 		"wrong certificate": {func(s *apiServer) {
 			config := &rest.Config{Host: s.URL, QPS: -1}
-			s.options.Dynamic = dynamic.NewForConfigOrDie(config)
+			s.dynamic = dynamic.NewForConfigOrDie(config)
 		}, "cannot be reached: tls: failed to verify certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -180,8 +176,8 @@ func TestUnavailableAtOnce(t *testing.T) {
 			s := newServer(t, true)
 			tc.spoil(s)
 			started := time.Now()
-			_, err := Objects(t.Context(), []*unstructured.Unstructured{configMap(t, "a"), configMap(t, "b"), configMap(t, "c")}, s.options)
-			var down *UnavailableError
+			_, err := s.apply(t.Context(), configMap(t, "a"), configMap(t, "b"), configMap(t, "c"))
+			var down *kube.UnavailableError
 			if !errors.As(err, &down) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), tc.sentence) {
 				t.Error(err)
 			}
@@ -189,67 +185,6 @@ func TestUnavailableAtOnce(t *testing.T) {
 				t.Errorf("took %s", took)
 			}
 		})
-	}
-}
-
-func TestBudget(t *testing.T) {
-	t.Parallel()
-	at := func(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
-	b := &budget{limit: 60 * time.Second}
-	b.enter(at(10))
-	b.enter(at(15))
-	b.leave(at(20))
-	if got := b.left(at(30)); got != 40*time.Second {
-		t.Errorf("in trouble since 10, at 30: %s left", got)
-	}
-	b.leave(at(30))
-	if got := b.left(at(1000)); got != 40*time.Second {
-		t.Errorf("long after: %s left", got)
-	}
-	b.enter(at(2000))
-	if got := b.left(at(2050)); got != -10*time.Second {
-		t.Errorf("second time: %s left", got)
-	}
-}
-
-func TestJittered(t *testing.T) {
-	t.Parallel()
-	for n, longest := range map[int]time.Duration{0: 500 * time.Millisecond, 1: time.Second, 4: 8 * time.Second, 5: 8 * time.Second, 500: 8 * time.Second} {
-		for range 100 {
-			if d := jittered(firstWait, longWait, n); d < longest/2 || d > longest {
-				t.Errorf("wait %d: %s", n, d)
-			}
-		}
-	}
-}
-
-func TestLostOnTheWay(t *testing.T) {
-	t.Parallel()
-	wrapped := func(err error) error { return &url.Error{Op: "Patch", URL: "https://c/x", Err: err} }
-	for _, tc := range []struct {
-		err  error
-		want bool
-	}{
-		{wrapped(io.EOF), true},
-		{wrapped(io.ErrUnexpectedEOF), true},
-		{wrapped(&net.OpError{Op: "read", Err: syscall.ECONNRESET}), true},
-		{wrapped(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), true},
-		{wrapped(errors.New("http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR")), true},
-		{wrapped(errors.New("http2: client connection lost")), true},
-		{fmt.Errorf("stream error when reading response body: %w", errors.New("stream error: stream ID 3; INTERNAL_ERROR")), true},
-		{wrapped(context.DeadlineExceeded), true},
-		{wrapped(&net.DNSError{Err: "server misbehaving", IsTemporary: true}), true},
-		{wrapped(&net.DNSError{Err: "no such host", IsNotFound: true}), false},
-		{wrapped(errors.New("Service Unavailable")), true},
-		{wrapped(errors.New("Forbidden")), false},
-		{wrapped(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), false},
-		{wrapped(&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}), false},
-		{wrapped(errors.New("oauth2: cannot fetch token: 400 Bad Request")), false},
-		{errors.New("encode: unsupported value"), false},
-	} {
-		if got := passes(tc.err, false); got != tc.want {
-			t.Errorf("passes(%v) = %t", tc.err, got)
-		}
 	}
 }
 
@@ -264,10 +199,10 @@ func TestCancelledWriteIsAnsweredFor(t *testing.T) {
 		}
 		return false
 	}
-	s.options.Concurrency = 1
+	s.kube.Concurrency = 1
 	set := []*unstructured.Unstructured{configMap(t, "a"), configMap(t, "b"), configMap(t, "c")}
 	started := time.Now()
-	changes, err := Objects(ctx, set, s.options)
+	changes, err := s.apply(ctx, set...)
 	if diff := cmp.Diff([]string{"configmap/a created"}, lines(changes)); diff != "" {
 		t.Error(diff)
 	}
@@ -284,24 +219,48 @@ func TestCancelledWriteIsAnsweredFor(t *testing.T) {
 
 func TestCancelledWriteWithoutAnswer(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, true)
-	ctx, cancel := context.WithCancel(t.Context())
-	hang := make(chan struct{})
-	t.Cleanup(func() { close(hang) })
-	s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
-		if isWrite(r) && served {
-			cancel()
-			<-hang
-		}
-		return false
-	}
-	started := time.Now()
-	changes, err := Objects(ctx, []*unstructured.Unstructured{configMap(t, "a")}, s.options)
-	if took := time.Since(started); took > 4*time.Second {
-		t.Errorf("took %s", took)
-	}
-	if len(changes) != 0 || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "ConfigMap default/a: was being written") {
-		t.Errorf("changes %v, error %v", changes, err)
+	for _, tc := range []struct {
+		name           string
+		landed, silent bool // the write is done; the server answers nothing more
+		want           []string
+	}{
+		{"it was done, and the object says so", true, false, []string{"configmap/a created"}},
+		{"it was not done yet", false, false, []string{"configmap/a uncertain"}},
+		{"nobody says anything", true, true, []string{"configmap/a uncertain"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, true)
+			ctx, cancel := context.WithCancel(t.Context())
+			hang := make(chan struct{})
+			t.Cleanup(func() { close(hang) })
+			s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+				if isWrite(r) && served == tc.landed {
+					cancel()
+					<-hang
+					return true
+				}
+				if tc.silent && isGet(r) && r.Nth > 0 {
+					<-hang
+				}
+				return false
+			}
+			started := time.Now()
+			changes, err := s.apply(ctx, configMap(t, "a"))
+			if took := time.Since(started); took > 4*time.Second {
+				t.Errorf("took %s", took)
+			}
+			if diff := cmp.Diff(tc.want, lines(changes)); diff != "" {
+				t.Error(diff)
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			open := strings.Contains(err.Error(), "ConfigMap default/a: was being written")
+			if want := changes[0].Action == kube.Uncertain; open != want || open != errors.Is(err, kube.ErrUncertain) {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -313,7 +272,7 @@ func TestCancelledBeforeTheFirstWrite(t *testing.T) {
 		cancel()
 		return false
 	}
-	changes, err := Objects(ctx, []*unstructured.Unstructured{configMap(t, "a"), configMap(t, "b")}, s.options)
+	changes, err := s.apply(ctx, configMap(t, "a"), configMap(t, "b"))
 	if len(changes) != 0 || !errors.Is(err, context.Canceled) || s.count(isWrite) != 0 {
 		t.Errorf("changes %v, error %v, writes %d", changes, err, s.count(isWrite))
 	}

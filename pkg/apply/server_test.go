@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,8 +18,12 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/object"
 )
 
 // apiServer is as much of an API server as an apply sees: objects by path with
@@ -26,7 +31,10 @@ import (
 // runs, and whatever goes wrong on the way.
 type apiServer struct {
 	*httptest.Server
-	options Options
+	options Options // but for its Client
+	kube    kube.Options
+	dynamic dynamic.Interface
+	rest    rest.Interface
 
 	mu       sync.Mutex
 	version  int
@@ -72,8 +80,24 @@ func newServer(t *testing.T, http2 bool) *apiServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.options = Options{Dynamic: dynamicClient, REST: restClient, Log: t.Logf}
+	s.dynamic, s.rest, s.kube.Log = dynamicClient, restClient, t.Logf
 	return s
+}
+
+// with are the options, with a client that has spent nothing of its budget.
+func (s *apiServer) with() Options {
+	o := s.options
+	o.Client = kube.NewClient(s.dynamic, s.rest, s.kube)
+	return o
+}
+
+// apply plans and writes a set.
+func (s *apiServer) apply(ctx context.Context, set ...*unstructured.Unstructured) ([]kube.Change, error) {
+	plan, err := NewPlan(ctx, set, s.with())
+	if err != nil {
+		return nil, err
+	}
+	return plan.Write(ctx)
 }
 
 func (s *apiServer) serve(w http.ResponseWriter, r *http.Request) {
@@ -148,52 +172,87 @@ func (s *apiServer) carryOut(r request) (int, any) {
 		s.objects[r.Path] = live
 		return http.StatusOK, live
 	}
-	var object map[string]any
-	if err := json.Unmarshal([]byte(r.Body), &object); err != nil {
+	var sent map[string]any
+	if err := json.Unmarshal([]byte(r.Body), &sent); err != nil {
 		return http.StatusBadRequest, status(400, "BadRequest", err.Error(), nil)
 	}
-	metadata := object["metadata"].(map[string]any)
+	metadata := sent["metadata"].(map[string]any)
+	if s := outdated(metadata, live); s != nil && !r.Dry {
+		return http.StatusConflict, *s
+	}
 	metadata["uid"], metadata["resourceVersion"], metadata["generation"] = "u-"+name, "0", 1
-	metadata["managedFields"] = []any{map[string]any{"manager": FieldManager, "operation": "Apply", "fieldsV1": map[string]any{"f:spec": map[string]any{}}}}
+	metadata["managedFields"] = []any{map[string]any{"manager": object.FieldManager, "operation": "Apply", "fieldsV1": map[string]any{"f:spec": map[string]any{}}}}
 	code := http.StatusCreated
 	if live != nil {
 		code = http.StatusOK
 		old := live["metadata"].(map[string]any)
 		metadata["resourceVersion"], metadata["generation"] = old["resourceVersion"], old["generation"]
 		if live["status"] != nil {
-			object["status"] = live["status"]
+			sent["status"] = live["status"]
 		}
-		body, _ := json.Marshal(object)
+		body, _ := json.Marshal(sent)
 		var same map[string]any
 		_ = json.Unmarshal(body, &same)
-		if equalBut(live, same, "metadata") {
+		if equal(live, same) {
 			return code, live
 		}
 	}
 	if r.Dry {
-		return code, object
+		return code, sent
 	}
 	s.version++
 	metadata["resourceVersion"] = strconv.Itoa(s.version)
-	body, _ := json.Marshal(object)
+	body, _ := json.Marshal(sent)
 	var stored map[string]any
 	_ = json.Unmarshal(body, &stored)
 	s.objects[r.Path] = stored
 	return code, stored
 }
 
+// equal compares two objects but for the server's own part of their metadata.
+func equal(a, b map[string]any) bool {
+	strip := func(m map[string]any) map[string]any {
+		m = maps.Clone(m)
+		metadata := maps.Clone(object.Map(m, "metadata"))
+		for _, key := range []string{"uid", "resourceVersion", "generation", "managedFields"} {
+			delete(metadata, key)
+		}
+		m["metadata"] = metadata
+		return m
+	}
+	return reflect.DeepEqual(strip(a), strip(b))
+}
+
+// outdated is the answer to a write that names another state than the object's.
+func outdated(metadata, live map[string]any) *metav1.Status {
+	version, _ := metadata["resourceVersion"].(string)
+	uid, _ := metadata["uid"].(string)
+	conflict := status(409, "Conflict", "the object has been modified; please apply your changes to the latest version and try again", nil)
+	if live == nil {
+		if version != "" && version != "1" || uid != "" {
+			return &conflict
+		}
+		return nil
+	}
+	now := object.Map(live, "metadata")
+	if version != "" && version != now["resourceVersion"] || uid != "" && uid != now["uid"] {
+		return &conflict
+	}
+	return nil
+}
+
 // resources lists the custom resources of the definitions that are stored.
 func (s *apiServer) resources(group, version string) (int, any) {
 	var list []any
-	for path, object := range s.objects {
+	for path, stored := range s.objects {
 		if !strings.Contains(path, "/customresourcedefinitions/") {
 			continue
 		}
-		spec := mapAt(object, "spec")
+		spec := object.Map(stored, "spec")
 		if spec["group"] != group {
 			continue
 		}
-		names := mapAt(spec, "names")
+		names := object.Map(spec, "names")
 		list = append(list, map[string]any{"name": names["plural"], "kind": names["kind"], "namespaced": spec["scope"] != "Cluster", "verbs": []string{"get", "patch"}})
 	}
 	if list == nil {
@@ -246,11 +305,11 @@ func respond(w http.ResponseWriter, s metav1.Status) bool {
 	return true
 }
 
-// object decodes JSON into an object.
-func object(tb testing.TB, body string) *unstructured.Unstructured {
+// decode decodes JSON into an object.
+func decode(tb testing.TB, body string) *unstructured.Unstructured {
 	tb.Helper()
 	u := &unstructured.Unstructured{}
-	if err := json.Unmarshal([]byte(body), &u.Object); err != nil {
+	if err := utiljson.Unmarshal([]byte(body), &u.Object); err != nil {
 		tb.Fatalf("%v in %s", err, body)
 	}
 	return u
@@ -258,29 +317,29 @@ func object(tb testing.TB, body string) *unstructured.Unstructured {
 
 func configMap(tb testing.TB, name string) *unstructured.Unstructured {
 	tb.Helper()
-	return object(tb, fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":%q},"data":{"a":"b"}}`, name))
+	return decode(tb, fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":%q},"data":{"a":"b"}}`, name))
 }
 
 // objectErrors are the errors at the top of a joined error, each of which must
 // belong to an object.
-func objectErrors(t *testing.T, err error) []*ObjectError {
+func objectErrors(t *testing.T, err error) []*kube.ObjectError {
 	t.Helper()
 	list := []error{err}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		list = joined.Unwrap()
 	}
-	var out []*ObjectError
+	var out []*kube.ObjectError
 	for _, e := range list {
-		var own *ObjectError
+		var own *kube.ObjectError
 		if !errors.As(e, &own) {
-			t.Fatalf("%T %v: want *ObjectError", e, e)
+			t.Fatalf("%T %v: want *kube.ObjectError", e, e)
 		}
 		out = append(out, own)
 	}
 	return out
 }
 
-func lines(changes []Change) []string {
+func lines(changes []kube.Change) []string {
 	var out []string
 	for _, c := range changes {
 		out = append(out, c.String())
@@ -294,3 +353,5 @@ func unaltered(t *testing.T, before, after any) {
 		t.Errorf("the caller's object was modified:\n%v\n%v", before, after)
 	}
 }
+
+func set(objects ...*unstructured.Unstructured) []*unstructured.Unstructured { return objects }

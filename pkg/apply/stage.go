@@ -56,14 +56,12 @@ func stageOf(kind schema.GroupKind) int {
 	return stageWorkloads
 }
 
+// ordered are the items in the order of application.
+func (p *Plan) ordered() []*item {
+	return slices.SortedFunc(slices.Values(p.items), func(a, b *item) int { return cmp.Compare(a.order, b.order) })
+}
+
 // inStage picks the items of a stage, in the order of application.
-func inStage(items []*item, stage int) []*item {
-	var out []*item
-	for _, it := range items {
-		if it.stage == stage {
-			out = append(out, it)
-		}
-	}
-	slices.SortFunc(out, func(a, b *item) int { return cmp.Compare(a.order, b.order) })
-	return out
+func (p *Plan) inStage(stage int) []*item {
+	return slices.DeleteFunc(p.ordered(), func(it *item) bool { return it.stage != stage })
 }

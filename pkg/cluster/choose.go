@@ -19,30 +19,30 @@ type way struct {
 }
 
 // choose picks the endpoint and says why it is that one.
-func (g *google) choose(ctx context.Context, c *Cluster, found *container.Cluster) error {
+func (f *finder) choose(ctx context.Context, c *Cluster, found *container.Cluster) error {
 	ways := offered(found)
-	if g.FleetMembership != "" || memberOf(found) != "" {
+	if f.FleetMembership != "" || memberOf(found) != "" {
 		ways = append(ways, way{kind: KindGateway})
 	}
-	chosen := way{kind: g.Endpoint}
-	switch at := slices.IndexFunc(ways, func(w way) bool { return w.kind == g.Endpoint }); {
+	chosen := way{kind: f.Endpoint}
+	switch at := slices.IndexFunc(ways, func(w way) bool { return w.kind == f.Endpoint }); {
 	case at >= 0:
 		chosen = ways[at]
-	case g.Endpoint == KindAuto && len(ways) > 0:
+	case f.Endpoint == KindAuto && len(ways) > 0:
 		chosen = ways[0]
-	case g.Endpoint == KindAuto, g.Endpoint == KindGateway:
+	case f.Endpoint == KindAuto, f.Endpoint == KindGateway:
 		chosen.kind = KindGateway // the cluster does not always say that it is a member
 	default:
-		return g.notOffered(ways)
+		return f.notOffered(ways)
 	}
 	for _, w := range ways {
 		if w.kind != chosen.kind {
 			c.others = append(c.others, w.kind)
 		}
 	}
-	c.Kind, c.Why = chosen.kind, why(g.Endpoint, chosen.kind, found)
+	c.Kind, c.Why = chosen.kind, why(f.Endpoint, chosen.kind, found)
 	if chosen.kind == KindGateway {
-		return g.throughGateway(ctx, c, found)
+		return f.throughGateway(ctx, c, found)
 	}
 	c.Host = "https://" + chosen.host
 	if strings.Contains(chosen.host, ":") {
@@ -53,7 +53,7 @@ func (g *google) choose(ctx context.Context, c *Cluster, found *container.Cluste
 	}
 	var err error
 	if c.CA, err = authority(found); err != nil {
-		return fmt.Errorf("read cluster %q: its CA certificate, without which nothing vouches for the %s endpoint: %w: set endpoint: dns, or run the job again when the cluster is complete", g.Name.Cluster, c.Kind, err)
+		return fmt.Errorf("read cluster %q: its CA certificate, without which nothing vouches for the %s endpoint: %w: set endpoint: dns, or run the job again when the cluster is complete", f.Name.Cluster, c.Kind, err)
 	}
 	return nil
 }
@@ -165,14 +165,14 @@ func why(asked, kind string, found *container.Cluster) string {
 }
 
 // notOffered is that the endpoint that was asked for by its kind is off.
-func (g *google) notOffered(ways []way) error {
-	e := &EndpointError{Name: g.Name, Kind: g.Endpoint}
+func (f *finder) notOffered(ways []way) error {
+	e := &EndpointError{Name: f.Name, Kind: f.Endpoint}
 	for _, w := range ways {
 		e.Others = append(e.Others, w.kind)
 	}
-	switch g.Endpoint {
+	switch f.Endpoint {
 	case KindDNS:
-		e.Problem, e.Fix = "it does not allow external traffic", "allow it with `"+g.Name.update("--enable-dns-access")+"`"
+		e.Problem, e.Fix = "it does not allow external traffic", "allow it with `"+f.Name.update("--enable-dns-access")+"`"
 	case KindPublic:
 		e.Problem, e.Fix = "it is off", "switch it on in the cluster's control plane networking"
 	case KindInternal:

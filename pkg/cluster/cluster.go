@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/oauth2"
 	"google.golang.org/api/container/v1"
+
+	"github.com/org/deploy-model-action/pkg/redact"
 )
 
 // Kinds of endpoints, and the word that leaves the choice to Find.
@@ -65,7 +67,7 @@ type Cluster struct {
 
 // Find asks the GKE API for the cluster and chooses its endpoint. Errors that a
 // caller may want to tell apart are *NotFoundError, *ForbiddenError,
-// *DisabledError, *StatusError and *EndpointError.
+// *google.RefusedError, *StatusError and *EndpointError.
 func Find(ctx context.Context, o Options) (*Cluster, error) {
 	if o.Endpoint == "" {
 		o.Endpoint = KindAuto
@@ -73,11 +75,11 @@ func Find(ctx context.Context, o Options) (*Cluster, error) {
 	if err := checkEndpoint(o); err != nil {
 		return nil, err
 	}
-	g, err := newGoogle(ctx, o)
+	f, err := newFinder(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	found, err := g.get(ctx)
+	found, err := f.get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +91,7 @@ func Find(ctx context.Context, o Options) (*Cluster, error) {
 		Autopilot: found.Autopilot != nil && found.Autopilot.Enabled,
 		principal: o.Principal, fenced: authorizedNetworks(found),
 	}
-	if err := g.choose(ctx, c, found); err != nil {
+	if err := f.choose(ctx, c, found); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -112,7 +114,7 @@ func reason(found *container.Cluster) string {
 			said = c.Message
 		}
 	}
-	return phrase(said)
+	return redact.Phrase(said)
 }
 
 func authorizedNetworks(found *container.Cluster) bool {

@@ -48,7 +48,7 @@ func (c *Cluster) Config(tokens oauth2.TokenSource) *rest.Config {
 		WarningHandler: rest.NoWarnings{},
 	}
 	config.Wrap(func(base http.RoundTripper) http.RoundTripper {
-		return &bearer{base: &doorkeeper{base: base, cluster: c}, tokens: tokens, hosts: []string{c.authority()}}
+		return &tokenTransport{base: &frontTransport{base: base, cluster: c}, tokens: tokens, hosts: []string{c.authority()}}
 	})
 	return config
 }

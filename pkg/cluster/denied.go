@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/org/deploy-model-action/pkg/google"
+	"github.com/org/deploy-model-action/pkg/redact"
 )
 
 // denial is a request that the cluster's authorizer refused.
@@ -60,7 +63,7 @@ func (d *denials) collect(err error) bool {
 // add keeps what fits into a manifest and a sentence; nothing else is a refusal
 // by a real API server.
 func (d *denials) add(n denial) {
-	n.user, n.verb, n.resource, n.namespace = phrase(n.user), phrase(n.verb), phrase(n.resource), phrase(n.namespace)
+	n.user, n.verb, n.resource, n.namespace = redact.Phrase(n.user), redact.Phrase(n.verb), redact.Phrase(n.resource), redact.Phrase(n.namespace)
 	if !slices.Contains(d.all, n) {
 		d.all = append(d.all, n)
 	}
@@ -85,7 +88,7 @@ func (c *Cluster) denied(d denials) error {
 	if who == "" && strings.ContainsAny(e.Principal, "@:") && !strings.HasPrefix(e.Principal, "system:") {
 		who = e.Principal
 	}
-	e.Command, e.Manifest = grant(c.Name.Project, who, e.Role), rbac(d.all, e.Principal)
+	e.Command, e.Manifest = google.Grant("projects", c.Name.Project, who, e.Role), rbac(d.all, e.Principal)
 	return e
 }
 

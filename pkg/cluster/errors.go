@@ -13,6 +13,9 @@ type NotFoundError struct {
 	Existing []Name
 }
 
+// Title says in a few words what it is.
+func (e *NotFoundError) Title() string { return "Cluster not found" }
+
 func (e *NotFoundError) Error() string {
 	n := e.Name
 	if len(e.Existing) > 0 && e.Existing[0].Cluster == n.Cluster && e.Existing[0].Location != n.Location {
@@ -46,11 +49,15 @@ type ForbiddenError struct {
 	Principal  string // who asked; "" if unknown
 	Project    string
 	Command    string // that an administrator may run to grant the role
+	Words      string // Google's, if it did not name the permission; "" otherwise
 	// Manifest is what an administrator may apply to the cluster instead, to
 	// grant no more than what was refused; "" if it was not the cluster that refused.
 	Manifest string
 	Err      error // the cluster's answer; nil if it is told elsewhere, or Google refused
 }
+
+// Title says in a few words what it is.
+func (e *ForbiddenError) Title() string { return "Role missing" }
 
 func (e *ForbiddenError) Error() string {
 	who := e.Principal
@@ -65,6 +72,9 @@ func (e *ForbiddenError) Error() string {
 	if e.Permission == "container.clusters.get" {
 		lacks += ", or the project does not exist" // Google does not tell which
 	}
+	if e.Words != "" {
+		lacks += " (" + e.Words + ")"
+	}
 	return fmt.Sprintf("%s: let an administrator grant %s with `%s`", lacks, e.Role, e.Command)
 }
 
@@ -78,6 +88,9 @@ type UnauthorizedError struct {
 	Err       error
 }
 
+// Title says in a few words what it is.
+func (e *UnauthorizedError) Title() string { return "Credentials refused" }
+
 func (e *UnauthorizedError) Error() string {
 	of := ""
 	if e.Principal != "" {
@@ -89,23 +102,15 @@ func (e *UnauthorizedError) Error() string {
 // Unwrap returns the error of the client.
 func (e *UnauthorizedError) Unwrap() error { return e.Err }
 
-// DisabledError is an API that the project does not use yet.
-type DisabledError struct {
-	Service string // e.g. "container.googleapis.com"
-	Project string
-	Command string // that enables it
-}
-
-func (e *DisabledError) Error() string {
-	return fmt.Sprintf("the API %s is not enabled in project %s: enable it with `%s`, and run the job again some minutes later", e.Service, e.Project, e.Command)
-}
-
 // StatusError is a cluster whose control plane does not answer now.
 type StatusError struct {
 	Name    Name
 	Status  string // GKE's word, e.g. "PROVISIONING"
 	Message string // GKE's reason; "" if it gave none
 }
+
+// Title says in a few words what it is.
+func (e *StatusError) Title() string { return "Cluster not ready" }
 
 func (e *StatusError) Error() string {
 	s := fmt.Sprintf("cluster %q ", e.Name.Cluster)
@@ -137,6 +142,9 @@ type EndpointError struct {
 	Others  []string // kinds that it offers
 }
 
+// Title says in a few words what it is.
+func (e *EndpointError) Title() string { return "Endpoint" }
+
 func (e *EndpointError) Error() string {
 	s := fmt.Sprintf("endpoint %q of cluster %q: %s: %s", e.Kind, e.Name.Cluster, e.Problem, e.Fix)
 	if len(e.Others) > 0 {
@@ -157,6 +165,9 @@ type UnreachableError struct {
 	Err    error
 }
 
+// Title says in a few words what it is.
+func (e *UnreachableError) Title() string { return "Cluster unreachable" }
+
 func (e *UnreachableError) Error() string {
 	s := fmt.Sprintf("reach cluster %q at %s (%s endpoint): %s: %s", e.Name.Cluster, e.Host, e.Kind, e.Cause, e.Hint)
 	if len(e.Others) > 0 {
@@ -167,21 +178,3 @@ func (e *UnreachableError) Error() string {
 
 // Unwrap returns the error of the client.
 func (e *UnreachableError) Unwrap() error { return e.Err }
-
-// phrase makes foreign words fit for one line of a message.
-func phrase(words string) string {
-	words = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			return ' '
-		case r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' || r == '\ufffd':
-			return -1
-		}
-		return r
-	}, words)
-	words = strings.Join(strings.Fields(words), " ")
-	if runes := []rune(words); len(runes) > 300 {
-		words = string(runes[:300]) + "…"
-	}
-	return strings.TrimRight(words, ".")
-}

@@ -8,10 +8,12 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/org/deploy-model-action/pkg/google"
 )
 
 // Explain turns the error of requests through a Client into what a user can act
-// on: an *UnreachableError, *UnauthorizedError, *ForbiddenError, *DisabledError
+// on: an *UnreachableError, *UnauthorizedError, *ForbiddenError, *google.RefusedError
 // or *EndpointError. Joined errors are explained one by one and stay joined;
 // what is not understood stays as it is. Where another package's error says
 // already what Kubernetes refused, that error is kept, and one *ForbiddenError
@@ -66,7 +68,7 @@ func (c *Cluster) explain(err error) error {
 	}
 	var (
 		token *tokenError
-		door  *doorError
+		door  *frontError
 	)
 	switch {
 	case errors.As(err, &token):
@@ -90,7 +92,7 @@ func (c *Cluster) explain(err error) error {
 // explained says that an error is of this package's making.
 func explained(err error) bool {
 	switch err.(type) { //nolint:errorlint // what wraps one says something more
-	case *UnreachableError, *UnauthorizedError, *ForbiddenError, *DisabledError, *EndpointError:
+	case *UnreachableError, *UnauthorizedError, *ForbiddenError, *google.RefusedError, *EndpointError:
 		return true
 	}
 	return false

@@ -16,6 +16,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/org/deploy-model-action/pkg/google"
 )
 
 // cluster is one at a host, with what Find would know of it.
@@ -117,7 +119,7 @@ func TestExplain(t *testing.T) {
 		{"DNS: nothing behind the name", cluster(KindDNS, "front5.europe-west6.gke.goog"), "", refusal(404, "NOT_FOUND", "Requested entity was not found."), nil, new(*EndpointError)},
 		{"gateway: no right", cluster(KindGateway, region), "", refusal(403, "PERMISSION_DENIED", `Permission 'gkehub.gateway.patch' denied on resource '//gkehub.googleapis.com/projects/123456789012/locations/europe-west6/memberships/model' (or it may not exist).`), nil, new(*ForbiddenError)},
 		{"gateway: no right, in other words", cluster(KindGateway, strings.ReplaceAll(region, "europe-west6", "europe-west1")), "", refusal(403, "PERMISSION_DENIED", `The caller does not have permission`), nil, new(*ForbiddenError)},
-		{"gateway: disabled", cluster(KindGateway, strings.ReplaceAll(region, "europe-west6", "europe-west2")), "", refusal(403, "PERMISSION_DENIED", "Connect Gateway API has not been used in project 123456789012 before or it is disabled.", disabledInfo(hostGateway)), nil, new(*DisabledError)},
+		{"gateway: disabled", cluster(KindGateway, strings.ReplaceAll(region, "europe-west6", "europe-west2")), "", refusal(403, "PERMISSION_DENIED", "Connect Gateway API has not been used in project 123456789012 before or it is disabled.", disabledInfo(hostGateway)), nil, new(*google.RefusedError)},
 		{"gateway: no such member", cluster(KindGateway, strings.ReplaceAll(region, "europe-west6", "europe-west3"), KindInternal), "", refusal(404, "NOT_FOUND", "Requested entity was not found."), nil, new(*EndpointError)},
 
 		{"Kubernetes: workload", cluster(KindPublic, "198.51.100.20"), "", forbidden(`deployments.apps "classifier" is forbidden: User "` + user + `" cannot patch resource "deployments" in API group "apps" in the namespace "models": requires one of ["container.deployments.update"] permission(s).`), nil, new(*ForbiddenError)},

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/oauth2"
+
+	"github.com/org/deploy-model-action/pkg/google"
 )
 
 // Parts of the GKE API's Cluster message.
@@ -245,7 +247,13 @@ func TestFindRefused(t *testing.T) {
 		{"no right, of nobody known", gke(refusal(403, "PERMISSION_DENIED", denied)), func(o *Options) { o.Principal = "" }, new(*ForbiddenError)},
 		{"no right, but another one than was expected", gke(refusal(403, "PERMISSION_DENIED", `Required "container.clusters.getCredentials" permission(s) for "projects/my-project".`)), nil, new(*ForbiddenError)},
 		{"no such project", gke(refusal(403, "PERMISSION_DENIED", "Permission denied on resource project my-project (or it may not exist).")), nil, new(*ForbiddenError)},
-		{"API disabled", gke(refusal(403, "PERMISSION_DENIED", "Kubernetes Engine API has not been used in project 123456789012 before or it is disabled. Enable it by visiting https://console.developers.google.com/apis/api/container.googleapis.com/overview?project=123456789012 then retry.", disabledInfo(hostContainer))), nil, new(*DisabledError)},
+		{"API disabled", gke(refusal(403, "PERMISSION_DENIED", "Kubernetes Engine API has not been used in project 123456789012 before or it is disabled. Enable it by visiting https://console.developers.google.com/apis/api/container.googleapis.com/overview?project=123456789012 then retry.", disabledInfo(hostContainer))), nil, new(*google.RefusedError)},
+		{"API disabled where the login's requests count", gke(refusal(403, "PERMISSION_DENIED", "Kubernetes Engine API has not been used in project 764086051850 before or it is disabled.", reasonInfo("SERVICE_DISABLED", "764086051850"))), nil, new(*google.RefusedError)},
+		{"token without the scope", gke(refusal(403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.", reasonInfo("ACCESS_TOKEN_SCOPE_INSUFFICIENT", ""))), nil, new(*google.RefusedError)},
+		{"billing is off", gke(refusal(403, "PERMISSION_DENIED", "This API method requires billing to be enabled.", reasonInfo("BILLING_DISABLED", "my-project"))), nil, new(*google.RefusedError)},
+		{"project suspended", gke(refusal(403, "PERMISSION_DENIED", "Permission denied: Consumer 'project:my-project' has been suspended.", reasonInfo("CONSUMER_SUSPENDED", "my-project"))), nil, new(*google.RefusedError)},
+		{"organization restricted", gke(refusal(403, "PERMISSION_DENIED", "Access denied by organization restriction.", reasonInfo("ORG_RESTRICTION_VIOLATION", "my-project"))), nil, new(*google.RefusedError)},
+		{"a reason that is not known here", gke(refusal(403, "PERMISSION_DENIED", "The moon is in the way.", reasonInfo("LUNAR_ECLIPSE", "my-project"))), nil, new(*google.RefusedError)},
 		{"service perimeter", gke(refusal(403, "PERMISSION_DENIED", "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: abc")), nil, nil},
 		{"token refused", gke(refusal(401, "UNAUTHENTICATED", "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.")), nil, nil},
 		{"quota", gke(func(w http.ResponseWriter, r *http.Request) {
@@ -279,11 +287,11 @@ func TestFindRefused(t *testing.T) {
 
 		{"in no fleet", hub(members()), gateway, new(*EndpointError)},
 		{"in no fleet, and closed", map[string]http.HandlerFunc{hostContainer: closed, hostHub: members()}, nil, new(*EndpointError)},
-		{"closed, and the hub is disabled", map[string]http.HandlerFunc{hostContainer: closed, hostHub: refusal(403, "PERMISSION_DENIED", "GKE Hub API has not been used in project 123456789012 before or it is disabled.", disabledInfo(hostHub))}, nil, new(*DisabledError)},
+		{"closed, and the hub is disabled", map[string]http.HandlerFunc{hostContainer: closed, hostHub: refusal(403, "PERMISSION_DENIED", "GKE Hub API has not been used in project 123456789012 before or it is disabled.", disabledInfo(hostHub))}, nil, new(*google.RefusedError)},
 		{"two memberships", hub(members("projects/my-project/locations/global/memberships/a", "projects/my-project/locations/europe-west6/memberships/b")), gateway, new(*EndpointError)},
 		{"regions are down", hub(answer(200, `{"unreachable":["projects/my-project/locations/europe-west6"]}`)), gateway, nil},
 		{"hub: no right", hub(refusal(403, "PERMISSION_DENIED", "Permission 'gkehub.memberships.list' denied on 'projects/my-project/locations/-/memberships'")), gateway, new(*ForbiddenError)},
-		{"hub: disabled", hub(refusal(403, "PERMISSION_DENIED", "GKE Hub API has not been used in project 123456789012 before or it is disabled.", disabledInfo(hostHub))), gateway, new(*DisabledError)},
+		{"hub: disabled", hub(refusal(403, "PERMISSION_DENIED", "GKE Hub API has not been used in project 123456789012 before or it is disabled.", disabledInfo(hostHub))), gateway, new(*google.RefusedError)},
 		{"hub: a name that is none", hub(members("projects/p/locations/evil.example.com/memberships/model")), gateway, nil},
 		{"membership of another cluster", hub(answer(200, member1("projects/my-project/locations/global/memberships/other", "//container.googleapis.com/projects/my-project/locations/us-central1/clusters/other"))), named("projects/my-project/locations/global/memberships/other"), new(*EndpointError)},
 		{"membership does not exist", hub(refusal(404, "NOT_FOUND", "Resource 'projects/my-project/locations/global/memberships/gone' was not found")), named("projects/my-project/locations/global/memberships/gone"), new(*EndpointError)},
@@ -297,7 +305,7 @@ func TestFindRefused(t *testing.T) {
 		{"project: disabled", map[string]http.HandlerFunc{
 			hostContainer: described("RUNNING", ipPrivate, ""), hostHub: members("projects/my-project/locations/global/memberships/model"),
 			hostProjects: refusal(403, "PERMISSION_DENIED", "Cloud Resource Manager API has not been used in project 123456789012 before or it is disabled.", disabledInfo(hostProjects)),
-		}, gateway, new(*DisabledError)},
+		}, gateway, new(*google.RefusedError)},
 		{"project without a number", map[string]http.HandlerFunc{
 			hostContainer: described("RUNNING", ipPrivate, ""), hostHub: members("projects/my-project/locations/global/memberships/model"),
 			hostProjects: answer(200, `{"name":"projects/../x"}`),

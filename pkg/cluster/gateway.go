@@ -11,6 +11,8 @@ import (
 
 	"google.golang.org/api/container/v1"
 	"google.golang.org/api/googleapi"
+
+	"github.com/org/deploy-model-action/pkg/redact"
 )
 
 // membershipForm takes a full name, as the hub and the gateway write it, or the
@@ -40,31 +42,31 @@ func memberOf(found *container.Cluster) string {
 }
 
 // throughGateway sets the endpoint to the fleet's Connect gateway.
-func (g *google) throughGateway(ctx context.Context, c *Cluster, found *container.Cluster) error {
-	host, project, err := g.gateway(ctx, found)
+func (f *finder) throughGateway(ctx context.Context, c *Cluster, found *container.Cluster) error {
+	host, project, err := f.gateway(ctx, found)
 	c.Host, c.fleet = host, project
 	var no *EndpointError
 	switch {
 	case errors.As(err, &no):
-		no.Name, no.Kind, no.Others = g.Name, g.Endpoint, c.others
-	case err != nil && g.Endpoint == KindAuto && ctx.Err() == nil:
-		return fmt.Errorf("endpoint \"auto\" of cluster %q: neither the DNS endpoint nor an IP endpoint is open, which leaves the Connect gateway: %w; or open the DNS endpoint with `%s`", g.Name.Cluster, err, g.Name.update("--enable-dns-access"))
+		no.Name, no.Kind, no.Others = f.Name, f.Endpoint, c.others
+	case err != nil && f.Endpoint == KindAuto && ctx.Err() == nil:
+		return fmt.Errorf("endpoint \"auto\" of cluster %q: neither the DNS endpoint nor an IP endpoint is open, which leaves the Connect gateway: %w; or open the DNS endpoint with `%s`", f.Name.Cluster, err, f.Name.update("--enable-dns-access"))
 	}
 	return err
 }
 
 // gateway finds the URL behind which the fleet's Connect gateway has the
 // cluster, and the fleet's project.
-func (g *google) gateway(ctx context.Context, found *container.Cluster) (host, project string, err error) {
-	m, err := g.member(ctx, found)
+func (f *finder) gateway(ctx context.Context, found *container.Cluster) (host, project string, err error) {
+	m, err := f.member(ctx, found)
 	if err != nil {
 		return "", "", err
 	}
 	parts := membershipForm.FindStringSubmatch(m.Name)
 	if parts == nil || parts[1] == "" {
-		return "", "", fmt.Errorf("look up the fleet membership of cluster %q: Google's answer has the name %q: set fleet_membership", g.Name.Cluster, phrase(m.Name))
+		return "", "", fmt.Errorf("look up the fleet membership of cluster %q: Google's answer has the name %q: set fleet_membership", f.Name.Cluster, redact.Phrase(m.Name))
 	}
-	number, err := g.number(ctx, parts[1])
+	number, err := f.number(ctx, parts[1])
 	if err != nil {
 		return "", "", err
 	}
@@ -83,49 +85,49 @@ func (g *google) gateway(ctx context.Context, found *container.Cluster) (host, p
 
 // member finds the cluster's membership, or checks the one that was given: a
 // deploy to another cluster of the fleet would be a bad surprise.
-func (g *google) member(ctx context.Context, found *container.Cluster) (membership, error) {
-	given, known := membershipForm.FindStringSubmatch(g.FleetMembership), membershipForm.FindStringSubmatch(memberOf(found))
+func (f *finder) member(ctx context.Context, found *container.Cluster) (membership, error) {
+	given, known := membershipForm.FindStringSubmatch(f.FleetMembership), membershipForm.FindStringSubmatch(memberOf(found))
 	if known != nil && (given == nil || given[3] == known[3] && (given[2] == "" || given[2] == known[2])) {
 		m := membership{Name: memberOf(found)}
 		m.Endpoint.GKECluster = &gkeCluster{}
 		return m, nil
 	}
-	project := g.Name.Project
+	project := f.Name.Project
 	if found.Fleet != nil && found.Fleet.Project != "" {
 		project = found.Fleet.Project
 	}
 	switch {
 	case given == nil:
-		return g.lookUp(ctx, project)
+		return f.lookUp(ctx, project)
 	case given[1] == "":
-		return g.named(ctx, project, given[3])
+		return f.named(ctx, project, given[3])
 	}
 	var m membership
 	name := fmt.Sprintf("projects/%s/locations/%s/memberships/%s", given[1], given[2], given[3])
-	err := g.fetch(ctx, "https://"+hostHub+"/v1/"+name, url.Values{"fields": {membershipFields}}, &m)
+	err := f.fetch(ctx, "https://"+hostHub+"/v1/"+name, url.Values{"fields": {membershipFields}}, &m)
 	var api *googleapi.Error
 	if errors.As(err, &api) && api.Code == http.StatusNotFound {
-		return m, &EndpointError{Problem: fmt.Sprintf("fleet_membership %q does not exist", g.FleetMembership), Fix: "compare it with " + listing(given[1])}
+		return m, &EndpointError{Problem: fmt.Sprintf("fleet_membership %q does not exist", f.FleetMembership), Fix: "compare it with " + listing(given[1])}
 	}
 	if err != nil {
-		return m, g.hub(given[1], "gkehub.memberships.get").refused(err)
+		return m, f.hub(given[1], "gkehub.memberships.get").refused(err)
 	}
-	return m, g.checkMember(m)
+	return m, f.checkMember(m)
 }
 
 // lookUp asks the hub which membership the cluster has. In all locations: that
 // of an Autopilot cluster is in its region.
-func (g *google) lookUp(ctx context.Context, fleet string) (membership, error) {
-	id := g.Name.Project
+func (f *finder) lookUp(ctx context.Context, fleet string) (membership, error) {
+	id := f.Name.Project
 	if isNumber(id) {
-		p, err := g.project(ctx, id)
+		p, err := f.project(ctx, id)
 		if err != nil {
 			return membership{}, err
 		}
 		id = p.ID
 	}
-	link := fmt.Sprintf("//%s/projects/%s/locations/%s/clusters/%s", hostContainer, id, g.Name.Location, g.Name.Cluster)
-	all, err := g.memberships(ctx, fleet, url.Values{"filter": {fmt.Sprintf("endpoint.gkeCluster.resourceLink=%q", link)}})
+	link := fmt.Sprintf("//%s/projects/%s/locations/%s/clusters/%s", hostContainer, id, f.Name.Location, f.Name.Cluster)
+	all, err := f.memberships(ctx, fleet, url.Values{"filter": {fmt.Sprintf("endpoint.gkeCluster.resourceLink=%q", link)}})
 	switch {
 	case err != nil:
 		return membership{}, err
@@ -133,15 +135,15 @@ func (g *google) lookUp(ctx context.Context, fleet string) (membership, error) {
 		return all[0], nil
 	case len(all) > 1:
 		return membership{}, &EndpointError{Problem: fmt.Sprintf("the cluster has %d fleet memberships", len(all)), Fix: "set fleet_membership to one of " + names(all)}
-	case g.Endpoint == KindAuto:
-		return membership{}, &EndpointError{Problem: "none is open, and the cluster is in no fleet", Fix: "open the DNS endpoint with `" + g.Name.update("--enable-dns-access") + "`"}
+	case f.Endpoint == KindAuto:
+		return membership{}, &EndpointError{Problem: "none is open, and the cluster is in no fleet", Fix: "open the DNS endpoint with `" + f.Name.update("--enable-dns-access") + "`"}
 	}
-	return membership{}, &EndpointError{Problem: "the cluster is in no fleet", Fix: "register it with `" + g.Name.update("--enable-fleet") + "`, or set fleet_membership if it is in the fleet of another project"}
+	return membership{}, &EndpointError{Problem: "the cluster is in no fleet", Fix: "register it with `" + f.Name.update("--enable-fleet") + "`, or set fleet_membership if it is in the fleet of another project"}
 }
 
 // named finds the membership that has the short name, in any location.
-func (g *google) named(ctx context.Context, fleet, name string) (membership, error) {
-	all, err := g.memberships(ctx, fleet, url.Values{})
+func (f *finder) named(ctx context.Context, fleet, name string) (membership, error) {
+	all, err := f.memberships(ctx, fleet, url.Values{})
 	if err != nil {
 		return membership{}, err
 	}
@@ -149,7 +151,7 @@ func (g *google) named(ctx context.Context, fleet, name string) (membership, err
 	for _, m := range all {
 		if strings.HasSuffix(m.Name, "/"+name) {
 			same = append(same, m)
-			if m.Endpoint.GKECluster != nil && g.checkMember(m) == nil {
+			if m.Endpoint.GKECluster != nil && f.checkMember(m) == nil {
 				return m, nil
 			}
 		}
@@ -158,28 +160,28 @@ func (g *google) named(ctx context.Context, fleet, name string) (membership, err
 	case 0:
 		return membership{}, &EndpointError{Problem: fmt.Sprintf("fleet_membership %q does not exist in project %s", name, fleet), Fix: "compare it with " + listing(fleet) + ", and give the full name if it is in the fleet of another project"}
 	case 1:
-		return same[0], g.checkMember(same[0])
+		return same[0], f.checkMember(same[0])
 	}
 	return membership{}, &EndpointError{Problem: fmt.Sprintf("fleet_membership %q is there %d times", name, len(same)), Fix: "set it to one of " + names(same)}
 }
 
 // checkMember refuses the membership of another cluster.
-func (g *google) checkMember(m membership) error {
+func (f *finder) checkMember(m membership) error {
 	if m.Endpoint.GKECluster == nil {
 		return nil // registered as any Kubernetes cluster, whose name in GKE the hub does not know
 	}
 	link := strings.TrimPrefix(m.Endpoint.GKECluster.ResourceLink, "//"+hostContainer+"/")
 	is := fullForm.FindStringSubmatch(link)
-	if is != nil && is[2] == g.Name.Location && is[3] == g.Name.Cluster && (is[1] == g.Name.Project || isNumber(is[1]) || isNumber(g.Name.Project)) {
+	if is != nil && is[2] == f.Name.Location && is[3] == f.Name.Cluster && (is[1] == f.Name.Project || isNumber(is[1]) || isNumber(f.Name.Project)) {
 		return nil
 	}
-	return &EndpointError{Problem: fmt.Sprintf("fleet_membership %q is that of another cluster (%s)", g.FleetMembership, phrase(link)), Fix: "correct it, or leave it away to have it looked up"}
+	return &EndpointError{Problem: fmt.Sprintf("fleet_membership %q is that of another cluster (%s)", f.FleetMembership, redact.Phrase(link)), Fix: "correct it, or leave it away to have it looked up"}
 }
 
 func names(all []membership) string {
 	var names []string
 	for _, m := range all {
-		names = append(names, phrase(m.Name))
+		names = append(names, redact.Phrase(m.Name))
 	}
 	return strings.Join(names, ", ")
 }

@@ -1,15 +1,15 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
-	"strings"
 
-	"google.golang.org/api/googleapi"
+	"github.com/org/deploy-model-action/pkg/google"
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // need is a request to one of Google's APIs, and what it takes to be let in.
@@ -22,51 +22,54 @@ type need struct {
 	principal  string // "" if unknown
 }
 
-// missing finds the permission in the words of Google's APIs.
-var missing = regexp.MustCompile(`(?:Required "|Permission ['"]?)([a-z]+\.[A-Za-z]+\.[A-Za-z]+)`)
-
 // refused explains an API's answer, or that there was none.
 func (n need) refused(err error) error {
 	var (
 		token *tokenError
-		api   *googleapi.Error
+		ended *retry.EndedError
 	)
 	switch {
 	case errors.As(err, &token):
 		return token.err
+	case errors.As(err, &ended) && !errors.Is(ended.Cause, context.DeadlineExceeded):
+		return fmt.Errorf("%s: %w", n.act, ended)
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", n.act, context.Canceled)
-	case !errors.As(err, &api):
-		return n.unanswered(err)
 	}
-	said := phrase(api.Message)
-	if said == "" {
-		said = fmt.Sprintf("status %d", api.Code)
+	e := google.Decode(err)
+	switch {
+	case e == nil:
+		return n.unanswered(err)
+	case e.Code >= 300 && e.Code < 400:
+		return fmt.Errorf("%s: Google's API answered with a redirect (status %d), which is not followed with a token in hand: let the runner reach it itself, without a portal or proxy that answers in its place", n.act, e.Code)
+	case e.Code == http.StatusTooManyRequests || e.Code != http.StatusForbidden && google.May(err).Again:
+		return n.passing(e, retry.Effort(err))
+	}
+	if known := e.Refused(n.act, n.service, n.project); known != nil {
+		return known
 	}
 	switch {
-	case api.Code >= 300 && api.Code < 400:
-		return fmt.Errorf("%s: Google's API answered with a redirect (status %d), which is not followed with a token in hand: let the runner reach it itself, without a portal or proxy that answers in its place", n.act, api.Code)
-	case api.Code == http.StatusUnauthorized:
-		return fmt.Errorf("%s: Google does not take the token (%s): run the job again, and look whether the key or account was deleted if that does not help", n.act, said)
-	case api.Code == http.StatusForbidden && disabled(api):
-		service := n.service
-		if _, named := errorInfo(api); named != "" {
-			service = named
-		}
-		return &DisabledError{Service: service, Project: n.project, Command: fmt.Sprintf("gcloud services enable %s --project=%s", service, n.project)}
-	case api.Code == http.StatusForbidden && strings.Contains(api.Message, "vpcServiceControlsUniqueIdentifier"):
-		return fmt.Errorf("%s: a service perimeter (VPC Service Controls) refuses (%s): let an administrator admit this principal or runner to the perimeter", n.act, said)
-	case api.Code == http.StatusForbidden:
-		if m := missing.FindStringSubmatch(api.Message); m != nil {
-			n.permission = m[1]
-		}
-		return n.forbidden()
-	case api.Code == http.StatusTooManyRequests:
-		return fmt.Errorf("%s: Google's limit on such requests is reached (%s): run the job again in some minutes", n.act, said)
-	case api.Code >= 500:
-		return fmt.Errorf("%s: Google's API is out of order (%s): run the job again later", n.act, said)
+	case e.Code == http.StatusUnauthorized:
+		return n.otherwise(e, "Google does not take the token", "run the job again, and look whether the key or account was deleted if that does not help")
+	case e.RoleMissing():
+		return n.forbidden(e)
+	case e.Code == http.StatusForbidden:
+		return n.otherwise(e, "Google refuses", fmt.Sprintf("if it is a role that is missing, let an administrator grant %s with `%s`", n.role, n.grant()))
 	}
-	return fmt.Errorf("%s: Google refuses (%s): look at cluster_name, zone, project_id and fleet_membership", n.act, said)
+	return n.otherwise(e, "Google refuses", "look at cluster_name, zone, project_id and fleet_membership")
+}
+
+// passing is an error that could have passed, and did not.
+func (n need) passing(e *google.Error, effort string) error {
+	if e.Code == http.StatusTooManyRequests {
+		return fmt.Errorf("%s: Google's limit on such requests is reached%s (%w): run the job again in some minutes", n.act, effort, e)
+	}
+	return fmt.Errorf("%s: Google's API is out of order%s (%w): run the job again later", n.act, effort, e)
+}
+
+// otherwise is a refusal that is told in Google's own words.
+func (n need) otherwise(e *google.Error, cause, fix string) error {
+	return &google.RefusedError{Act: n.act, Advice: google.Advice{Title: "Google refused", Cause: cause, Fix: fix}, Err: e}
 }
 
 // unanswered explains a request that Google's API did not answer.
@@ -80,7 +83,7 @@ func (n need) unanswered(err error) error {
 	if what == untrusted {
 		way = "let the runner reach it without a proxy that opens TLS, or trust that proxy's CA with SSL_CERT_FILE"
 	}
-	return &silenceError{fmt.Sprintf("%s: ask %s: %s: %s", n.act, n.service, cause, way), err}
+	return &silenceError{fmt.Sprintf("%s: ask %s: %s%s: %s", n.act, n.service, cause, retry.Effort(err), way), err}
 }
 
 // silenceError has words for a failure of the network, and keeps the failure.
@@ -93,48 +96,16 @@ func (e *silenceError) Error() string { return e.text }
 func (e *silenceError) Unwrap() error { return e.err }
 
 // forbidden names the role and makes the command that grants it.
-func (n need) forbidden() *ForbiddenError {
-	return &ForbiddenError{
-		Act: n.act, Permission: n.permission, Role: n.role, Principal: n.principal, Project: n.project,
-		Command: grant(n.project, n.principal, n.role),
+func (n need) forbidden(e *google.Error) *ForbiddenError {
+	f := &ForbiddenError{
+		Act: n.act, Permission: cmp.Or(e.Permission, n.permission), Role: n.role, Principal: n.principal, Project: n.project,
+		Command: n.grant(),
 	}
+	if e.Permission == "" {
+		f.Words = e.Message
+	}
+	return f
 }
 
-// grant is the command that gives a role to a principal.
-func grant(project, principal, role string) string {
-	return fmt.Sprintf("gcloud projects add-iam-policy-binding %s --member=%s --role=%s", project, member(principal), role)
-}
-
-// member is a principal in the form of IAM policies, ready for a shell.
-func member(principal string) string {
-	switch {
-	case principal == "":
-		return "serviceAccount:EMAIL"
-	case strings.HasPrefix(principal, "principal:") || strings.HasPrefix(principal, "principalSet:"):
-		return "'" + principal + "'"
-	}
-	return "serviceAccount:" + principal
-}
-
-// disabled says whether the API itself was the matter.
-func disabled(api *googleapi.Error) bool {
-	if reason, _ := errorInfo(api); reason == "SERVICE_DISABLED" {
-		return true
-	}
-	return strings.Contains(api.Message, "has not been used in project") || strings.Contains(api.Message, "API is not enabled")
-}
-
-// errorInfo reads google.rpc.ErrorInfo from an error's details.
-func errorInfo(api *googleapi.Error) (reason, service string) {
-	for _, d := range api.Details {
-		detail, ok := d.(map[string]any)
-		if !ok || detail["@type"] != "type.googleapis.com/google.rpc.ErrorInfo" {
-			continue
-		}
-		reason, _ = detail["reason"].(string)
-		if metadata, ok := detail["metadata"].(map[string]any); ok {
-			service, _ = metadata["service"].(string)
-		}
-	}
-	return reason, service
-}
+// grant is the command that gives the role.
+func (n need) grant() string { return google.Grant("projects", n.project, n.principal, n.role) }

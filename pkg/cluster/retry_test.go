@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -15,6 +17,8 @@ import (
 	"time"
 
 	"google.golang.org/api/googleapi"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // TestAttempts counts the requests that reach Google.
@@ -30,7 +34,7 @@ func TestAttempts(t *testing.T) {
 	reset := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	for _, c := range []struct {
 		name    string
-		answers []http.HandlerFunc // the last one again and again
+		answers []http.HandlerFunc // the last one for all that follow
 		want    int32
 		ok      bool
 		least   time.Duration
@@ -84,46 +88,85 @@ func TestTokenOfTheGKEAPI(t *testing.T) {
 	}
 }
 
-// TestPassing has the errors that stay, and take no request to be seen.
-func TestPassing(t *testing.T) {
+// TestMay has the errors that stay, and take no request to be found.
+func TestMay(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
-		&tokenError{errors.New("no token")}, &strangerError{"http://elsewhere"}, &tls.CertificateVerificationError{Err: errors.New("x509")},
+		&tokenError{errors.New("no token")}, &tokenError{syscall.ECONNRESET}, &foreignHostError{"http://elsewhere"}, &tls.CertificateVerificationError{Err: errors.New("x509")},
 	} {
-		if _, transient := passing(&url.Error{Op: "Get", URL: "https://" + hostContainer, Err: err}); transient {
+		if may(&url.Error{Op: "Get", URL: "https://" + hostContainer, Err: err}).Again {
 			t.Errorf("%T: is tried again", err)
 		}
 	}
-	if _, transient := passing(&url.Error{Op: "Get", URL: "https://" + hostContainer, Err: syscall.ECONNRESET}); !transient {
+	if !may(&url.Error{Op: "Get", URL: "https://" + hostContainer, Err: syscall.ECONNRESET}).Again {
 		t.Error("a lost connection is not tried again")
 	}
 }
 
-// TestBudget has a server that never answers, in a bubble of time.
-func TestBudget(t *testing.T) {
+// TestOutage has a GKE API that is away for a while, in a bubble of time.
+func TestOutage(t *testing.T) {
 	t.Parallel()
-	lost := &url.Error{Op: "Get", URL: "https://" + hostContainer, Err: syscall.ECONNREFUSED}
+	answer := func(code int, body string) (*http.Response, error) {
+		return &http.Response{StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}, nil
+	}
 	for _, c := range []struct {
-		name        string
-		try         func(context.Context) error
-		least, most time.Duration
-		attempts    int // at least
+		name   string
+		lasts  time.Duration
+		during func(*http.Request) (*http.Response, error)
+		words  string // of the error; "": none
 	}{
-		{"refused at once", func(context.Context) error { return lost }, 20 * time.Second, retryBudget, 6},
-		{"silent", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, attemptLimit, retryBudget, 2},
+		{"503 for a minute", time.Minute, func(*http.Request) (*http.Response, error) {
+			return answer(503, `{"error":{"code":503,"message":"Later."}}`)
+		}, ""},
+		{"resets for a minute, from the first try on", time.Minute, func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "read", Err: syscall.ECONNRESET}
+		}, ""},
+		{"refused for a minute", time.Minute, func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}, ""},
+		{"silent for a minute", time.Minute, func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }, ""},
+		{"503 without end", time.Hour, func(*http.Request) (*http.Response, error) {
+			return answer(503, `{"error":{"code":503,"message":"Later."}}`)
+		}, "Google's API is out of order, after 2"},
+		{"refused without end", time.Hour, func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}, "connection refused, after 2"},
+		{"no such name", time.Hour, func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: hostContainer, IsNotFound: true}}
+		}, "does not exist: let"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				start, n := time.Now(), 0
-				_, err := retry(t.Context(), func(ctx context.Context) (int, error) { n++; return 0, c.try(ctx) })
-				if took := time.Since(start); err == nil || took < c.least || took > c.most || n < c.attempts {
-					t.Errorf("%d attempts in %v: %v", n, took, err)
+				started := time.Now()
+				o := (&apis{}).options("")
+				o.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+					if time.Since(started) < c.lasts {
+						return c.during(r)
+					}
+					recorder := httptest.NewRecorder()
+					described("RUNNING", dnsOpen, "")(recorder, r)
+					return recorder.Result(), nil
+				})
+				_, err := Find(t.Context(), o)
+				switch took := time.Since(started); {
+				case c.words == "" && err != nil:
+					t.Errorf("lost after %v: %v", took, err)
+				case c.words != "" && (err == nil || !strings.Contains(err.Error(), c.words)):
+					t.Errorf("after %v: %v, want %q in it", took, err, c.words)
+				case took > retry.DefaultBudget+attemptLimit:
+					t.Errorf("took %v", took)
+				case c.name == "no such name" && took != 0:
+					t.Errorf("a name that does not exist was looked up for %v", took)
 				}
 			})
 		})
 	}
 }
+
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // TestRetryStops ends with the caller.
 func TestRetryStops(t *testing.T) {
@@ -132,8 +175,10 @@ func TestRetryStops(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, stop)
 		start := time.Now()
-		_, err := retry(ctx, func(context.Context) (int, error) { return 0, syscall.ECONNREFUSED })
-		if took := time.Since(start); err == nil || took > time.Second {
+		o := (&apis{}).options("")
+		o.Transport = transportFunc(func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNREFUSED })
+		_, err := Find(ctx, o)
+		if took := time.Since(start); !errors.Is(err, context.Canceled) || took > time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
 	})

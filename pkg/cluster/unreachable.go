@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/org/deploy-model-action/pkg/redact"
 )
 
 // trouble is a class of failures that has one remedy.
@@ -70,7 +72,7 @@ func diagnose(err error) (trouble, string) {
 		verify    *tls.CertificateVerificationError
 		record    tls.RecordHeaderError
 		timeout   net.Error
-		stranger  *strangerError
+		foreign   *foreignHostError
 		request   *url.Error
 	)
 	proxy := ""
@@ -78,8 +80,8 @@ func diagnose(err error) (trouble, string) {
 		proxy = "the proxy: "
 	}
 	switch {
-	case errors.As(err, &stranger):
-		return blocked, stranger.Error()
+	case errors.As(err, &foreign):
+		return blocked, foreign.Error()
 	case errors.As(err, &name):
 		if name.IsTimeout || name.IsTemporary && !name.IsNotFound {
 			return nameless, fmt.Sprintf("%sthe name %s was not looked up in time", proxy, name.Name)
@@ -104,12 +106,12 @@ func diagnose(err error) (trouble, string) {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return blocked, proxy + "the connection was closed"
 	case proxy != "":
-		return barred, proxy + phrase(operation.Err.Error())
+		return barred, proxy + redact.Phrase(operation.Err.Error())
 	}
 	if errors.As(err, &request) {
 		err = request.Err
 	}
-	text := phrase(err.Error())
+	text := redact.Phrase(err.Error())
 	if strings.Contains(text, "HTTP response to HTTPS client") { // has no type
 		return untrusted, proxy + "it does not speak TLS"
 	}

@@ -279,6 +279,10 @@ func disabledInfo(service string) string {
 	return fmt.Sprintf(`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"SERVICE_DISABLED","domain":"googleapis.com","metadata":{"service":%q,"consumer":"projects/123456789012"}}`, service)
 }
 
+func reasonInfo(reason, project string) string {
+	return fmt.Sprintf(`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":%q,"domain":"googleapis.com","metadata":{"service":%q,"consumer":"projects/%s"}}`, reason, hostContainer, project)
+}
+
 // kubernetesStatus is the API server's error body.
 func kubernetesStatus(code int, reason, message string) http.HandlerFunc {
 	return answer(code, fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":%q,"reason":%q,"details":{},"code":%d}`, message, reason, code))

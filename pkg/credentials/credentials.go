@@ -16,8 +16,11 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // Scopes of the tokens. GKE's RBAC knows a service account by its e-mail
@@ -94,7 +97,8 @@ type identity struct {
 // finder looks for credentials, with the options' defaults filled in.
 type finder struct {
 	Options
-	google *http.Client // for Google's token services only
+	google *http.Client  // for Google's token services only
+	limit  time.Duration // that a request may be in trouble
 }
 
 // Find looks for credentials in this order: Options.JSON, the workload identity
@@ -137,7 +141,7 @@ func newFinder(o Options) *finder {
 	if o.Mask == nil {
 		o.Mask = func(string) {}
 	}
-	return &finder{Options: o, google: newClient(o.Transport, "https", hostOAuth, hostSTS, hostIAM)}
+	return &finder{Options: o, limit: retry.DefaultBudget, google: newClient(o.Transport, "https", hostOAuth, hostSTS, hostIAM)}
 }
 
 // base finds the identity that was given or is there.

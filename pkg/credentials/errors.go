@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/org/deploy-model-action/pkg/redact"
 )
 
 // InvalidError is a mistake in what was given, found before anything was
@@ -12,6 +14,9 @@ type InvalidError struct {
 	Input   string // what is wrong, e.g. `credentials_json` or `credentials file "gha-creds-1.json"`
 	Problem string // what is wrong with it, and the way out
 }
+
+// Title says in a few words what it is.
+func (e *InvalidError) Title() string { return "Credentials" }
 
 func (e *InvalidError) Error() string { return e.Input + ": " + e.Problem }
 
@@ -24,6 +29,9 @@ type RefusedError struct {
 	Fix   string // what to do about it
 	Err   error  // of the service's client; nil if the answer was read here
 }
+
+// Title says in a few words what it is.
+func (e *RefusedError) Title() string { return "Credentials refused" }
 
 func (e *RefusedError) Error() string { return e.Act + ": " + e.Cause + ": " + e.Fix }
 
@@ -48,18 +56,5 @@ func phrase(words string, secrets ...string) string {
 			words = strings.ReplaceAll(words, s, "[redacted]")
 		}
 	}
-	words = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			return ' '
-		case r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' || r == '\ufffd':
-			return -1
-		}
-		return r
-	}, words)
-	words = strings.Join(strings.Fields(words), " ")
-	if runes := []rune(words); len(runes) > 300 {
-		words = string(runes[:300]) + "…"
-	}
-	return strings.TrimRight(words, ".")
+	return redact.Phrase(words)
 }

@@ -119,7 +119,7 @@ func TestWaysIn(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			g := newGoogle(t)
+			g := newServices(t)
 			o := g.options(t)
 			c.change(t, &o)
 			found, err := Find(t.Context(), o)
@@ -218,7 +218,7 @@ func TestAudienceOfFile(t *testing.T) {
 		testOIDC + "&audience=my-own": "my-own",
 		testOIDC:                      "https://iam.googleapis.com/" + testProvider,
 	} {
-		o := newGoogle(t).options(t)
+		o := newServices(t).options(t)
 		var asked string
 		o.IDToken = func(_ context.Context, audience string) (string, error) {
 			asked = audience

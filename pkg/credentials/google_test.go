@@ -128,9 +128,9 @@ func edit(o map[string]any, changes ...any) string {
 	return string(text)
 }
 
-// google stands in for Google's token services: a real server over TLS, reached
+// services stand in for Google's token services: a real server over TLS, reached
 // under Google's names.
-type google struct {
+type services struct {
 	*httptest.Server
 	mu     sync.Mutex
 	events []string // requests and masks, in the order they happened
@@ -138,15 +138,15 @@ type google struct {
 	count  int
 }
 
-func newGoogle(t *testing.T) *google {
+func newServices(t *testing.T) *services {
 	t.Helper()
-	g := &google{}
+	g := &services{}
 	g.Server = httptest.NewTLSServer(http.HandlerFunc(g.serve))
 	t.Cleanup(g.Close)
 	return g
 }
 
-func (g *google) serve(w http.ResponseWriter, r *http.Request) {
+func (g *services) serve(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	form := map[string]string{"body": string(body), "authorization": r.Header.Get("Authorization")}
 	r.Body = io.NopCloser(strings.NewReader(string(body)))
@@ -176,14 +176,14 @@ func (g *google) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (g *google) note(event string) {
+func (g *services) note(event string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.events = append(g.events, event)
 }
 
 // transport leads every name to the server.
-func (g *google) transport() http.RoundTripper {
+func (g *services) transport() http.RoundTripper {
 	pool := x509.NewCertPool()
 	pool.AddCert(g.Certificate())
 	return &http.Transport{
@@ -195,7 +195,7 @@ func (g *google) transport() http.RoundTripper {
 }
 
 // options are those of a job with `permissions: id-token: write`.
-func (g *google) options(t *testing.T) Options {
+func (g *services) options(t *testing.T) Options {
 	t.Helper()
 	o := jobOptions(t)
 	o.Transport = g.transport()

@@ -2,46 +2,43 @@ package credentials
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
-// Bounds of one request for a token, and of all its tries.
+// Bounds of one request for a token.
 const (
 	maxReply     = 1 << 20
 	attemptLimit = 10 * time.Second
-	retryBudget  = 30 * time.Second
-	firstWait    = 200 * time.Millisecond
-	longestWait  = 5 * time.Second
+	firstPause   = 200 * time.Millisecond
 )
 
-// guard lets requests pass only to the hosts that it knows: the last line of
+// hostTransport lets requests pass only to the hosts that it knows: the last line of
 // defence for what a request carries. It also bounds the answers.
-type guard struct {
+type hostTransport struct {
 	base   http.RoundTripper
 	scheme string
 	hosts  []string
 }
 
 // RoundTrip implements http.RoundTripper.
-func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != g.scheme || !slices.Contains(g.hosts, req.URL.Host) {
+func (t *hostTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme != t.scheme || !slices.Contains(t.hosts, req.URL.Host) {
 		if req.Body != nil {
 			req.Body.Close()
 		}
-		return nil, &strangerError{req.URL.Scheme + "://" + req.URL.Host}
+		return nil, &foreignHostError{req.URL.Scheme + "://" + req.URL.Host}
 	}
-	resp, err := g.base.RoundTrip(req)
+	resp, err := t.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
@@ -49,10 +46,10 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// strangerError is a host that is sent no credentials.
-type strangerError struct{ host string }
+// foreignHostError is a host that is sent no credentials.
+type foreignHostError struct{ host string }
 
-func (e *strangerError) Error() string { return fmt.Sprintf("%q is sent no credentials", e.host) }
+func (e *foreignHostError) Error() string { return fmt.Sprintf("%q is sent no credentials", e.host) }
 
 type limited struct {
 	io.Reader
@@ -63,47 +60,73 @@ type limited struct {
 // redirect: net/http would send the credential on.
 func newClient(base http.RoundTripper, scheme string, hosts ...string) *http.Client {
 	return &http.Client{
-		Transport:     &guard{base: base, scheme: scheme, hosts: hosts},
+		Transport:     &hostTransport{base: base, scheme: scheme, hosts: hosts},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// transientError is worth another try, after a pause that the server may name.
-type transientError struct {
-	err   error
-	pause time.Duration
+// failure is a request that was not answered, or not well. It may pass.
+type failure struct {
+	act, host string
+	status    int           // of the answer; 0: there was none
+	words     string        // of the answer
+	after     time.Duration // the pause that the server asked for
+	cause     error         // why there was no answer
+	effort    string        // what was done against it, for the sentence
+	err       error         // of the client, or of the loop that gave up
 }
 
-func (e *transientError) Error() string { return e.err.Error() }
-func (e *transientError) Unwrap() error { return e.err }
-
-// retry tries until it succeeds, is refused, or the budget is used up.
-func retry[T any](ctx context.Context, try func(context.Context) (T, error)) (T, error) {
-	budget, stop := context.WithTimeout(ctx, retryBudget)
-	defer stop()
-	for wait := firstWait; ; wait = min(2*wait, longestWait) {
-		attempt, done := context.WithTimeout(budget, attemptLimit)
-		v, err := try(attempt)
-		done()
-		var again *transientError
-		if err == nil || !errors.As(err, &again) {
-			return v, err
-		}
-		pause := max(wait/2+rand.N(wait/2), again.pause)
-		if end, _ := budget.Deadline(); time.Until(end) < pause {
-			return v, again.err
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-budget.Done():
-			timer.Stop()
-			if ctx.Err() != nil {
-				return v, ctx.Err()
-			}
-			return v, again.err
-		}
+func (e *failure) Error() string {
+	if e.status == 0 {
+		return fmt.Sprintf("%s: reach %q: %v%s: let the runner reach it, directly or through HTTPS_PROXY", e.act, e.host, e.cause, e.effort)
 	}
+	words := ""
+	if e.words != "" {
+		words = " (" + e.words + ")"
+	}
+	return fmt.Sprintf("%s: %s answered with status %d%s%s: run the job again later", e.act, e.host, e.status, e.effort, words)
+}
+
+func (e *failure) Unwrap() error { return e.err }
+
+// Title says in a few words what it is.
+func (e *failure) Title() string { return "Credentials not available" }
+
+// may reports whether an error may pass.
+func may(err error) retry.Verdict {
+	var f *failure
+	switch {
+	case !errors.As(err, &f):
+		return retry.Verdict{}
+	case f.status == 0:
+		return retry.Verdict{Again: retry.Network(f.cause)}
+	}
+	return retry.Verdict{Again: retry.Status(f.status), After: f.after}
+}
+
+// try makes a request until it is answered, or for so long that it must not be
+// waited for. The error of the latter says what was done.
+func try[T any](ctx context.Context, act string, limit time.Duration, request func(context.Context) (T, error)) (T, error) {
+	got, err := retry.Do(ctx, retry.Policy{Limit: limit, Attempt: attemptLimit, First: firstPause, May: may}, request)
+	return got, tired(act, err)
+}
+
+// tired words the error of a loop.
+func tired(act string, err error) error {
+	var (
+		exhausted *retry.ExhaustedError
+		ended     *retry.EndedError
+		f         *failure
+	)
+	switch {
+	case errors.As(err, &ended):
+		return fmt.Errorf("%s: %w", act, ended)
+	case errors.As(err, &exhausted) && errors.As(err, &f):
+		worded := *f
+		worded.effort, worded.err = retry.Effort(err), err
+		return &worded
+	}
+	return err
 }
 
 // reply is an answer that was read to its end.
@@ -117,7 +140,7 @@ type reply struct {
 
 // post sends a form, and tries again as long as nobody has refused it.
 func (f *finder) post(ctx context.Context, act, address string, form url.Values) (reply, error) {
-	return retry(ctx, func(ctx context.Context) (reply, error) {
+	return try(ctx, act, f.limit, func(ctx context.Context) (reply, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
 		if err != nil {
 			return reply{}, err
@@ -144,30 +167,21 @@ func send(act string, client *http.Client, req *http.Request) (reply, error) {
 	switch {
 	case r.status >= 300 && r.status < 400:
 		return r, redirected(act, req.URL.Host, r.status)
-	case r.status == http.StatusTooManyRequests || r.status >= 500:
-		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-		return r, &transientError{
-			err:   fmt.Errorf("%s: %s answered with status %d again and again: try later", act, req.URL.Host, r.status),
-			pause: time.Duration(max(0, seconds)) * time.Second,
-		}
+	case retry.Status(r.status):
+		return r, &failure{act: act, host: req.URL.Host, status: r.status, after: retry.After(resp.Header)}
 	}
 	return r, nil
 }
 
-// unreachable says which host could not be reached. A certificate that nobody
-// vouches for will not be better at the next try.
+// unreachable says which host could not be reached, without the address: a
+// query may hold what is secret.
 func unreachable(act, host string, err error) error {
+	cause := err
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		err = wrapped.Err
+		cause = wrapped.Err
 	}
-	err = fmt.Errorf("%s: reach %q: %w: let the runner reach it, directly or through HTTPS_PROXY", act, host, err)
-	var certificate *tls.CertificateVerificationError
-	var stranger *strangerError
-	if errors.As(err, &certificate) || errors.As(err, &stranger) || errors.Is(err, context.Canceled) {
-		return err
-	}
-	return &transientError{err: err}
+	return &failure{act: act, host: host, cause: cause, err: cause}
 }
 
 // skew is by how much the server's clock is ahead of ours; 0 if it does not say.

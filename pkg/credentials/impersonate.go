@@ -6,16 +6,16 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	iamcredentials "cloud.google.com/go/iam/credentials/apiv1"
 	"cloud.google.com/go/iam/credentials/apiv1/credentialspb"
 	"github.com/googleapis/gax-go/v2"
-	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/org/deploy-model-action/pkg/google"
 )
 
 const (
@@ -43,9 +43,9 @@ func (f *finder) impersonate(from *identity, account string, delegates []string)
 // generate asks for an access token of the account.
 func (f *finder) generate(ctx context.Context, from *identity, token, account string, delegates []string) (grant, error) {
 	act := "impersonate " + account
-	witness := &witness{base: f.google.Transport, token: token}
+	transport := &tokenTransport{base: f.google.Transport, token: token}
 	client, err := iamcredentials.NewIamCredentialsRESTClient(ctx,
-		option.WithHTTPClient(&http.Client{Transport: witness, CheckRedirect: f.google.CheckRedirect}),
+		option.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: f.google.CheckRedirect}),
 		option.WithEndpoint("https://"+hostIAM),
 		option.WithUniverseDomain(googleUniverse),
 		// With GOOGLE_SDK_GO_LOGGING_LEVEL=debug the client would log the token that it gets.
@@ -63,7 +63,7 @@ func (f *finder) generate(ctx context.Context, from *identity, token, account st
 	for _, d := range delegates {
 		request.Delegates = append(request.Delegates, accountName(d))
 	}
-	return retry(ctx, func(ctx context.Context) (grant, error) {
+	return try(ctx, act, f.limit, func(ctx context.Context) (grant, error) {
 		// The client's own retries know two of the codes and no lost connection.
 		sent := time.Now()
 		answer, err := client.GenerateAccessToken(ctx, request, gax.WithRetry(nil))
@@ -74,8 +74,8 @@ func (f *finder) generate(ctx context.Context, from *identity, token, account st
 			return grant{}, noToken(act)
 		}
 		// The end is given by Google's clock; so is the answer's date.
-		lifetime := answer.GetExpireTime().AsTime().Sub(witness.date)
-		if witness.date.IsZero() {
+		lifetime := answer.GetExpireTime().AsTime().Sub(transport.date)
+		if transport.date.IsZero() {
 			lifetime = time.Until(answer.GetExpireTime().AsTime())
 		}
 		return grant{token: answer.GetAccessToken(), lifetime: min(max(lifetime, time.Second), impersonatedLifetime), sent: sent}, nil
@@ -84,22 +84,22 @@ func (f *finder) generate(ctx context.Context, from *identity, token, account st
 
 func accountName(email string) string { return "projects/-/serviceAccounts/" + email }
 
-// witness adds the token and notes the date of the last answer.
-type witness struct {
+// tokenTransport adds the token and notes the date of the last answer.
+type tokenTransport struct {
 	base  http.RoundTripper
 	token string
 	date  time.Time
 }
 
 // RoundTrip implements http.RoundTripper.
-func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
-	req.Header.Set("Authorization", "Bearer "+w.token)
-	w.date = time.Time{}
-	resp, err := w.base.RoundTrip(req)
+	req.Header.Set("Authorization", "Bearer "+t.token)
+	t.date = time.Time{}
+	resp, err := t.base.RoundTrip(req)
 	if err == nil {
 		if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-			w.date = date
+			t.date = date
 		}
 	}
 	return resp, err
@@ -107,37 +107,20 @@ func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // refusedGenerate sorts the client's errors: tried again, or explained.
 func (f *finder) refusedGenerate(act string, from *identity, chain []string, token string, err error) error {
-	var api *googleapi.Error
-	switch {
-	case errors.Is(err, proto.Error):
+	if errors.Is(err, proto.Error) {
 		return noToken(act)
-	case !errors.As(err, &api):
+	}
+	e := google.Decode(err)
+	if e == nil {
 		return unreachable(act, hostIAM, err)
-	case api.Code >= 300 && api.Code < 400:
-		return redirected(act, hostIAM, api.Code)
 	}
-	if api.Code == http.StatusTooManyRequests || api.Code >= 500 {
-		return &transientError{err: &RefusedError{
-			Act: act, Cause: phrase(api.Message, token), Fix: "run the job again later", Err: err,
-		}}
+	e.Message = phrase(e.Message, token)
+	verdict := google.May(err)
+	switch {
+	case e.Code >= 300 && e.Code < 400:
+		return redirected(act, hostIAM, e.Code)
+	case verdict.Again:
+		return &failure{act: act, host: hostIAM, status: e.Code, words: e.Message, after: verdict.After, err: err}
 	}
-	said := refusal{status: api.Code, text: phrase(api.Message, token)}
-	reason, service, consumer := errorInfo(api)
-	return explainGenerate(act, from, chain, said, reason, service, strings.TrimPrefix(consumer, "projects/"), err)
-}
-
-// errorInfo reads google.rpc.ErrorInfo from an error's details.
-func errorInfo(api *googleapi.Error) (reason, service, consumer string) {
-	for _, d := range api.Details {
-		detail, ok := d.(map[string]any)
-		if !ok || detail["@type"] != "type.googleapis.com/google.rpc.ErrorInfo" {
-			continue
-		}
-		reason, _ = detail["reason"].(string)
-		if metadata, ok := detail["metadata"].(map[string]any); ok {
-			service, _ = metadata["service"].(string)
-			consumer, _ = metadata["consumer"].(string)
-		}
-	}
-	return reason, service, consumer
+	return explainGenerate(act, from, chain, e)
 }

@@ -1,14 +1,19 @@
 package credentials
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 const (
@@ -43,41 +48,73 @@ func (f *finder) metadata(ctx context.Context) *identity {
 		t.Proxy = nil
 		base = t
 	}
-	m := &metadataServer{host: host, client: newClient(base, "http", host)}
-	account, project := m.probe(ctx)
-	if account == "" {
+	m := &metadataServer{host: host, client: newClient(base, "http", host), limit: f.limit}
+	account, project, err := m.probe(ctx)
+	fetch := m.token
+	switch {
+	case err != nil: // there is one, and it is out of order
+		fetch = func(context.Context) (grant, error) { return grant{}, err }
+	case account == "":
 		return nil
 	}
-	return &identity{kind: "service account of the runner's machine", principal: account, project: project, fetch: m.token}
+	return &identity{kind: "service account of the runner's machine", principal: account, project: project, fetch: fetch}
 }
 
 // metadataServer answers for the machine that asks.
 type metadataServer struct {
 	host   string
 	client *http.Client
+	limit  time.Duration // that a request may be in trouble
 }
 
-// probe asks for account and project, and does not wait long for an answer.
-func (m *metadataServer) probe(ctx context.Context) (account, project string) {
-	ctx, stop := context.WithTimeout(ctx, probeLimit)
-	defer stop()
-	ask := func(into *string, path string) {
-		if r, err := m.get(ctx, path); err == nil && r.status == http.StatusOK {
-			if text := strings.TrimSpace(string(r.body)); len(text) <= 256 && isToken(text) {
-				*into = text
-			}
-		}
-	}
-	var both sync.WaitGroup
-	both.Go(func() { ask(&account, accountPath+"email") })
-	both.Go(func() { ask(&project, "/computeMetadata/v1/project/project-id") })
+// probe asks for account and project, and does not wait long for a first answer.
+// They are "" if there is no server or no account; a server that answers, only
+// not well, is an error.
+func (m *metadataServer) probe(ctx context.Context) (account, project string, err error) {
+	var (
+		both         sync.WaitGroup
+		first, other error
+	)
+	both.Go(func() { account, first = m.ask(ctx, accountPath+"email") })
+	both.Go(func() { project, other = m.ask(ctx, "/computeMetadata/v1/project/project-id") })
 	both.Wait()
-	return account, project
+	return account, project, cmp.Or(first, other)
 }
+
+func (m *metadataServer) ask(ctx context.Context, path string) (string, error) {
+	answered := false
+	policy := retry.Policy{Limit: m.limit, Attempt: probeLimit, First: firstPause, May: func(err error) retry.Verdict {
+		v := may(err)
+		var f *failure
+		if !answered && errors.As(err, &f) && f.status == 0 {
+			// The server of a pod that has just started refuses connections for a moment.
+			v.Again, v.Within, v.Longest = errors.Is(err, syscall.ECONNREFUSED), probeLimit, firstPause
+		}
+		return v
+	}}
+	r, err := retry.Do(ctx, policy, func(ctx context.Context) (reply, error) {
+		r, err := m.get(ctx, path)
+		answered = answered || r.status != 0
+		return r, err
+	})
+	switch {
+	case err != nil && answered && may(err).Again, ctx.Err() != nil:
+		return "", tired(askMetadata, err)
+	case err != nil || r.status != http.StatusOK:
+		return "", nil //nolint:nilerr // there is no server, or no account
+	}
+	text := strings.TrimSpace(string(r.body))
+	if len(text) > 256 || !isToken(text) {
+		return "", nil
+	}
+	return text, nil
+}
+
+const askMetadata = "ask the metadata server"
 
 func (m *metadataServer) token(ctx context.Context) (grant, error) {
 	const act = "ask the metadata server for a token"
-	r, err := retry(ctx, func(ctx context.Context) (reply, error) { return m.get(ctx, accountPath+"token") })
+	r, err := try(ctx, act, m.limit, func(ctx context.Context) (reply, error) { return m.get(ctx, accountPath+"token") })
 	if err != nil {
 		return grant{}, err
 	}
@@ -91,7 +128,7 @@ func (m *metadataServer) token(ctx context.Context) (grant, error) {
 }
 
 func (m *metadataServer) get(ctx context.Context, path string) (reply, error) {
-	const act = "ask the metadata server"
+	const act = askMetadata
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.host+path, nil)
 	if err != nil {
 		return reply{}, err

@@ -2,11 +2,17 @@ package credentials
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 )
 
@@ -75,6 +81,67 @@ func TestMetadataElsewhere(t *testing.T) {
 			if _, err := Find(t.Context(), o); err == nil || !strings.Contains(err.Error(), "none were found") {
 				t.Errorf("error = %v", err)
 			}
+		})
+	}
+}
+
+// TestMetadataOutOfOrder takes a server that answers, only not well, for one:
+// what it says after the outage counts, and if there is no end, that is said.
+func TestMetadataOutOfOrder(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name        string
+		lasts       time.Duration
+		refused     time.Duration // before that, as in a pod that has just started
+		find, token string        // the errors; "" for none
+		least       time.Duration
+	}{
+		{name: "one 503", lasts: time.Nanosecond},
+		{name: "a minute", lasts: time.Minute, least: 50 * time.Second},
+		{name: "without end", lasts: time.Hour, token: "answered with status 503, after "},
+		{name: "refused for a second", refused: time.Second},
+		{name: "refused", refused: time.Hour, find: "none were found"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				started := time.Now()
+				o := jobOptions(t)
+				o.Files = fstest.MapFS{product: {Data: []byte("Google")}}
+				asked := map[string]int{}
+				var mu sync.Mutex
+				o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					asked[r.URL.Path]++
+					if time.Since(started) < c.refused {
+						return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+					}
+					status, body := http.StatusOK, map[string]string{"email": testEmail, "project-id": "my-project", "token": `{"access_token":"t","expires_in":1799}`}[path.Base(r.URL.Path)]
+					if time.Since(started) < c.lasts || c.lasts > 0 && asked[r.URL.Path] == 1 && path.Base(r.URL.Path) != "token" {
+						status, body = http.StatusServiceUnavailable, ""
+					}
+					return &http.Response{StatusCode: status, Header: http.Header{"Metadata-Flavor": {"Google"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+				})
+				check := func(what string, err error, want string) {
+					t.Helper()
+					if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+						t.Errorf("%s: %v, want %q", what, err, want)
+					}
+				}
+				found, err := Find(t.Context(), o)
+				if check("Find", err, c.find); err != nil {
+					return
+				}
+				_, err = found.Tokens.Token()
+				check("Token", err, c.token)
+				if c.token == "" && (found.Principal != testEmail || found.ProjectID != "my-project") {
+					t.Errorf("found %+v", found)
+				}
+				if took := time.Since(started); took < c.least || took > 3*time.Minute {
+					t.Errorf("took %v", took)
+				}
+			})
 		})
 	}
 }

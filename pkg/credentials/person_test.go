@@ -50,7 +50,7 @@ func TestPeople(t *testing.T) {
 			for name, content := range c.files {
 				files[name] = &fstest.MapFile{Data: []byte(content)}
 			}
-			g := newGoogle(t)
+			g := newServices(t)
 			o := g.options(t)
 			o.People, o.Files, o.Getenv = true, files, environment(c.env...)
 			found, err := Find(t.Context(), o)
@@ -100,7 +100,7 @@ func TestPeopleRefused(t *testing.T) {
 	_, err = Find(t.Context(), o)
 	fmt.Fprintf(&all, "no token:\n  %v\n", err)
 
-	g := newGoogle(t)
+	g := newServices(t)
 	o = g.options(t)
 	o.People, o.JSON = true, loginFile()
 	said(g, hostOAuth, http.StatusBadRequest, `{"error":"invalid_grant","error_description":"Token has been expired or revoked."}`)

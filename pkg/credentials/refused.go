@@ -1,10 +1,13 @@
 package credentials
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/google"
 )
 
 func redirected(act, host string, status int) error {
@@ -90,53 +93,46 @@ func refusedExchange(act string, p provider, said refusal) error {
 
 // explainGenerate explains why Google makes no token of the last account of a
 // chain, which is longer than one if there are delegates.
-func explainGenerate(act string, from *identity, chain []string, said refusal, reason, service, project string, err error) error {
-	e := &RefusedError{Act: act, Err: err}
+func explainGenerate(act string, from *identity, chain []string, answer *google.Error) error {
+	e := &RefusedError{Act: act, Err: answer}
+	answer.Service = cmp.Or(answer.Service, hostIAM)
+	advice, known := answer.Advice()
 	switch {
-	case reason == "SERVICE_DISABLED" || strings.Contains(said.text, "has not been used in project"):
-		if service == "" {
-			service = hostIAM
-		}
-		if project == "" {
-			project = "PROJECT"
-		}
-		e.Cause = "the IAM Service Account Credentials API is not enabled in project " + project
-		e.Fix = fmt.Sprintf("enable it with `gcloud services enable %s --project=%s`", service, project)
-		return e
-	case said.status == http.StatusForbidden && len(chain) > 1:
+	case known:
+		e.Cause, e.Fix = advice.Cause, advice.Fix
+	case answer.RoleMissing() && len(chain) > 1:
 		e.Cause = "one of the chain from " + from.principal + " may not make tokens of the next, or does not exist"
 		e.Fix = "grant roles/iam.serviceAccountTokenCreator to each on the next, which takes some minutes to act: " + grants(from, chain, "roles/iam.serviceAccountTokenCreator")
-	case said.status == http.StatusForbidden:
+	case answer.RoleMissing():
 		role := "roles/iam.serviceAccountTokenCreator"
 		if from.federated {
 			role = "roles/iam.workloadIdentityUser"
 		}
 		e.Cause = from.principal + " may not make tokens of the account: iam.serviceAccounts.getAccessToken is missing, or the account does not exist"
 		e.Fix = "grant " + role + " on it, which takes some minutes to act: " + grants(from, chain, role)
-	case said.status == http.StatusNotFound:
+	case answer.Code == http.StatusNotFound:
 		e.Cause = "the service account does not exist"
 		e.Fix = "look at service_account, and at the accounts that there are: `gcloud iam service-accounts list`"
-	case said.status == http.StatusUnauthorized:
+	case answer.Code == http.StatusUnauthorized:
 		e.Cause = "Google does not take the token of " + from.principal
 		e.Fix = "run the job again, and look whether the identity was deleted if that does not help"
 	default:
 		e.Cause = "Google refuses"
 		e.Fix = "look at service_account and its delegates, each of which needs roles/iam.serviceAccountTokenCreator on the next"
 	}
-	e.Cause += " (" + said.words() + ")"
+	if answer.Reason != "SERVICE_DISABLED" {
+		e.Cause += " (" + answer.Words() + ")"
+	}
 	return e
 }
 
 // grants are the commands that give each of a chain the role on the next.
 func grants(from *identity, chain []string, role string) string {
-	member := "serviceAccount:" + from.principal
-	if from.federated {
-		member = from.principal
-	}
+	principal := from.principal
 	var commands []string
 	for _, account := range chain {
-		commands = append(commands, fmt.Sprintf("`gcloud iam service-accounts add-iam-policy-binding %s --role=%s --member='%s'`", account, role, member))
-		member = "serviceAccount:" + account
+		commands = append(commands, "`"+google.Grant("iam service-accounts", account, principal, role)+"`")
+		principal = account
 	}
 	return strings.Join(commands, ", ")
 }

@@ -6,17 +6,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 // said answers at one host as Google does, and grants at the others.
-func said(g *google, host string, status int, body string) {
-	plain := &google{}
+func said(g *services, host string, status int, body string) {
+	plain := &services{}
 	g.answer = func(w http.ResponseWriter, r *http.Request, _ map[string]string) {
 		if r.Host != host {
 			plain.serve(w, r)
@@ -71,6 +75,8 @@ func TestRefused(t *testing.T) {
 		{"impersonation by key", keyImpersonated, hostIAM, 403, iamError(403, "PERMISSION_DENIED", denied, deniedInfo)},
 		{"impersonation of nobody", impersonated, hostIAM, 404, iamError(404, "NOT_FOUND", "Not found; Gaia id not found for email "+testTarget, "")},
 		{"API disabled", impersonated, hostIAM, 403, iamError(403, "PERMISSION_DENIED", disabled, disabledInfo)},
+		{"token without the scope", impersonated, hostIAM, 403, iamError(403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.", `{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"ACCESS_TOKEN_SCOPE_INSUFFICIENT","domain":"googleapis.com","metadata":{"service":"iamcredentials.googleapis.com"}}`)},
+		{"a reason that is not known here", impersonated, hostIAM, 403, iamError(403, "PERMISSION_DENIED", "The moon is in the way.", `{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"LUNAR_ECLIPSE","domain":"googleapis.com","metadata":{}}`)},
 		{"impersonation with a refused token", impersonated, hostIAM, 401, iamError(401, "UNAUTHENTICATED", "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.", "")},
 		{"impersonation refused otherwise", impersonated, hostIAM, 400, iamError(400, "INVALID_ARGUMENT", "Request contains an invalid argument.", "")},
 		{"impersonation behind a portal", impersonated, hostIAM, 200, `<html>Please log in</html>`},
@@ -80,7 +86,7 @@ func TestRefused(t *testing.T) {
 	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			g := newGoogle(t)
+			g := newServices(t)
 			o := g.options(t)
 			c.change(&o)
 			said(g, c.host, c.status, c.body)
@@ -117,7 +123,7 @@ func refused(t *testing.T, o Options) string {
 // TestEcho redacts a server that sends the secrets back.
 func TestEcho(t *testing.T) {
 	t.Parallel()
-	g := newGoogle(t)
+	g := newServices(t)
 	o := g.options(t)
 	o.JSON = keyFile()
 	var assertion string
@@ -143,10 +149,10 @@ func TestRedirect(t *testing.T) {
 			hostSTS:   func(o *Options) { o.WorkloadIdentityProvider = testProvider },
 			hostIAM:   func(o *Options) { o.WorkloadIdentityProvider, o.ServiceAccount = testProvider, testTarget },
 		} {
-			g := newGoogle(t)
+			g := newServices(t)
 			o := g.options(t)
 			change(&o)
-			plain := &google{}
+			plain := &services{}
 			asked := 0
 			g.answer = func(w http.ResponseWriter, r *http.Request, _ map[string]string) {
 				if r.Host != host {
@@ -170,8 +176,8 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// TestGuard refuses every host but Google's, whatever code above it does.
-func TestGuard(t *testing.T) {
+// TestHosts refuses every host but Google's, whatever code above it does.
+func TestHosts(t *testing.T) {
 	t.Parallel()
 	f := newFinder(jobOptions(t))
 	for _, address := range []string{"http://oauth2.googleapis.com/token", "https://oauth2.googleapis.com:8443/token", "https://oauth2.googleapis.com.example.com/token", "https://example.com/"} {
@@ -191,10 +197,10 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGoogle(t)
+			g := newServices(t)
 			o := g.options(t)
 			change(&o)
-			plain := &google{}
+			plain := &services{}
 			tries := map[string]int{}
 			bodies := map[string]string{}
 			g.answer = func(w http.ResponseWriter, r *http.Request, form map[string]string) {
@@ -226,11 +232,72 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestOutage has each of Google's hosts away for a while, in a bubble of time.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	testKey() // outside of the bubble
+	for host, change := range map[string]func(*Options){
+		hostOAuth: func(o *Options) { o.JSON = keyFile() },
+		hostSTS:   func(o *Options) { o.WorkloadIdentityProvider = testProvider },
+		hostIAM:   func(o *Options) { o.WorkloadIdentityProvider, o.ServiceAccount = testProvider, testTarget },
+	} {
+		unavailable := func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("later"))}, nil
+		}
+		for _, c := range []struct {
+			name   string
+			lasts  time.Duration
+			during func(*http.Request) (*http.Response, error)
+			words  string // of the error; "": none
+			most   time.Duration
+		}{
+			{"503 for a minute", time.Minute, unavailable, "", 75 * time.Second},
+			{"resets for a minute", time.Minute, func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNRESET }, "", 75 * time.Second},
+			{"silent for a minute", time.Minute, func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }, "", 85 * time.Second},
+			{"503 without end", time.Hour, unavailable, "answered with status 503, after 2", 2 * time.Minute},
+			{"refused without end", time.Hour, func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNREFUSED }, "connection refused, after 2", 2 * time.Minute},
+			{"no such name", time.Hour, func(*http.Request) (*http.Response, error) {
+				return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+			}, "no such host: let", 0},
+		} {
+			t.Run(host+" "+c.name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					started := time.Now()
+					plain := &services{}
+					o := jobOptions(t)
+					change(&o)
+					o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+						if r.URL.Host == host && time.Since(started) < c.lasts {
+							return c.during(r)
+						}
+						r.Host = r.URL.Host
+						recorder := httptest.NewRecorder()
+						plain.serve(recorder, r)
+						return recorder.Result(), nil
+					})
+					found, err := Find(t.Context(), o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, err = found.Tokens.Token()
+					if c.words == "" && err != nil || c.words != "" && (err == nil || !strings.Contains(err.Error(), c.words)) {
+						t.Errorf("%v, want %q", err, c.words)
+					}
+					if took := time.Since(started); took > c.most {
+						t.Errorf("took %v, at most %v are wanted", took, c.most)
+					}
+				})
+			})
+		}
+	}
+}
+
 // TestClock signs again by Google's clock when the runner's is wrong.
 func TestClock(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []time.Duration{-10 * time.Minute, 10 * time.Minute, 24 * time.Hour} {
-		g := newGoogle(t)
+		g := newServices(t)
 		o := g.options(t)
 		o.JSON = keyFile()
 		g.answer = func(w http.ResponseWriter, _ *http.Request, form map[string]string) {
@@ -265,10 +332,10 @@ func TestClock(t *testing.T) {
 func TestImpersonatedLifetime(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []time.Duration{-time.Hour, 0, 10 * time.Minute} {
-		g := newGoogle(t)
+		g := newServices(t)
 		o := g.options(t)
 		o.WorkloadIdentityProvider, o.ServiceAccount = testProvider, testTarget
-		plain := &google{}
+		plain := &services{}
 		g.answer = func(w http.ResponseWriter, r *http.Request, _ map[string]string) {
 			if r.Host != hostIAM {
 				plain.serve(w, r)

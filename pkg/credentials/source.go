@@ -62,8 +62,18 @@ func (s *source) Token() (*oauth2.Token, error) {
 	}
 	f := &flight{done: make(chan struct{})}
 	s.flight = f
+	usable := current != nil && now.Before(s.until)
 	s.mu.Unlock()
+	if usable { // nobody waits for its successor, which an outage may hold up
+		go s.fly(f)
+		return clone(current), nil
+	}
+	s.fly(f)
+	return clone(f.token), f.err
+}
 
+// fly asks for a token.
+func (s *source) fly(f *flight) {
 	got, err := s.fetch()
 	if err == nil {
 		s.mask(got.token)
@@ -73,7 +83,6 @@ func (s *source) Token() (*oauth2.Token, error) {
 	f.token, f.err = s.land(got, err)
 	s.flight = nil
 	close(f.done)
-	return clone(f.token), f.err
 }
 
 // land keeps the token that a flight brought. If it brought none, the one before

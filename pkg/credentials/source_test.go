@@ -21,13 +21,13 @@ func TestFiftyExpiries(t *testing.T) {
 	t.Parallel()
 	for lifetime, spare := range map[time.Duration]time.Duration{20 * time.Second: 5 * time.Second, time.Hour: 5 * time.Minute, 2 * time.Second: 500 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
-			fetched := 0
+			var fetched atomic.Int32
 			s, masked := testSource(func() (grant, error) {
-				fetched++
-				return grant{token: fmt.Sprint("token-", fetched), lifetime: lifetime, sent: time.Now()}, nil
+				return grant{token: fmt.Sprint("token-", fetched.Add(1)), lifetime: lifetime, sent: time.Now()}, nil
 			})
+			step := lifetime / 40
 			issued := map[string]time.Time{}
-			for fetched <= 50 {
+			for fetched.Load() <= 50 {
 				token, err := s.Token()
 				if err != nil {
 					t.Fatal(err)
@@ -35,13 +35,15 @@ func TestFiftyExpiries(t *testing.T) {
 				if _, seen := issued[token.AccessToken]; !seen {
 					issued[token.AccessToken] = time.Now()
 				}
-				if age := time.Since(issued[token.AccessToken]); age > lifetime-spare {
+				if age := time.Since(issued[token.AccessToken]); age > lifetime-spare+step {
 					t.Fatalf("lifetime %v: a token of age %v was handed out", lifetime, age)
 				}
-				time.Sleep(lifetime / 40)
+				time.Sleep(step)
+				synctest.Wait()
 			}
-			if len(*masked) != fetched || (*masked)[fetched-1] != fmt.Sprint("token-", fetched) {
-				t.Errorf("%d tokens, %d masked", fetched, len(*masked))
+			n := int(fetched.Load())
+			if len(*masked) != n || (*masked)[n-1] != fmt.Sprint("token-", n) {
+				t.Errorf("%d tokens, %d masked", n, len(*masked))
 			}
 		})
 	}
@@ -79,10 +81,9 @@ func TestOneRequest(t *testing.T) {
 func TestRefreshRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		fetched := 0
+		var fetched atomic.Int32
 		s, _ := testSource(func() (grant, error) {
-			fetched++
-			if fetched > 1 {
+			if fetched.Add(1) > 1 {
 				return grant{}, errors.New("key deleted")
 			}
 			return grant{token: "t", lifetime: time.Hour, sent: time.Now()}, nil
@@ -94,12 +95,36 @@ func TestRefreshRefused(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if fetched > 25 {
-			t.Errorf("asked %d times", fetched)
+		if n := fetched.Load(); n > 25 {
+			t.Errorf("asked %d times", n)
 		}
 		time.Sleep(2 * time.Second)
 		if _, err := s.Token(); err == nil {
 			t.Error("a token was handed out after its end")
+		}
+	})
+}
+
+// TestRefreshHeldUp lets nobody wait for a successor while the token is good.
+func TestRefreshHeldUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var fetched atomic.Int32
+		s, _ := testSource(func() (grant, error) {
+			n := fetched.Add(1)
+			if n > 1 {
+				time.Sleep(2 * time.Minute) // an outage
+			}
+			return grant{token: fmt.Sprint("token-", n), lifetime: time.Hour, sent: time.Now()}, nil
+		})
+		for started := time.Now(); time.Since(started) < 2*time.Hour; time.Sleep(10 * time.Second) {
+			asked := time.Now()
+			if _, err := s.Token(); err != nil || time.Since(asked) != 0 {
+				t.Fatalf("after %v: %v, and %v were waited", asked.Sub(started), err, time.Since(asked))
+			}
+		}
+		if n := fetched.Load(); n != 3 {
+			t.Errorf("asked %d times in two hours", n)
 		}
 	})
 }

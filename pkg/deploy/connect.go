@@ -5,21 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/publish"
+	"github.com/org/deploy-model-action/pkg/registry"
 )
-
-// publishTimeout is long: a model's image has gigabytes, and every request has
-// a bound of its own.
-const publishTimeout = time.Hour
 
 // findArchive looks whether there is something to publish, before anything is contacted.
 func (d *deployment) findArchive() error {
-	if d.Push == "" || d.Push == image.FromDocker {
+	if d.Push == "" || d.Push == publish.FromDocker {
 		return nil
 	}
 	if _, err := d.runner.Workspace.Stat(d.Push); err != nil {
@@ -41,10 +40,19 @@ func (d *deployment) publish(ctx context.Context) error {
 	if err := d.find(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
-	published, err := image.Publish(ctx, d.matches, image.PublishOptions{
-		Options: d.imageOptions(), From: d.Push, Tags: d.Tags, Workspace: d.runner.Workspace,
+	client, err := d.registry()
+	if err != nil {
+		return err
+	}
+	var targets []name.Tag
+	for _, m := range d.matches {
+		if tag, ok := m.Target.(name.Tag); ok {
+			targets = append(targets, tag)
+		}
+	}
+	// Of any size: what is bounded is the time without a byte, and with it every request.
+	published, err := publish.Images(ctx, client, publish.Options{
+		Targets: targets, Prefix: d.prefix, From: d.Push, Tags: d.Tags, Workspace: d.runner.Workspace,
 		DockerHost: d.runner.Getenv("DOCKER_HOST"), Temp: d.runner.Getenv("RUNNER_TEMP"), Log: d.log.Printf,
 	})
 	for _, p := range published {
@@ -61,6 +69,10 @@ func (d *deployment) connect(ctx context.Context) error {
 	if err := d.login(); err != nil {
 		return err
 	}
+	client, err := d.registry()
+	if err != nil {
+		return err
+	}
 	var (
 		group                errgroup.Group
 		images               []image.Image
@@ -73,7 +85,7 @@ func (d *deployment) connect(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
-		images, imageErr = image.Resolve(ctx, d.matches, d.imageOptions())
+		images, imageErr = image.Resolve(ctx, client, d.matches)
 		return nil
 	})
 	_ = group.Wait()
@@ -111,16 +123,24 @@ func (d *deployment) find(ctx context.Context) error {
 		Endpoint: found.Host, EndpointKind: found.Kind,
 	}
 	d.log.Printf("Cluster %s at %s (%s)", found.Name, found.Host, found.Why)
-	d.client, err = found.Connect(d.credentials.Tokens)
-	return err
+	if d.client, err = found.Connect(d.credentials.Tokens); err != nil {
+		return err
+	}
+	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf})
+	return nil
 }
 
-func (d *deployment) imageOptions() image.Options {
-	return image.Options{
-		RegistryHost: d.RegistryHost, Username: d.RegistryUsername, Password: d.RegistryPassword,
-		Tokens: d.credentials.Tokens, Principal: d.credentials.Principal,
-		Platforms: true, Transport: d.runner.Transport,
+// registry is the way to all registries, made once.
+func (d *deployment) registry() (*registry.Client, error) {
+	if d.registries != nil {
+		return d.registries, nil
 	}
+	client, err := registry.New(registry.Options{
+		Prefix: d.prefix, Username: d.RegistryUsername, Password: d.RegistryPassword,
+		Tokens: d.credentials.Tokens, Principal: d.credentials.Principal, Transport: d.runner.Transport,
+	})
+	d.registries = client
+	return client, err
 }
 
 // pin writes the digests into the manifests.

@@ -17,14 +17,17 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/credentials"
 	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
+	"github.com/org/deploy-model-action/pkg/registry"
+	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
+	"github.com/org/deploy-model-action/pkg/serving"
 )
 
 // deployment is one run: its inputs, and what each phase leaves for the next.
@@ -35,16 +38,29 @@ type deployment struct {
 	result *Result
 
 	manifests   *manifest.Set
+	prefix      registry.Prefix
+	registries  *registry.Client
 	matches     []image.Match
 	credentials *credentials.Credentials
 	name        cluster.Name
 	cluster     *cluster.Cluster
 	client      *cluster.Client
+	kube        *kube.Client
 	nodes       []corev1.Node // that pods can be scheduled on; none if not known
-	changes     []apply.Change
-	statuses    []rollout.Status
-	address     rollout.Address
-	backErr     error // what went wrong on the way back
+
+	run       release.Run
+	runMark   string // on the objects that this run writes
+	record    *release.Record
+	claimed   bool // the record names this run
+	plan      *apply.Plan
+	inherited []kube.Change // what an unfinished run before this one left to put back
+	changes   []kube.Change // what this run wrote, or found unchanged
+	statuses  []rollout.Status
+	address   serving.Address
+	backErr   error // what went wrong on the way back
+	// changedSince says that somebody changed an object since this run wrote it, so
+	// that it was left.
+	changedSince bool
 }
 
 // Run deploys. Mistakes that the inputs already showed are in o.Mistakes, so
@@ -57,12 +73,12 @@ func Run(ctx context.Context, o Options, r Runner, log Log) *Result {
 	}
 	d := &deployment{Options: o, runner: r, log: log}
 	d.result = &Result{Started: time.Now(), Namespace: o.Namespace}
-	err := d.run(ctx)
+	err := d.deploy(ctx)
 	d.finish(ctx, err)
 	return d.result
 }
 
-func (d *deployment) run(ctx context.Context) error {
+func (d *deployment) deploy(ctx context.Context) error {
 	if err := d.phase(ctx, "Manifests", d.prepare); err != nil {
 		return &InputError{err}
 	}
@@ -80,11 +96,10 @@ func (d *deployment) run(ctx context.Context) error {
 	if err := d.phase(ctx, "Rollout", d.wait); err != nil {
 		return d.rollback(ctx, err)
 	}
-	if d.HealthPath == "" {
-		return nil
-	}
-	if err := d.phase(ctx, "Health check", d.health); err != nil {
-		return d.rollback(ctx, err)
+	if d.HealthPath != "" {
+		if err := d.phase(ctx, "Health check", d.health); err != nil {
+			return d.rollback(ctx, err)
+		}
 	}
 	return nil
 }
@@ -110,6 +125,7 @@ func (d *deployment) prepare(ctx context.Context) error {
 	d.log.Mask(d.RegistryPassword)
 	note(d.Mistakes)
 	note(d.mistakes(d.runner.Getenv))
+	note(d.identify())
 
 	account, delegates := d.impersonated()
 	found, err := credentials.Find(ctx, credentials.Options{
@@ -187,8 +203,11 @@ func (d *deployment) loadManifests() error {
 		at := set.Position(i, "")
 		d.log.Printf("%s:%d: %s %s", at.File, at.Line, o.GetKind(), o.GetName())
 	}
-	if d.RegistryHost == "" || d.SHA == "" {
+	if d.RegistryHost == "" {
 		return nil // said already
+	}
+	if d.prefix, err = registry.ParsePrefix(d.RegistryHost); err != nil || !registry.ValidTag(d.SHA) {
+		return err // a tag that is none was said already
 	}
 	var written []string
 	for _, use := range set.Images() {
@@ -196,38 +215,6 @@ func (d *deployment) loadManifests() error {
 			written = append(written, use.Value)
 		}
 	}
-	d.matches, err = image.Plan(written, d.RegistryHost, d.SHA, d.Images)
+	d.matches, err = image.Plan(written, d.prefix, d.SHA, d.Images)
 	return err
-}
-
-func (d *deployment) apply(ctx context.Context) error {
-	changes, err := apply.Objects(ctx, d.manifests.Objects, apply.Options{
-		Dynamic:        d.client.Dynamic,
-		REST:           d.client.REST,
-		Namespace:      d.Namespace,
-		ForceConflicts: d.ForceConflicts,
-		Report:         func(c apply.Change) { d.log.Printf("%s", c) },
-		Log:            d.log.Printf,
-	})
-	d.changes = changes
-	for _, c := range changes {
-		at := d.manifests.Position(c.Index, "")
-		d.result.Changes = append(d.result.Changes, Change{
-			Kind: object(c).GetKind(), Namespace: object(c).GetNamespace(), Name: object(c).GetName(),
-			Action: string(c.Action), Line: c.String(), File: at.File, FileLine: at.Line,
-			Started: c.Started, Took: c.Took,
-		})
-	}
-	if err != nil {
-		return d.cluster.Explain(err)
-	}
-	return nil
-}
-
-// object is the newest that is known of what a change is about.
-func object(c apply.Change) *unstructured.Unstructured {
-	if c.After != nil {
-		return c.After
-	}
-	return c.Before
 }

@@ -5,80 +5,122 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/org/deploy-model-action/pkg/apply"
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/release"
 )
 
-// finish settles the outcome.
+// finish settles the outcome and records it.
 func (d *deployment) finish(ctx context.Context, err error) {
 	r := d.result
+	d.settle(ctx, err)
+	recordErr := d.recordOutcome(ctx, r.Outcome)
+	var newer *release.SupersededError
+	switch {
+	case errors.As(recordErr, &newer):
+		d.supersede(newer)
+	case recordErr != nil && r.Outcome != Cancelled:
+		d.log.Warning("the outcome could not be recorded: " + recordErr.Error() + "; the next run takes this one for one that did not finish")
+	}
 	r.Finished = time.Now()
-	var input *InputError
+	d.images()
+	switch {
+	case r.Outcome == Superseded:
+		r.Problems = d.problems(withoutSuperseded(err))
+	case r.Outcome == Cancelled:
+		r.Problems = append([]Problem{d.cancelled()}, d.problems(withoutCancellation(err))...)
+	case err != nil:
+		r.Problems = d.problems(err)
+	}
+}
+
+// settle finds the outcome as far as this run can tell.
+func (d *deployment) settle(ctx context.Context, err error) {
+	r := d.result
+	var (
+		input *InputError
+		newer *release.SupersededError
+	)
 	switch {
 	case err == nil && r.Changed():
 		r.Outcome, r.ExitCode = Deployed, ExitOK
 	case err == nil:
 		r.Outcome, r.ExitCode = Unchanged, ExitOK
+	case errors.As(err, &newer):
+		d.supersede(newer)
+	case d.rolledBack():
+		r.Outcome, r.ExitCode = RolledBack, ExitRefused
 	case ctx.Err() != nil:
 		r.Outcome, r.ExitCode = Cancelled, ExitCancelled
 	case errors.As(err, &input):
 		r.Outcome, r.ExitCode = Failed, ExitInput
 	default:
 		r.Outcome, r.ExitCode = Failed, ExitRefused
-		if d.rolledBack() {
-			r.Outcome = RolledBack
+	}
+}
+
+// supersede settles that another run has the release.
+func (d *deployment) supersede(by *release.SupersededError) {
+	r := d.result
+	r.Outcome, r.ExitCode = Superseded, ExitOK
+	r.Newer = &Newer{URL: by.By.URL, Commit: by.By.Commit}
+	if by.By.ID != 0 {
+		r.Newer.Run = strconv.FormatInt(by.By.ID, 10)
+		if by.By.Attempt > 1 {
+			r.Newer.Run += fmt.Sprintf(", attempt %d", by.By.Attempt)
 		}
 	}
+}
+
+// images finds out what the objects name now, and what they named before.
+func (d *deployment) images() {
+	r := d.result
 	if r.From.Image == "" && len(r.Images) > 0 {
 		r.From.Image = imageBefore(d.changes, r.Images[0])
 	}
-	if len(r.Changes) > 0 && r.Outcome != RolledBack {
+	switch {
+	case r.Outcome == Superseded:
+	case r.Outcome == RolledBack && r.From.Image != "":
+		r.Serving = []string{r.From.Image}
+	case len(r.Changes) > 0 && r.Outcome != RolledBack:
 		for _, i := range r.Images {
 			r.Serving = append(r.Serving, i.Pinned)
 		}
-	} else if r.From.Image != "" {
-		r.Serving = []string{r.From.Image}
-	}
-	switch {
-	case r.Outcome == Cancelled:
-		r.Problems = append([]Problem{d.cancelled(err)}, d.problems(withoutCancellation(err))...)
-	case err != nil:
-		r.Problems = d.problems(err)
 	}
 }
 
 // cancelled says how far the deploy came, and what to do about the rest.
-func (d *deployment) cancelled(err error) Problem {
+func (d *deployment) cancelled() Problem {
 	r := d.result
 	during := ""
 	if n := len(r.Phases); n > 0 {
 		during = fmt.Sprintf(" in the phase %q", r.Phases[n-1].Name)
 	}
 	what := "nothing in the cluster was changed: run the job again to deploy"
-	if open := uncertain(err); r.Changed() || len(open) > 0 {
-		what = "what was applied stays as it is" + d.notApplied(open) + ": run the job again to finish, or run an earlier one again to go back"
+	if r.Changed() {
+		what = "what was applied stays as it is" + d.notApplied() + ": run the job again to finish, or run an earlier one again to go back"
 	}
 	return Problem{Title: "Cancelled", Message: fmt.Sprintf("the run was cancelled%s; %s", during, what)}
 }
 
 // notApplied names the objects that the apply did not come to, and those of
 // which nobody knows.
-func (d *deployment) notApplied(uncertain map[int]bool) string {
-	done := map[int]bool{}
+func (d *deployment) notApplied() string {
+	actions := map[int]kube.Action{}
 	for _, c := range d.changes {
-		done[c.Index] = true
+		actions[d.manifests.Find(c.ID())] = c.Action
 	}
 	var left, open []string
 	for i, o := range d.manifests.Objects {
 		name := o.GetKind() + " " + o.GetName()
-		switch {
-		case done[i]:
-		case uncertain[i]:
-			open = append(open, name)
-		default:
+		switch actions[i] {
+		case "":
 			left = append(left, name)
+		case kube.Uncertain:
+			open = append(open, name)
 		}
 	}
 	said := ""
@@ -100,46 +142,15 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// uncertain are the objects, by index, whose write was not answered any more.
-func uncertain(err error) map[int]bool {
-	found := map[int]bool{}
-	var walk func(error)
-	walk = func(err error) {
-		switch e := err.(type) { //nolint:errorlint // the tree is walked by hand
-		case *apply.ObjectError:
-			if errors.Is(e, apply.ErrUncertain) {
-				found[e.Index] = true
-			}
-		case interface{ Unwrap() []error }:
-			for _, each := range e.Unwrap() {
-				walk(each)
-			}
-		case interface{ Unwrap() error }:
-			walk(e.Unwrap())
-		}
-	}
-	walk(err)
-	return found
+// withoutSuperseded leaves what went wrong besides being overtaken.
+func withoutSuperseded(err error) error {
+	return errors.Join(slices.DeleteFunc(leaves(err), func(e error) bool {
+		var newer *release.SupersededError
+		return errors.As(e, &newer) || errors.Is(e, context.Canceled)
+	})...)
 }
 
 // withoutCancellation leaves what went wrong besides.
 func withoutCancellation(err error) error {
 	return errors.Join(slices.DeleteFunc(leaves(err), func(e error) bool { return errors.Is(e, context.Canceled) })...)
-}
-
-// rolledBack tells whether everything that could be restored was.
-func (d *deployment) rolledBack() bool {
-	if d.backErr != nil {
-		return false
-	}
-	restored := 0
-	for _, x := range d.result.Restored {
-		switch x.Action {
-		case actionRestored:
-			restored++
-		case actionNotRestored:
-			return false
-		}
-	}
-	return restored > 0
 }

@@ -8,13 +8,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/credentials"
+	"github.com/org/deploy-model-action/pkg/diagnosis"
 	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
+	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/publish"
+	"github.com/org/deploy-model-action/pkg/registry"
+	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
+	"github.com/org/deploy-model-action/pkg/serving"
 )
 
 // keyed are the credentials of testKey.
@@ -32,7 +39,7 @@ func keyed(t *testing.T) *credentials.Credentials {
 func TestOutcome(t *testing.T) {
 	t.Parallel()
 	changed, same := []Change{{Action: "unchanged"}, {Action: "configured"}}, []Change{{Action: "unchanged"}}
-	failed := &rollout.FailedError{Failures: []rollout.Failure{{Object: "Deployment default/x", Cause: "it crashed", Fix: "read its log"}}}
+	failed := &rollout.FailedError{Failures: []diagnosis.Failure{{Object: object.ID{Kind: "Deployment", Namespace: "default", Name: "x"}, Cause: "it crashed", Fix: "read its log"}}}
 	restored := func(actions ...string) []Restored {
 		var all []Restored
 		for _, a := range actions {
@@ -60,7 +67,9 @@ func TestOutcome(t *testing.T) {
 		"rolled back":                      {err: failed, changes: changed, restored: restored("restored", "left"), outcome: RolledBack, code: 1},
 		"rolled back in part":              {err: failed, changes: changed, restored: restored("restored", "not restored"), outcome: Failed, code: 1},
 		"restored, which does not serve":   {err: failed, back: errors.New("not ready within 10m0s"), changes: changed, restored: restored("restored"), outcome: Failed, code: 1},
-		"cancelled while it was restoring": {err: failed, cancelled: true, changes: changed, restored: restored("restored"), outcome: Cancelled, code: 3},
+		"cancelled when all was restored":  {err: failed, cancelled: true, changes: changed, restored: restored("restored"), outcome: RolledBack, code: 1},
+		"cancelled while it was restoring": {err: failed, cancelled: true, changes: changed, restored: restored("restored", "not restored"), outcome: Cancelled, code: 3},
+		"a newer run took over":            {err: errors.Join(failed, &release.SupersededError{}), changes: changed, outcome: Superseded, code: 0},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		if c.cancelled {
@@ -78,6 +87,11 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+var deploymentRef = kube.Ref{
+	Resource: kube.Resource{GroupVersionResource: schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, Namespaced: true},
+	Kind:     "Deployment", Namespace: "default", Name: "model",
+}
+
 // A run that is cancelled half way says what it did not come to.
 func TestNotApplied(t *testing.T) {
 	t.Parallel()
@@ -91,7 +105,7 @@ func TestNotApplied(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	d := &deployment{
-		manifests: set, changes: []apply.Change{{Index: 0}},
+		manifests: set, changes: []kube.Change{{Ref: deploymentRef, Action: kube.Configured}},
 		result: &Result{Changes: []Change{{Action: "configured"}}, Phases: []Phase{{Name: "Apply"}}},
 	}
 	d.finish(ctx, ctx.Err())
@@ -136,9 +150,9 @@ func TestProblems(t *testing.T) {
 		t.Fatal(err)
 	}
 	one, two := errors.New("one"), errors.New("two")
-	field := &apply.ObjectError{Index: 0, Object: "Deployment default/model", Field: "spec.template.spec.containers[0].image", Err: errors.New("is required: add it")}
-	whole := &apply.ObjectError{Index: 1, Object: "Service default/model", Err: errors.New("is not allowed")}
-	late := &apply.ObjectError{Index: 7, Object: "Service default/other", Err: errors.New("is not allowed")}
+	field := &kube.ObjectError{ID: deploymentRef.ID(), Field: "spec.template.spec.containers[0].image", Err: errors.New("is required: add it")}
+	whole := &kube.ObjectError{ID: object.ID{Kind: "Service", Namespace: "default", Name: "model"}, Err: errors.New("is not allowed")}
+	late := &kube.ObjectError{ID: object.ID{Kind: "Service", Namespace: "default", Name: "other"}, Err: errors.New("is not allowed")}
 	yaml := &manifest.Error{File: "c.yaml", Line: 3, Problem: "does not parse"}
 	nowhere := &manifest.Error{Problem: `manifests "x": no such file`}
 	for name, c := range map[string]struct {
@@ -160,7 +174,7 @@ func TestProblems(t *testing.T) {
 			{Title: "Refused by the cluster", Message: "Service default/model: is not allowed", File: "b.yaml", Line: 1},
 		}},
 		"an object that is wrapped": {fmt.Errorf("apply: %w", whole), []Problem{{Title: "Refused by the cluster", Message: "apply: Service default/model: is not allowed", File: "b.yaml", Line: 1}}},
-		"an object of no file":      {late, []Problem{{Title: "Deploy failed", Message: "Service default/other: is not allowed"}}},
+		"an object of no file":      {late, []Problem{{Title: "Refused by the cluster", Message: "Service default/other: is not allowed"}}},
 	} {
 		d := &deployment{manifests: set}
 		if diff := cmp.Diff(c.want, d.problems(c.err)); diff != "" {
@@ -175,11 +189,11 @@ func TestTitles(t *testing.T) {
 		"No image matches":      &InputError{&image.NoMatchError{Host: "h"}},
 		"Credentials":           &InputError{&credentials.InvalidError{Input: "credentials_json", Problem: "is no JSON"}},
 		"Wrong input":           &InputError{errors.New("input sha: required")},
-		"Image not found":       &image.TagNotFoundError{},
-		"Nothing to publish":    &image.NotThereError{},
-		"Tag is immutable":      &image.ImmutableTagError{},
-		"Registry quota":        &image.QuotaError{},
-		"Registry refused":      &image.RefusedError{},
+		"Image not found":       &image.NotFoundError{},
+		"Nothing to publish":    &publish.NotThereError{},
+		"Tag is immutable":      &publish.ImmutableTagError{},
+		"Registry quota":        &publish.QuotaError{},
+		"Registry refused":      &registry.Error{},
 		"Credentials refused":   fmt.Errorf("credentials (key): %w", &credentials.RefusedError{}),
 		"Cluster not found":     &cluster.NotFoundError{},
 		"Role missing":          &cluster.ForbiddenError{},
@@ -188,7 +202,7 @@ func TestTitles(t *testing.T) {
 		"Platform does not fit": &PlatformError{"x"},
 		"Rollout failed":        &rollout.FailedError{},
 		"Rollout timed out":     &rollout.TimeoutError{},
-		"Health check failed":   &rollout.UnhealthyError{},
+		"Health check failed":   &serving.UnhealthyError{},
 		"Deploy failed":         errors.New("x"),
 	} {
 		problems := (&deployment{}).problems(err)
@@ -197,7 +211,7 @@ func TestTitles(t *testing.T) {
 		}
 	}
 	// Of several, the first names them all.
-	problems := (&deployment{}).problems(errors.Join(&cluster.NotFoundError{}, &image.TagNotFoundError{}))
+	problems := (&deployment{}).problems(errors.Join(&cluster.NotFoundError{}, &image.NotFoundError{}))
 	if len(problems) != 1 || problems[0].Title != "Cluster not found" {
 		t.Errorf("%+v", problems)
 	}
@@ -207,15 +221,15 @@ func TestRecordedFailure(t *testing.T) {
 	t.Parallel()
 	log := &lines{}
 	d := &deployment{log: log, result: &Result{}}
-	object := &unstructured.Unstructured{Object: map[string]any{"kind": "Deployment", "metadata": map[string]any{"name": "model", "namespace": "default"}}}
+	live := &unstructured.Unstructured{Object: map[string]any{"kind": "Deployment", "metadata": map[string]any{"name": "model", "namespace": "default"}}}
 	d.recordRollouts([]rollout.Status{
-		{Target: rollout.Target{Object: object}, Ready: true}, // not waited for
-		{Target: rollout.Target{Object: object}, Waited: true, Message: "0 of 1 updated", Failure: &rollout.Failure{
-			Object: "Deployment default/model", Reason: "CrashLoopBackOff", Cause: "it crashed", Fix: "read its log",
-			Events: []rollout.Event{{Object: "Pod model-1", Reason: "BackOff", Message: "restarting", Count: 3}},
+		{Live: live, Ready: true}, // not waited for
+		{Live: live, Waited: true, Message: "0 of 1 updated", Failure: &diagnosis.Failure{
+			Object: object.ID{Kind: "Deployment", Namespace: "default", Name: "model"}, Reason: "CrashLoopBackOff", Cause: "it crashed", Fix: "read its log",
+			Events: []diagnosis.Event{{Object: "Pod model-1", Reason: "BackOff", Message: "restarting", Count: 3}},
 			Notes:  []string{"logs of pod model-2 cannot be read"},
 			Logs:   []string{"Traceback", "  File"}, LogsOf: `pod "model-1"`,
-			Others: []rollout.Symptom{{Pod: "model-2", Cause: "out of memory", Fix: "raise its limit"}},
+			Others: []diagnosis.PodFailure{{Pod: "model-2", Cause: "out of memory", Fix: "raise its limit"}},
 		}},
 	})
 	want := []string{

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/org/deploy-model-action/pkg/cluster"
+	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/registry"
 )
 
 // Options are the action's inputs, under the names that action.yml gives them.
@@ -33,6 +35,10 @@ type Options struct {
 	Images []string `input:"images"`
 	// Manifests are files, folders or globs inside the workspace.
 	Manifests []string `input:"manifests"`
+	// Release is the name of the set that belongs together: its record and its
+	// history. Default: the repository's name, and a slug of Manifests where that is
+	// not the default.
+	Release string `input:"release"`
 	// Push publishes the images first: `docker` for the runner's engine, or the
 	// path of an archive inside the workspace. Default: they are in the registry.
 	Push string `input:"push"`
@@ -121,9 +127,6 @@ func (e *InputError) Unwrap() error { return e.Err }
 // endpoints are the values of the input endpoint.
 var endpoints = []string{cluster.KindAuto, cluster.KindPublic, cluster.KindInternal, cluster.KindDNS, cluster.KindGateway}
 
-// tagForm is OCI's tag.
-var tagForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-
 // dnsLabel is RFC 1123's label, which Kubernetes wants for a namespace.
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
@@ -148,9 +151,11 @@ func (o Options) mistakes(getenv func(string) string) error {
 	}
 	if o.SHA == "" {
 		mistake("input sha: required; give the tag to deploy, e.g. ${{ github.sha }}")
+	} else if err := image.CheckTag(o.SHA); err != nil {
+		errs = append(errs, err)
 	}
 	for _, tag := range o.Tags {
-		if !tagForm.MatchString(tag) {
+		if !registry.ValidTag(tag) {
 			mistake("input tags %q: not a tag; use letters, digits, '_', '.' and '-', at most 128, and none of '.' and '-' first", tag)
 		}
 	}

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/workload"
 )
 
 const (
@@ -19,15 +19,15 @@ const (
 	// serve to foresee a failure, and the deploy goes on without them.
 	nodesTimeout = 10 * time.Second
 	nodesLimit   = 500
-
-	archLabel = "kubernetes.io/arch"
-	osLabel   = "kubernetes.io/os"
 )
 
 // PlatformError is an image that none of the nodes can run. Nothing was changed.
 type PlatformError struct{ message string }
 
 func (e *PlatformError) Error() string { return e.message }
+
+// Title says what went wrong, in a few words.
+func (e *PlatformError) Title() string { return "Platform does not fit" }
 
 // fits compares the platforms that the images are made for with those of the
 // nodes that their pods may be scheduled on: an image for another processor
@@ -49,7 +49,7 @@ func (d *deployment) fits(images []image.Image) error {
 		if !ok || pod == nil {
 			continue
 		}
-		fit, message := image.Fits(use.Value, made, schedulable(d.nodes, pod))
+		fit, message := image.Fits(use.Value, made, workload.Platforms(workload.Nodes(pod, d.nodes)))
 		if fit == image.FitsNone {
 			return &PlatformError{message}
 		}
@@ -106,46 +106,4 @@ func podSpec(object map[string]any, path string) *corev1.PodSpec {
 		return nil // the server will say what is wrong with it
 	}
 	return &pod
-}
-
-// schedulable returns the platforms of the nodes that the pod's selector and
-// tolerations admit, each once.
-func schedulable(nodes []corev1.Node, pod *corev1.PodSpec) []string {
-	var platforms []string
-	for _, node := range nodes {
-		if !selected(node, pod) || !tolerated(node, pod) {
-			continue
-		}
-		platform := node.Labels[osLabel] + "/" + node.Labels[archLabel]
-		if !slices.Contains(platforms, platform) {
-			platforms = append(platforms, platform)
-		}
-	}
-	slices.Sort(platforms)
-	return platforms
-}
-
-func selected(node corev1.Node, pod *corev1.PodSpec) bool {
-	for key, value := range pod.NodeSelector {
-		if node.Labels[key] != value {
-			return false
-		}
-	}
-	return true
-}
-
-// tolerated also knows what GKE adds to pods that ask for a processor by their
-// selector: a toleration of that processor's taint.
-func tolerated(node corev1.Node, pod *corev1.PodSpec) bool {
-	for _, taint := range node.Spec.Taints {
-		if taint.Effect == corev1.TaintEffectPreferNoSchedule || taint.Key == archLabel && pod.NodeSelector[archLabel] == taint.Value {
-			continue
-		}
-		if !slices.ContainsFunc(pod.Tolerations, func(t corev1.Toleration) bool {
-			return (t.Key == taint.Key || t.Key == "") && (t.Operator == corev1.TolerationOpExists || t.Value == taint.Value) && (t.Effect == "" || t.Effect == taint.Effect)
-		}) {
-			return false
-		}
-	}
-	return true
 }

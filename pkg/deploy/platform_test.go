@@ -3,9 +3,6 @@ package deploy
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -42,43 +39,6 @@ broken: {spec: {template: {spec: {nodeSelector: [a]}}}}
 		}
 		if got != c.want {
 			t.Errorf("%s: the pod of %q, want %q", c.path, got, c.want)
-		}
-	}
-}
-
-func TestSchedulable(t *testing.T) {
-	t.Parallel()
-	node := func(arch string, taints ...corev1.Taint) corev1.Node {
-		return corev1.Node{
-			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{archLabel: arch, osLabel: "linux", "pool": arch}},
-			Spec:       corev1.NodeSpec{Taints: taints},
-		}
-	}
-	arm := corev1.Taint{Key: archLabel, Value: "arm64", Effect: corev1.TaintEffectNoSchedule} // as GKE sets it
-	gpu := corev1.Taint{Key: "nvidia.com/gpu", Value: "present", Effect: corev1.TaintEffectNoSchedule}
-	soft := corev1.Taint{Key: "spot", Value: "true", Effect: corev1.TaintEffectPreferNoSchedule}
-	mixed := []corev1.Node{node("arm64", arm), node("amd64"), node("amd64", soft)}
-	for name, c := range map[string]struct {
-		nodes []corev1.Node
-		pod   corev1.PodSpec
-		want  []string
-	}{
-		"no nodes":                      {nil, corev1.PodSpec{}, nil},
-		"any":                           {[]corev1.Node{node("arm64"), node("amd64"), node("amd64")}, corev1.PodSpec{}, []string{"linux/amd64", "linux/arm64"}},
-		"GKE's taint":                   {mixed, corev1.PodSpec{}, []string{"linux/amd64"}},
-		"selected by processor":         {mixed, corev1.PodSpec{NodeSelector: map[string]string{archLabel: "arm64"}}, []string{"linux/arm64"}},
-		"selected by something else":    {mixed, corev1.PodSpec{NodeSelector: map[string]string{"pool": "arm64"}}, nil},
-		"selected, and tolerated":       {mixed, corev1.PodSpec{NodeSelector: map[string]string{"pool": "arm64"}, Tolerations: []corev1.Toleration{{Key: archLabel, Operator: corev1.TolerationOpExists}}}, []string{"linux/arm64"}},
-		"nothing selected":              {mixed, corev1.PodSpec{NodeSelector: map[string]string{"pool": "gpu"}}, nil},
-		"a taint":                       {[]corev1.Node{node("amd64", gpu)}, corev1.PodSpec{}, nil},
-		"tolerated by value":            {[]corev1.Node{node("amd64", gpu)}, corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: "nvidia.com/gpu", Operator: corev1.TolerationOpEqual, Value: "present", Effect: corev1.TaintEffectNoSchedule}}}, []string{"linux/amd64"}},
-		"another value":                 {[]corev1.Node{node("amd64", gpu)}, corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: "nvidia.com/gpu", Value: "absent"}}}, nil},
-		"another effect":                {[]corev1.Node{node("amd64", gpu)}, corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: "nvidia.com/gpu", Value: "present", Effect: corev1.TaintEffectNoExecute}}}, nil},
-		"tolerates everything":          {mixed, corev1.PodSpec{Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists}}}, []string{"linux/amd64", "linux/arm64"}},
-		"one taint of two is tolerated": {[]corev1.Node{node("arm64", arm, gpu)}, corev1.PodSpec{NodeSelector: map[string]string{archLabel: "arm64"}}, nil},
-	} {
-		if diff := cmp.Diff(c.want, schedulable(c.nodes, &c.pod)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

@@ -3,12 +3,12 @@ package deploy
 import (
 	"strings"
 
-	"github.com/org/deploy-model-action/pkg/apply"
+	"github.com/org/deploy-model-action/pkg/kube"
 )
 
 // imageBefore is the image of the same name that the objects held before they
 // were written, as they name it: HOST/NAME:SHA@sha256:…; "" if they held none.
-func imageBefore(changes []apply.Change, image Image) string {
+func imageBefore(changes []kube.Change, image Image) string {
 	repository, _, _ := strings.Cut(image.Reference, "@")
 	if colon := strings.LastIndexByte(repository, ':'); colon > strings.LastIndexByte(repository, '/') {
 		repository = repository[:colon]

@@ -6,12 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/org/deploy-model-action/pkg/apply"
-	"github.com/org/deploy-model-action/pkg/cluster"
-	"github.com/org/deploy-model-action/pkg/credentials"
-	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
-	"github.com/org/deploy-model-action/pkg/rollout"
+	"github.com/org/deploy-model-action/pkg/object"
 )
 
 // problems turns an error into what a user is shown: one problem for each
@@ -45,7 +42,7 @@ func (d *deployment) problems(err error) []Problem {
 // objectless is a refusal in words that fit any object, as of a namespace that
 // is missing; "" if it is not one.
 func objectless(err error) string {
-	var refused *apply.ObjectError
+	var refused *kube.ObjectError
 	if !errors.As(err, &refused) || refused.Field != "" {
 		return ""
 	}
@@ -69,6 +66,17 @@ func others(rest []error, cause string) string {
 	return fmt.Sprintf(" and %d more objects", n)
 }
 
+// titled is an error that says in a few words whose "no" it is.
+type titled interface{ Title() string }
+
+// about is an error about one object of the manifests, and a field of it or "".
+type about interface{ About() (object.ID, string) }
+
+func isAbout(err error) bool {
+	_, ok := err.(about)
+	return ok
+}
+
 // leaves flattens joined errors; an error that wraps one other stays whole,
 // since its own words belong to the sentence.
 func leaves(err error) []error {
@@ -80,7 +88,7 @@ func leaves(err error) []error {
 		return leaves(input.Err)
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
+	if _, whole := err.(titled); !ok || whole && !slices.ContainsFunc(joined.Unwrap(), isAbout) {
 		return []error{err}
 	}
 	var all []error
@@ -96,83 +104,28 @@ func (d *deployment) placed(err error) (Problem, bool) {
 	if errors.As(err, &wrong) && wrong.File != "" {
 		return Problem{Title: "Manifest", Message: wrong.Error(), File: wrong.File, Line: wrong.Line}, true
 	}
-	var refused *apply.ObjectError
-	if errors.As(err, &refused) && d.manifests != nil && refused.Index >= 0 && refused.Index < len(d.manifests.Objects) {
-		at := d.manifests.Position(refused.Index, refused.Field)
-		return Problem{Title: "Refused by the cluster", Message: err.Error(), File: at.File, Line: at.Line}, true
+	var of about
+	if errors.As(err, &of) && d.manifests != nil {
+		id, field := of.About()
+		if index := d.manifests.Find(id); index >= 0 {
+			at := d.manifests.Position(index, field)
+			return Problem{Title: title(err, err), Message: err.Error(), File: at.File, Line: at.Line}, true
+		}
 	}
 	return Problem{}, false
 }
 
-// title says in two words whose "no" it was.
+// title says in a few words whose "no" it was. Most errors know it themselves.
 func title(all, first error) string {
 	var (
-		input    *InputError
-		noImage  *image.NoMatchError
-		tag      *image.TagNotFoundError
-		registry *image.RefusedError
-		invalid  *credentials.InvalidError
-		google   *credentials.RefusedError
-		unknown  *cluster.NotFoundError
-		role     *cluster.ForbiddenError
-		status   *cluster.StatusError
-		endpoint *cluster.EndpointError
-		disabled *cluster.DisabledError
-		reach    *cluster.UnreachableError
-		login    *cluster.UnauthorizedError
-		failed   *rollout.FailedError
-		slow     *rollout.TimeoutError
-		ill      *rollout.UnhealthyError
-		platform *PlatformError
-		absent   *image.NotThereError
-		fixed    *image.ImmutableTagError
-		quota    *image.QuotaError
-		place    *image.NoRepositoryError
-		stranger *image.StrangerError
+		known titled
+		input *InputError
 	)
 	switch {
-	case errors.As(first, &noImage):
-		return "No image matches"
-	case errors.As(first, &invalid):
-		return "Credentials"
+	case errors.As(first, &known):
+		return known.Title()
 	case errors.As(all, &input):
 		return "Wrong input"
-	case errors.As(first, &tag):
-		return "Image not found"
-	case errors.As(first, &absent):
-		return "Nothing to publish"
-	case errors.As(first, &fixed):
-		return "Tag is immutable"
-	case errors.As(first, &quota):
-		return "Registry quota"
-	case errors.As(first, &place):
-		return "Repository not found"
-	case errors.As(first, &registry), errors.As(first, &stranger):
-		return "Registry refused"
-	case errors.As(first, &google):
-		return "Credentials refused"
-	case errors.As(first, &unknown):
-		return "Cluster not found"
-	case errors.As(first, &role):
-		return "Role missing"
-	case errors.As(first, &status):
-		return "Cluster not ready"
-	case errors.As(first, &endpoint):
-		return "Endpoint"
-	case errors.As(first, &disabled):
-		return "API not enabled"
-	case errors.As(first, &login):
-		return "Credentials refused"
-	case errors.As(first, &reach):
-		return "Cluster unreachable"
-	case errors.As(first, &platform):
-		return "Platform does not fit"
-	case errors.As(first, &failed):
-		return "Rollout failed"
-	case errors.As(first, &slow):
-		return "Rollout timed out"
-	case errors.As(first, &ill):
-		return "Health check failed"
 	}
 	return "Deploy failed"
 }

@@ -2,37 +2,21 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/rollout"
+	"github.com/org/deploy-model-action/pkg/serving"
 )
-
-// The actions of a rollback, as the result names them.
-const (
-	actionRestored    = string(rollout.ActionRestored)
-	actionNotRestored = string(rollout.ActionNotRestored)
-)
-
-func (d *deployment) targets() []rollout.Target {
-	targets := make([]rollout.Target, len(d.changes))
-	for i, c := range d.changes {
-		targets[i] = rollout.Target{
-			Object: c.After, Before: c.Before, Resource: c.Resource,
-			Namespaced: c.Namespaced, Changed: c.Action != "unchanged",
-		}
-	}
-	return targets
-}
 
 func (d *deployment) rolloutOptions() rollout.Options {
 	return rollout.Options{
-		Dynamic:  d.client.Dynamic,
-		REST:     d.client.REST,
-		HTTP:     d.runner.Transport,
 		Timeout:  d.Timeout,
 		FailFast: d.FailFast,
 		Progress: func(line string) { d.log.Printf("%s", line) },
@@ -42,17 +26,29 @@ func (d *deployment) rolloutOptions() rollout.Options {
 
 // wait waits for the generation that was applied.
 func (d *deployment) wait(ctx context.Context) error {
-	statuses, err := rollout.Wait(ctx, d.targets(), d.rolloutOptions())
+	statuses, err := rollout.Wait(ctx, d.kube, d.changes, d.rolloutOptions())
 	d.statuses = statuses
 	d.recordRollouts(statuses)
-	d.address = rollout.FindAddress(statuses)
+	live := make([]*unstructured.Unstructured, len(statuses))
+	for i, s := range statuses {
+		live[i] = s.Live
+	}
+	d.address = serving.FindAddress(live)
 	d.result.URL, d.result.Host, d.result.Internal = d.address.URL, d.address.Host, d.address.Internal
 	return err
 }
 
 // health asks the model itself.
 func (d *deployment) health(ctx context.Context) error {
-	answer, err := rollout.Healthy(ctx, rollout.Check{Path: d.HealthPath, Statuses: d.statuses, Address: d.address}, d.rolloutOptions())
+	changes := make([]kube.Change, len(d.statuses))
+	for i, s := range d.statuses {
+		changes[i] = s.Change
+		changes[i].After = s.Live
+	}
+	answer, err := serving.Check(ctx, d.kube, serving.Options{
+		Path: d.HealthPath, Changes: changes, Address: d.address, HTTP: d.runner.Transport,
+		Progress: func(line string) { d.log.Printf("%s", line) },
+	})
 	if answer.URL != "" {
 		d.result.Health = answer.String()
 		d.log.Printf("%s (after %s, %d tries)", answer, answer.Took.Round(time.Millisecond), answer.Tries)
@@ -69,8 +65,8 @@ func (d *deployment) recordRollouts(statuses []rollout.Status) {
 			continue
 		}
 		d.result.Rollouts = append(d.result.Rollouts, Rollout{
-			Object: s.Object.GetKind() + " " + s.Object.GetName(), Ready: s.Ready, Message: s.Message,
-			Started: s.Started, Finished: s.Finished,
+			Object: s.Live.GetKind() + " " + s.Live.GetName(), Ready: s.Ready, Message: s.Message,
+			Started: s.Began, Finished: s.Ended,
 		})
 		if s.Failure != nil {
 			d.recordFailure(*s.Failure)
@@ -78,53 +74,17 @@ func (d *deployment) recordRollouts(statuses []rollout.Status) {
 	}
 }
 
-func (d *deployment) recordFailure(f rollout.Failure) {
-	failure := Failure{Object: f.Object, Reason: f.Reason, Cause: f.Cause, Fix: f.Fix, Logs: f.Logs, LogsOf: f.LogsOf}
+func (d *deployment) recordFailure(f diagnosis.Failure) {
+	failure := Failure{Object: f.Object.String(), Reason: f.Reason, Cause: f.Cause, Fix: f.Fix, Logs: f.Logs, LogsOf: f.LogsOf}
 	for _, e := range f.Events {
 		failure.Events = append(failure.Events, e.String())
 	}
-	d.log.Printf("")
-	d.log.Printf("Not ready: %s", f)
-	for _, e := range failure.Events {
-		d.log.Printf("  event: %s", e)
-	}
-	for _, n := range f.Notes {
-		d.log.Printf("  note: %s", n)
-	}
 	failure.Events = append(failure.Events, f.Notes...)
 	d.result.Failures = append(d.result.Failures, failure)
-	if len(f.Logs) > 0 {
-		d.log.Printf("  log of %s:", f.LogsOf)
+	d.log.Printf("")
+	for _, line := range f.Lines() {
+		d.log.Printf("%s", line)
 	}
-	for _, line := range f.Logs {
-		d.log.Printf("  | %s", line)
-	}
-	for _, other := range f.Others {
-		d.log.Printf("  also pod %s: %s; %s", other.Pod, other.Cause, other.Fix)
-	}
-}
-
-// rollback puts back what was there, and returns the error that made it
-// necessary together with what went wrong on the way back.
-func (d *deployment) rollback(ctx context.Context, cause error) error {
-	if !d.Rollback || ctx.Err() != nil || !d.result.Changed() {
-		return cause
-	}
-	err := d.phase(ctx, "Rollback", func(ctx context.Context) error {
-		restored, err := rollout.Restore(ctx, d.targets(), d.rolloutOptions())
-		for _, x := range restored {
-			if x.Action == rollout.ActionUntouched {
-				continue
-			}
-			object := x.Object.GetKind() + " " + x.Object.GetNamespace() + "/" + x.Object.GetName()
-			d.result.Restored = append(d.result.Restored, Restored{Object: object, Action: string(x.Action), Message: x.Message})
-			d.log.Printf("%s", x)
-		}
-		_, waitErr := rollout.Wait(ctx, rollout.Waitable(restored), d.rolloutOptions())
-		return errors.Join(err, waitErr)
-	})
-	d.backErr = err
-	return errors.Join(cause, err)
 }
 
 // sameFile tells whether a path inside the workspace is the file at the other

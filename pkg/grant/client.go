@@ -3,14 +3,12 @@ package grant
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +18,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/org/deploy-model-action/pkg/credentials"
+	"github.com/org/deploy-model-action/pkg/google"
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 const (
@@ -71,24 +71,21 @@ func (c *client) set(ctx context.Context, p *iampb.Policy) (*iampb.Policy, error
 	return c.call(ctx, "change the policy of project "+c.project, "setIamPolicy", body)
 }
 
-// transientError is worth another try: somebody else wrote in between, or the
-// answer was lost.
-type transientError struct {
-	err   error
-	pause time.Duration
+// requestError is a request that Google refused, or did not answer.
+type requestError struct {
+	act string
+	err error
 }
 
-func (e *transientError) Error() string { return e.err.Error() }
-func (e *transientError) Unwrap() error { return e.err }
+func (e *requestError) Error() string { return e.act + ": " + e.err.Error() }
+func (e *requestError) Unwrap() error { return e.err }
 
 func (c *client) call(ctx context.Context, act, method string, body []byte) (*iampb.Policy, error) {
 	token, err := c.tokens.Token()
 	if err != nil {
 		return nil, err
 	}
-	attempt, done := context.WithTimeout(ctx, attemptLimit)
-	defer done()
-	req, err := http.NewRequestWithContext(attempt, http.MethodPost, "https://"+host+"/v3/projects/"+url.PathEscape(c.project)+":"+method, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+host+"/v3/projects/"+url.PathEscape(c.project)+":"+method, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", act, err)
 	}
@@ -100,16 +97,16 @@ func (c *client) call(ctx context.Context, act, method string, body []byte) (*ia
 	token.SetAuthHeader(req)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, unreachable(act, err)
+		return nil, &requestError{act, err}
 	}
 	defer resp.Body.Close()
 	content, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	if err != nil {
-		return nil, unreachable(act, err)
+		return nil, &requestError{act, err}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(content))
 	if err := googleapi.CheckResponse(resp); err != nil {
-		return nil, c.refused(act, err, resp)
+		return nil, &requestError{act, err}
 	}
 	policy := &iampb.Policy{}
 	// A field that is not understood here must not be lost by writing the rest back.
@@ -119,54 +116,67 @@ func (c *client) call(ctx context.Context, act, method string, body []byte) (*ia
 	return policy, nil
 }
 
-func unreachable(act string, err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err
+// may reports whether an error may pass: a conflict too, after which the policy
+// is read again.
+func may(err error) retry.Verdict {
+	var request *requestError
+	if !errors.As(err, &request) {
+		return retry.Verdict{}
 	}
-	err = fmt.Errorf("%s: reach %s: %w: let this machine reach it, directly or through HTTPS_PROXY", act, host, err)
-	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) {
+	verdict := google.May(request.err)
+	if e := google.Decode(request.err); e != nil && e.Code == http.StatusConflict {
+		verdict.Again = true
+	}
+	return verdict
+}
+
+// explain says what an error means, and what was done about it.
+func (c *client) explain(err error) error {
+	var (
+		request *requestError
+		ended   *retry.EndedError
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &ended):
+		return fmt.Errorf("change the policy: %w: run it again; it adds only what is missing", ended)
+	case !errors.As(err, &request):
 		return err
 	}
-	return &transientError{err: err}
-}
-
-// refused explains Google's "no".
-func (c *client) refused(act string, err error, resp *http.Response) error {
-	var api *googleapi.Error
-	if !errors.As(err, &api) {
-		return fmt.Errorf("%s: %w", act, err)
+	act, effort := request.act, retry.Effort(err)
+	e := google.Decode(err)
+	if e == nil {
+		cause := request.err
+		var wrapped *url.Error
+		if errors.As(cause, &wrapped) {
+			cause = wrapped.Err
+		}
+		return fmt.Errorf("%s: reach %s: %w%s: let this machine reach it, directly or through HTTPS_PROXY", act, host, cause, effort)
 	}
-	said := phrase(api.Message)
-	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-	pause := time.Duration(max(0, seconds)) * time.Second
+	words := e.Words()
 	switch {
-	case api.Code == http.StatusConflict:
-		return &transientError{err: fmt.Errorf("%s: others change it all the time (%s)", act, said), pause: pause}
-	case api.Code == http.StatusTooManyRequests || api.Code >= 500:
-		return &transientError{err: fmt.Errorf("%s: Google answers with status %d again and again (%s)", act, api.Code, said), pause: pause}
-	case api.Code >= 300 && api.Code < 400:
-		return fmt.Errorf("%s: %s answered with a redirect (status %d), which is not followed with a token in hand: let this machine reach it itself", act, host, api.Code)
-	case api.Code == http.StatusUnauthorized:
-		return fmt.Errorf("%s: Google does not take the token of %s (%s): log in again, e.g. with `gcloud auth login`", act, c.principal, said)
-	case api.Code == http.StatusForbidden && (strings.Contains(api.Message, "has not been used in project") || strings.Contains(api.Message, "requires a quota project")):
-		return fmt.Errorf("%s: the API is not enabled where your requests count (%s): run `gcloud services enable %s --project=%s` and `gcloud auth application-default set-quota-project %s`", act, said, host, c.project, c.project)
-	case api.Code == http.StatusForbidden:
-		return fmt.Errorf("%s: %s may not do that, or the project does not exist (%s): let somebody run this who has %s on the project", act, c.principal, said, role)
-	case strings.Contains(api.Message, "does not exist"):
-		return fmt.Errorf("%s: %s: look at --service-account, and at the accounts that there are: `gcloud iam service-accounts list --project=%s`", act, said, c.project)
-	case strings.Contains(api.Message, "is not supported for this resource"):
-		return fmt.Errorf("%s: %s: look at --role, and at the roles that there are: `gcloud iam list-grantable-roles //%s/projects/%s`", act, said, host, c.project)
+	case e.Code == http.StatusConflict:
+		return fmt.Errorf("%s: others changed it in between each time%s (%s): run it again; it adds only what is missing", act, effort, words)
+	case may(err).Again:
+		return fmt.Errorf("%s: Google answers with status %d%s (%s): run it again later; it adds only what is missing", act, e.Code, effort, words)
+	case e.Code >= 300 && e.Code < 400:
+		return fmt.Errorf("%s: %s answered with a redirect (status %d), which is not followed with a token in hand: let this machine reach it itself", act, host, e.Code)
+	case e.Reason == "SERVICE_DISABLED":
+		return fmt.Errorf("%s: the API is not enabled where your requests count (%s): run `gcloud services enable %s --project=%s` and `gcloud auth application-default set-quota-project %s`", act, words, host, c.project, c.project)
 	}
-	return fmt.Errorf("%s: Google refuses (status %d): %s", act, api.Code, said)
-}
-
-// phrase makes foreign words fit for one line.
-func phrase(words string) string {
-	words = strings.Join(strings.Fields(words), " ")
-	if runes := []rune(words); len(runes) > 300 {
-		words = string(runes[:300]) + "…"
+	if known := e.Refused(act, host, c.project); known != nil {
+		return known
 	}
-	return strings.TrimRight(words, ".")
+	switch {
+	case e.Code == http.StatusUnauthorized:
+		return fmt.Errorf("%s: Google does not take the token of %s (%s): log in again, e.g. with `gcloud auth login`", act, c.principal, words)
+	case e.Code == http.StatusForbidden:
+		return fmt.Errorf("%s: %s may not do that, or the project does not exist (%s): let somebody run this who has %s on the project", act, c.principal, words, role)
+	case strings.Contains(words, "does not exist"):
+		return fmt.Errorf("%s: %s: look at --service-account, and at the accounts that there are: `gcloud iam service-accounts list --project=%s`", act, words, c.project)
+	case strings.Contains(words, "is not supported for this resource"):
+		return fmt.Errorf("%s: %s: look at --role, and at the roles that there are: `gcloud iam list-grantable-roles //%s/projects/%s`", act, words, host, c.project)
+	}
+	return fmt.Errorf("%s: Google refuses (status %d): %s", act, e.Code, words)
 }

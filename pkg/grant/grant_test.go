@@ -15,8 +15,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/oauth2"
@@ -275,6 +278,8 @@ func TestRefused(t *testing.T) {
 		{"no such account", "setIamPolicy", 400, "INVALID_ARGUMENT", "Service account " + account + " does not exist."},
 		{"no such role", "setIamPolicy", 400, "INVALID_ARGUMENT", "Role roles/container.developer is not supported for this resource."},
 		{"API disabled", "getIamPolicy", 403, "PERMISSION_DENIED", "Cloud Resource Manager API has not been used in project 764086051850 before or it is disabled. Enable it by visiting https://console.developers.google.com/apis/api/cloudresourcemanager.googleapis.com/overview?project=764086051850 then retry."},
+		{"token without the scope", "getIamPolicy", 403, "PERMISSION_DENIED", "Request had insufficient authentication scopes."},
+		{"project suspended", "getIamPolicy", 403, "PERMISSION_DENIED", "Permission denied: Consumer 'project:my-project' has been suspended."},
 		{"redirect", "getIamPolicy", 302, "", "elsewhere"},
 		{"refused otherwise", "setIamPolicy", 400, "INVALID_ARGUMENT", "Policy\n::error::too large."},
 	} {
@@ -376,6 +381,56 @@ func TestLostAnswer(t *testing.T) {
 		t.Errorf("exit code %d, %d further writes\n%s", code, m.writes, out)
 	}
 }
+
+// TestOutage has Resource Manager away, or others writing, for a while or without
+// end, in a bubble of time.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		lasts  time.Duration
+		status int    // 0: the connection is reset
+		words  string // of the error; "": none
+	}{
+		{"503 for a minute", time.Minute, 503, ""},
+		{"resets for a minute", time.Minute, 0, ""},
+		{"503 without end", time.Hour, 503, "Google answers with status 503, after "},
+		{"resets without end", time.Hour, 0, "connection reset by peer, after "},
+		{"others write without end", time.Hour, 409, "others changed it in between each time, after "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				started := time.Now()
+				m := &manager{policy: policy{Version: 3, Etag: "MA=="}}
+				client := newClient(&credentials.Credentials{Tokens: oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})}, project, roundTripper(func(r *http.Request) (*http.Response, error) {
+					recorder := httptest.NewRecorder()
+					switch {
+					case time.Since(started) >= c.lasts:
+						r.Host = r.URL.Host
+						m.serve(recorder, r)
+					case c.status == 0:
+						return nil, syscall.ECONNRESET
+					default:
+						refuse(recorder, c.status, "X", "Not now.")
+					}
+					return recorder.Result(), nil
+				}))
+				_, err := client.grant(t.Context(), order{project: project, account: account, roles: defaultRoles})
+				if c.words == "" && err != nil || c.words != "" && (err == nil || !strings.Contains(err.Error(), c.words)) {
+					t.Errorf("after %v: %v, want %q", time.Since(started), err, c.words)
+				}
+				if took := time.Since(started); took > trouble {
+					t.Errorf("took %v", took)
+				}
+			})
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // TestCancelled ends at once, and says what a second run does.
 func TestCancelled(t *testing.T) {

@@ -4,21 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
 	"cloud.google.com/go/iam/apiv1/iampb"
+
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
-// Bounds of the whole change. Each of many writers has its turn after the
-// others', so it may take a while.
-const (
-	budget      = 5 * time.Minute
-	firstWait   = 200 * time.Millisecond
-	longestWait = 8 * time.Second
-)
+// trouble is how long others may be faster. Each of many writers has its turn
+// after the others', so it may take a while.
+const trouble = 5 * time.Minute
 
 // policyVersion is the one that shows conditions. With a lower one, Google hides
 // them, and writing back what was read would remove them.
@@ -39,26 +36,13 @@ func (r result) String() string {
 	return line
 }
 
-// grant reads the policy, adds what is missing and writes it back, again and
-// again until nobody else has written in between.
+// grant reads the policy, adds what is missing and writes it back, until nobody
+// else has written in between.
 func (c *client) grant(ctx context.Context, o order) ([]result, error) {
-	ctx, stop := context.WithTimeout(ctx, budget)
-	defer stop()
 	tried := map[string]bool{} // roles that a lost answer may have added already
-	for wait := firstWait; ; wait = min(2*wait, longestWait) {
-		results, err := c.once(ctx, o, tried)
-		var again *transientError
-		if err == nil || !errors.As(err, &again) {
-			return results, err
-		}
-		timer := time.NewTimer(max(rand.N(wait), again.pause))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, fmt.Errorf("%w: run it again; it adds only what is missing", again.err)
-		}
-	}
+	policy := retry.Policy{Limit: trouble, Attempt: 2 * attemptLimit, First: 200 * time.Millisecond, May: may}
+	results, err := retry.Do(ctx, policy, func(ctx context.Context) ([]result, error) { return c.once(ctx, o, tried) })
+	return results, c.explain(err)
 }
 
 // once is one read-modify-write.

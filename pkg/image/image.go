@@ -1,65 +1,19 @@
 // Package image decides which images a deploy uses: which references of the
-// manifests are rewritten and to what (Plan), which digest the registry has for
-// each (Resolve), and, when asked, how an image gets from the runner's Docker
-// engine or an archive into the registry first (Publish).
+// manifests are rewritten and to what (Plan), which digest and platforms the
+// registry has for each (Resolve), and whether nodes can run that (Fits).
 //
-// It is also where credentials meet foreign hosts, so it decides who is sent
-// which. Writing the references into manifests, and what the cluster's nodes can
-// run, is left to the caller.
+// Nothing is sent but by Resolve, through pkg/registry. Publishing images first,
+// and writing the references into manifests, is left to others.
 package image
 
 import (
-	"net/http"
-	"time"
+	"errors"
+	"fmt"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"golang.org/x/oauth2"
+
+	"github.com/org/deploy-model-action/pkg/registry"
 )
-
-// Defaults of Options.
-const (
-	defaultLimit    = 8
-	defaultPatience = 30 * time.Second
-)
-
-// Options say how registries are reached. The zero value asks anonymously.
-type Options struct {
-	// RegistryHost is the input registry_host: Username and Password are sent to
-	// its host only. Default: they are sent nowhere.
-	RegistryHost string
-	// Username and Password log in to the host of RegistryHost, also if it is
-	// Google's. Default: Google's token there, anonymous elsewhere.
-	Username, Password string
-	// Tokens are Google's. They are sent to *.pkg.dev, gcr.io and *.gcr.io only.
-	// nil: Google's registries are asked anonymously too.
-	Tokens oauth2.TokenSource
-	// Principal is whose the tokens are, for errors: the e-mail address of a
-	// service account, or principal://… or principalSet://…. Default: unknown.
-	Principal string
-	// Platforms asks for Image.Platforms too: nothing more for an index, one more
-	// request for a single image.
-	Platforms bool
-	// Transport sends every request. Default: http.DefaultTransport.
-	Transport http.RoundTripper
-	// Limit is how many registry requests are under way at a time. Default: 8.
-	Limit int
-	// Patience is how long a registry may fail or stay silent, request by
-	// request, before that is an error. Default: 30 s.
-	Patience time.Duration
-}
-
-func (o Options) withDefaults() Options {
-	if o.Transport == nil {
-		o.Transport = http.DefaultTransport
-	}
-	if o.Limit <= 0 {
-		o.Limit = defaultLimit
-	}
-	if o.Patience <= 0 {
-		o.Patience = defaultPatience
-	}
-	return o
-}
 
 // Match is one image of the manifests, and what it is rewritten to.
 type Match struct {
@@ -78,5 +32,16 @@ type Image struct {
 	Reference string   // HOST/NAME:SHA
 	Digest    string   // sha256:…
 	Pinned    string   // HOST/NAME:SHA@sha256:…
-	Platforms []string // linux/amd64, …; empty unless asked for and known
+	Platforms []string // linux/amd64, …; empty if not known
+}
+
+// CheckTag validates the input sha, the tag to deploy.
+func CheckTag(sha string) error {
+	switch {
+	case sha == "":
+		return errors.New("input sha: empty; give the tag to deploy, e.g. ${{ github.sha }}")
+	case !registry.ValidTag(sha):
+		return fmt.Errorf("input sha %q: not a tag; use letters, digits, '_', '.' and '-', at most 128, and none of '.' and '-' first, e.g. ${{ github.sha }}", sha)
+	}
+	return nil
 }

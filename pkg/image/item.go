@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/org/deploy-model-action/pkg/registry"
 )
 
 // item is one line of the input images.
@@ -17,7 +19,7 @@ type item struct {
 	tag    string
 }
 
-// names tells whether the item means a repository.
+// names reports whether the item means a repository.
 func (it item) names(r name.Repository) bool {
 	for _, repo := range it.repos {
 		if strings.EqualFold(repo, r.Name()) {
@@ -28,16 +30,16 @@ func (it item) names(r name.Repository) bool {
 }
 
 // distance is how far a repository is from what the item names.
-func (it item) distance(r name.Repository, at place) int {
-	full := familiar(r.Name())
-	d := min(distance(it.name, full), distance(it.name, full[strings.LastIndex(full, "/")+1:]))
-	if relative := at.relative(r); relative != "" {
-		d = min(d, distance(it.name, relative))
+func (it item) distance(r name.Repository, at registry.Prefix) int {
+	full := registry.DisplayName(r.Name())
+	d := min(registry.Distance(it.name, full), registry.Distance(it.name, full[strings.LastIndex(full, "/")+1:]))
+	if relative := at.Relative(r); relative != "" {
+		d = min(d, registry.Distance(it.name, relative))
 	}
 	return d
 }
 
-func parseItems(images []string, at place, sha string) ([]item, error) {
+func parseItems(images []string, at registry.Prefix, sha string) ([]item, error) {
 	var (
 		items []item
 		errs  []error
@@ -60,7 +62,7 @@ func parseItems(images []string, at place, sha string) ([]item, error) {
 }
 
 // parseItem reads NAME or NAME=REFERENCE.
-func parseItem(text string, at place, sha string) (item, error) {
+func parseItem(text string, at registry.Prefix, sha string) (item, error) {
 	before, reference, replaced := strings.Cut(text, "=")
 	it := item{text: text, name: strings.TrimSpace(before)}
 	repo, err := parseRepository(it.name)
@@ -98,7 +100,7 @@ func parseRepository(text string) (name.Repository, error) {
 		return name.Repository{}, fmt.Errorf("images are matched whatever their tag or digest; write %q", bare)
 	}
 	repo, err := name.NewRepository(text)
-	if err != nil || !parts(path) || !printable(text) {
+	if err != nil || !registry.ValidPath(path) {
 		return name.Repository{}, wrong
 	}
 	return repo, nil
@@ -121,10 +123,10 @@ func parseTarget(text, sha string) (name.Reference, string, error) {
 		def = ""
 	}
 	tag, err := name.NewTag(base, name.WithDefaultTag(def))
-	if err != nil || !parts(tag.RepositoryStr()) || !printable(text) {
+	if err != nil || !registry.ValidPath(tag.RepositoryStr()) || !registry.ValidPath(text) {
 		return wrong("is not a reference")
 	}
-	if t := tag.TagStr(); t != "" && checkSHA(t) != nil {
+	if t := tag.TagStr(); t != "" && !registry.ValidTag(t) {
 		return wrong("has a tag that is none")
 	}
 	if !pinned {
@@ -136,7 +138,7 @@ func parseTarget(text, sha string) (name.Reference, string, error) {
 	return tag.Context().Digest(digest), tag.TagStr(), nil
 }
 
-// hasHost tells whether a reference begins with a registry's host, by the rule
+// hasHost reports whether a reference begins with a registry's host, by the rule
 // that every tool uses.
 func hasHost(text string) bool {
 	first, _, ok := strings.Cut(text, "/")

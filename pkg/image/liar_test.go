@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"golang.org/x/oauth2"
+
+	"github.com/org/deploy-model-action/pkg/registry"
+	"github.com/org/deploy-model-action/pkg/registry/registrytest"
 )
 
 // TestLiars asks registries that lead elsewhere. Not one credential may arrive at
@@ -29,40 +32,40 @@ func TestLiars(t *testing.T) {
 	challenge := func(value string) func(http.ResponseWriter, *http.Request) bool {
 		return func(w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Set("WWW-Authenticate", value)
-			say(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+			registrytest.Say(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 			return true
 		}
 	}
 	anybody := func(string, string) bool { return true }
 	for _, c := range []struct {
 		name   string
-		door   *door
+		door   *registrytest.Door
 		evil   http.Handler // default: takes everything
 		reach  bool         // a request without credentials may get there
 		works  bool
 		stored bool // the other host has the image
 	}{
-		{name: "realm elsewhere", door: &door{admit: anybody, realm: "https://" + evil + "/token"}},
-		{name: "realm in plain text", door: &door{admit: anybody, realm: "http://" + evil + "/token"}},
-		{name: "realm with a user of its own", door: &door{extra: challenge(`Bearer realm="https://user:password@` + evil + `/token"`)}},
-		{name: "realm on a port", door: &door{admit: anybody, realm: "https://HOST:8443/token"}},
-		{name: "realm is the metadata server", door: &door{admit: anybody, realm: "http://169.254.169.254/token"}},
-		{name: "realm's redirect", door: &door{admit: anybody, extra: redirect("https://"+evil, "/v2/token")}, reach: true, works: true},
-		{name: "two challenges", door: &door{extra: func(w http.ResponseWriter, r *http.Request) bool {
+		{name: "realm elsewhere", door: &registrytest.Door{Admit: anybody, Realm: "https://" + evil + "/token"}},
+		{name: "realm in plain text", door: &registrytest.Door{Admit: anybody, Realm: "http://" + evil + "/token"}},
+		{name: "realm with a user of its own", door: &registrytest.Door{Extra: challenge(`Bearer realm="https://user:password@` + evil + `/token"`)}},
+		{name: "realm on a port", door: &registrytest.Door{Admit: anybody, Realm: "https://HOST:8443/token"}},
+		{name: "realm is the metadata server", door: &registrytest.Door{Admit: anybody, Realm: "http://169.254.169.254/token"}},
+		{name: "realm's redirect", door: &registrytest.Door{Admit: anybody, Extra: redirect("https://"+evil, "/v2/token")}, reach: true, works: true},
+		{name: "two challenges", door: &registrytest.Door{Extra: func(w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Add("WWW-Authenticate", "Negotiate")
 			return challenge(`Bearer realm="https://`+evil+`/token"`)(w, r)
 		}}},
-		{name: "manifest elsewhere", door: &door{admit: anybody, extra: redirect("https://"+evil, "/manifests/")}, reach: true, stored: true, works: true},
-		{name: "manifest elsewhere, which wants a login", door: &door{admit: anybody, extra: redirect("https://"+evil, "/manifests/")}, evil: &door{admit: anybody}, reach: true},
-		{name: "manifest elsewhere, which wants Basic", door: &door{admit: anybody, extra: redirect("https://"+evil, "/manifests/")}, evil: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { challenge(`Basic realm="x"`)(w, r) }), reach: true},
-		{name: "manifest in plain text", door: &door{admit: anybody, extra: redirect("http://"+evil, "/manifests/")}},
-		{name: "manifest with a user of its own", door: &door{admit: anybody, extra: redirect("https://user:password@"+evil, "/manifests/")}},
-		{name: "layer elsewhere", door: &door{admit: anybody, extra: redirect("https://"+evil, "/blobs/")}, reach: true, stored: true, works: true},
-		{name: "everything elsewhere", door: &door{extra: redirect("https://"+evil, "/")}, evil: &door{admit: anybody}, reach: true},
-		{name: "tags elsewhere", door: &door{admit: anybody, extra: func(w http.ResponseWriter, r *http.Request) bool {
+		{name: "manifest elsewhere", door: &registrytest.Door{Admit: anybody, Extra: redirect("https://"+evil, "/manifests/")}, reach: true, stored: true, works: true},
+		{name: "manifest elsewhere, which wants a login", door: &registrytest.Door{Admit: anybody, Extra: redirect("https://"+evil, "/manifests/")}, evil: &registrytest.Door{Admit: anybody}, reach: true},
+		{name: "manifest elsewhere, which wants Basic", door: &registrytest.Door{Admit: anybody, Extra: redirect("https://"+evil, "/manifests/")}, evil: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { challenge(`Basic realm="x"`)(w, r) }), reach: true},
+		{name: "manifest in plain text", door: &registrytest.Door{Admit: anybody, Extra: redirect("http://"+evil, "/manifests/")}},
+		{name: "manifest with a user of its own", door: &registrytest.Door{Admit: anybody, Extra: redirect("https://user:password@"+evil, "/manifests/")}},
+		{name: "layer elsewhere", door: &registrytest.Door{Admit: anybody, Extra: redirect("https://"+evil, "/blobs/")}, reach: true, stored: true, works: true},
+		{name: "everything elsewhere", door: &registrytest.Door{Extra: redirect("https://"+evil, "/")}, evil: &registrytest.Door{Admit: anybody}, reach: true},
+		{name: "tags elsewhere", door: &registrytest.Door{Admit: anybody, Extra: func(w http.ResponseWriter, r *http.Request) bool {
 			if !strings.Contains(r.URL.Path, "/tags/list") {
 				if strings.Contains(r.URL.Path, "/manifests/") {
-					say(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "unknown")
+					registrytest.Say(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "unknown")
 					return true
 				}
 				return false
@@ -72,7 +75,7 @@ func TestLiars(t *testing.T) {
 			return true
 		}}},
 	} {
-		for who, o := range map[string]Options{
+		for who, o := range map[string]registry.Options{
 			"Google's token": {Tokens: oauth2.StaticTokenSource(&oauth2.Token{AccessToken: secret})},
 			"a password":     {Username: "user", Password: "password"},
 		} {
@@ -82,25 +85,25 @@ func TestLiars(t *testing.T) {
 				if o.Tokens != nil {
 					host, place = pkgDev, testHost
 				}
-				w := newWorld(t)
-				shelf := store()
+				w := registrytest.New(t)
+				shelf := registrytest.Store()
 				d := *c.door
-				d.behind = shelf
-				d.realm = strings.ReplaceAll(d.realm, "HOST", evil)
-				w.host(host, &d)
+				d.Behind = shelf
+				d.Realm = strings.ReplaceAll(d.Realm, "HOST", evil)
+				w.Host(host, &d)
+				var there http.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"token":"token-of-evil"}`)) })
 				switch {
 				case c.evil != nil:
-					w.host(evil, c.evil)
+					there = c.evil
 				case c.stored:
-					w.host(evil, shelf)
-				default:
-					w.host(evil, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"token":"token-of-evil"}`)) }))
+					there = shelf
 				}
-				w.host(evil+":8443", w.hosts[evil])
-				w.host("169.254.169.254", w.hosts[evil])
-				put(t, shelf, place+"/x:"+testSHA, small(t, "linux/amd64"))
-				o.RegistryHost, o.Transport, o.Platforms = place, w.client, true
-				got, err := Resolve(t.Context(), only(t, place+"/x", place, testSHA), o)
+				for _, h := range []string{evil, evil + ":8443", "169.254.169.254"} {
+					w.Host(h, there)
+				}
+				registrytest.Put(t, shelf, place+"/x:"+testSHA, registrytest.Small(t, "linux/amd64"))
+				o.Prefix, o.Transport = prefix(t, place), w.Client
+				got, err := resolve(t.Context(), only(t, place+"/x", place, testSHA), o)
 				if (err == nil) != c.works {
 					t.Errorf("got %v, %v", got, err)
 				}
@@ -108,10 +111,10 @@ func TestLiars(t *testing.T) {
 					t.Errorf("no platform: the layers' host was not followed to")
 				}
 				for _, h := range []string{evil, evil + ":8443", "169.254.169.254"} {
-					if a := w.authorizations(h); len(a) > 0 {
+					if a := w.Authorizations(h); len(a) > 0 {
 						t.Errorf("%s was sent %q", h, a)
 					}
-					if r := w.requests(h); len(r) > 0 && !c.reach {
+					if r := w.Requests(h); len(r) > 0 && !c.reach {
 						t.Errorf("%s was asked %q", h, r)
 					}
 				}
@@ -138,40 +141,40 @@ func TestRealms(t *testing.T) {
 		{testImage, "gcr.io.example.com", true, false},
 		{testImage, "auth.docker.io", true, false},
 	} {
-		w := newWorld(t)
+		w := registrytest.New(t)
 		host, path, _ := strings.Cut(c.image, "/")
-		place := host + "/" + parent(path)
+		place := host + "/" + registry.Parent(path)
 		if host == "docker.io" {
 			host = "index.docker.io"
 		}
-		o := Options{RegistryHost: place, Transport: w.client, Username: "user", Password: "password"}
+		o := registry.Options{Prefix: prefix(t, place), Transport: w.Client, Username: "user", Password: "password"}
 		admit := user
 		if c.google {
 			o.Username, o.Password, o.Tokens, admit = "", "", googleSource, isGoogleToken
 		}
-		shelf := store()
-		w.host(host, &door{behind: shelf, realm: "https://" + c.realm + "/v2/token"})
-		w.host(c.realm, &door{admit: admit})
-		put(t, shelf, host+"/"+path+":"+testSHA, small(t, "linux/amd64"))
-		_, err := Resolve(t.Context(), only(t, c.image, place, testSHA), o)
+		shelf := registrytest.Store()
+		w.Host(host, &registrytest.Door{Behind: shelf, Realm: "https://" + c.realm + "/v2/token"})
+		w.Host(c.realm, &registrytest.Door{Admit: admit})
+		registrytest.Put(t, shelf, host+"/"+path+":"+testSHA, registrytest.Small(t, "linux/amd64"))
+		_, err := resolve(t.Context(), only(t, c.image, place, testSHA), o)
 		if (err == nil) != c.works {
 			t.Errorf("%s with tokens of %s: %v", c.image, c.realm, err)
 		}
-		var stranger *StrangerError
-		if !c.works && !errors.As(err, &stranger) {
-			t.Errorf("%s with tokens of %s: %v, want a StrangerError", c.image, c.realm, err)
+		var foreign *registry.ForeignHostError
+		if !c.works && !errors.As(err, &foreign) {
+			t.Errorf("%s with tokens of %s: %v, want a registry.ForeignHostError", c.image, c.realm, err)
 		}
-		if !c.works && len(w.requests(c.realm)) > 0 {
+		if !c.works && len(w.Requests(c.realm)) > 0 {
 			t.Errorf("%s was asked", c.realm)
 		}
 	}
 }
 
-func TestStranger(t *testing.T) {
+func TestForeignHost(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.host("registry.example.com", &door{realm: "https://evil.example.org/token"})
-	_, err := Resolve(t.Context(), only(t, "registry.example.com/models/x", "registry.example.com/models", testSHA),
-		Options{RegistryHost: "registry.example.com/models", Username: "user", Password: "password", Transport: w.client})
-	golden(t, "stranger.golden", fmt.Sprintln(err))
+	w := registrytest.New(t)
+	w.Host("registry.example.com", &registrytest.Door{Realm: "https://evil.example.org/token"})
+	_, err := resolve(t.Context(), only(t, "registry.example.com/models/x", "registry.example.com/models", testSHA),
+		registry.Options{Prefix: prefix(t, "registry.example.com/models"), Username: "user", Password: "password", Transport: w.Client})
+	golden(t, "foreign-host.golden", fmt.Sprintln(err))
 }

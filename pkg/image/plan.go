@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/org/deploy-model-action/pkg/registry"
 )
 
 // use is an image of the manifests.
@@ -16,28 +18,26 @@ type use struct {
 }
 
 // Plan decides which images of the manifests are rewritten, and to what, without
-// asking anybody. written are the references as they stand there; host and sha
-// are the inputs registry_host and sha.
+// asking anybody. written are the references as they stand there; at and sha are
+// the inputs registry_host and sha.
 //
-// Without images, every reference whose repository lives under host is rewritten
+// Without images, every reference whose repository lives under at is rewritten
 // to its repository with sha as the tag, whatever tag or digest it has. With
-// images, only these: NAME is a repository with its host, or the path below host,
+// images, only these: NAME is a repository with its host, or the path below at,
 // which also stands for a reference without a host (as in local files), and is
-// rewritten to host/NAME:sha. NAME=REFERENCE is rewritten to REFERENCE, which has
+// rewritten to at/NAME:sha. NAME=REFERENCE is rewritten to REFERENCE, which has
 // a host, and sha as its tag if it has neither tag nor digest.
 //
 // The matches are in the order of written, each value once. When nothing matches,
 // or one of images matches nothing, the error is a *NoMatchError; all mistakes
 // are joined.
-func Plan(written []string, host, sha string, images []string) ([]Match, error) {
-	at, hostErr := parsePlace(host)
-	if err := errors.Join(hostErr, checkSHA(sha)); err != nil {
-		// What images say can be read only when the two are right.
-		return nil, err
+func Plan(written []string, at registry.Prefix, sha string, images []string) ([]Match, error) {
+	if err := CheckTag(sha); err != nil {
+		return nil, err // what images say can be read only when it is right
 	}
 	uses := parseUses(written)
 	items, err := parseItems(images, at, sha)
-	if err := errors.Join(err, misspelt(uses, at)); err != nil {
+	if err := errors.Join(err, invalidReferences(uses, at)); err != nil {
 		return nil, err
 	}
 	if len(items) > 0 {
@@ -45,13 +45,13 @@ func Plan(written []string, host, sha string, images []string) ([]Match, error) 
 	}
 	var matches []Match
 	for _, u := range uses {
-		if u.valid && at.holds(u.repo) {
+		if u.valid && at.Contains(u.repo) {
 			matches = append(matches, Match{Written: u.written, Target: u.repo.Tag(sha), Tag: sha})
 		}
 	}
 	if len(matches) == 0 {
 		return nil, &NoMatchError{Host: at.String(), itself: named(uses, at), Found: nearest(uses, func(u use) int {
-			return distance(at.String(), parent(familiar(u.repo.Name())))
+			return registry.Distance(at.String(), registry.Parent(registry.DisplayName(u.repo.Name())))
 		})}
 	}
 	return matches, nil
@@ -75,9 +75,9 @@ func parseUses(written []string) []use {
 	return uses
 }
 
-// misspelt finds references that are meant to live under the place and are none:
+// invalidReferences finds references that are meant to live under the prefix and are none:
 // they would be deployed as they are.
-func misspelt(uses []use, at place) error {
+func invalidReferences(uses []use, at registry.Prefix) error {
 	var errs []error
 	for _, u := range uses {
 		if u.valid || !strings.HasPrefix(strings.ToLower(u.written), at.String()+"/") {
@@ -88,10 +88,10 @@ func misspelt(uses []use, at place) error {
 	return errors.Join(errs...)
 }
 
-// named tells whether the place is the full name of an image that is there.
-func named(uses []use, at place) bool {
+// named reports whether the prefix is the full name of an image that is there.
+func named(uses []use, at registry.Prefix) bool {
 	for _, u := range uses {
-		if u.valid && familiar(u.repo.Name()) == at.String() {
+		if u.valid && registry.DisplayName(u.repo.Name()) == at.String() {
 			return true
 		}
 	}
@@ -99,7 +99,7 @@ func named(uses []use, at place) bool {
 }
 
 // matchItems applies the input images.
-func matchItems(uses []use, items []item, at place) ([]Match, error) {
+func matchItems(uses []use, items []item, at registry.Prefix) ([]Match, error) {
 	var (
 		matches []Match
 		errs    []error

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/org/deploy-model-action/pkg/registry"
 )
 
 const (
@@ -16,6 +18,15 @@ const (
 	testImage  = testHost + "/celestial-bodies-classifier"
 	testDigest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 )
+
+// plan reads the prefix too, as the input registry_host has it.
+func plan(written []string, host, sha string, images []string) ([]Match, error) {
+	at, err := registry.ParsePrefix(host)
+	if err := errors.Join(err, CheckTag(sha)); err != nil {
+		return nil, err
+	}
+	return Plan(written, at, sha, images)
+}
 
 func TestPlan(t *testing.T) {
 	t.Parallel()
@@ -114,7 +125,7 @@ func TestPlan(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			matches, err := Plan(c.written, c.host, testSHA, c.images)
+			matches, err := plan(c.written, c.host, testSHA, c.images)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -187,7 +198,7 @@ func TestPlanMistakes(t *testing.T) {
 		if c.sha == "" && c.host != "" {
 			c.sha = testSHA
 		}
-		matches, err := Plan(c.written, c.host, c.sha, c.images)
+		matches, err := plan(c.written, c.host, c.sha, c.images)
 		if err == nil {
 			t.Errorf("%s: no error, but %v", c.name, matches)
 			continue
@@ -215,7 +226,7 @@ func FuzzPlan(f *testing.F) {
 		if item != "" {
 			items = []string{item}
 		}
-		matches, err := Plan([]string{written, testImage}, host, sha, items)
+		matches, err := plan([]string{written, testImage}, host, sha, items)
 		if (err == nil) == (len(matches) == 0) {
 			t.Fatalf("%d matches and error %v", len(matches), err)
 		}
@@ -224,13 +235,13 @@ func FuzzPlan(f *testing.F) {
 			if err != nil || again.Name() != m.Target.Name() {
 				t.Errorf("target %q reads as %v: %v", m.Target.Name(), again, err)
 			}
-			if tag, ok := m.Target.(name.Tag); ok && (tag.TagStr() != m.Tag || checkSHA(m.Tag) != nil) {
+			if tag, ok := m.Target.(name.Tag); ok && (tag.TagStr() != m.Tag || !registry.ValidTag(m.Tag)) {
 				t.Errorf("tag %q of %q", m.Tag, m.Target.Name())
 			}
 			if p := pinned(m, testDigest); strings.ContainsAny(p, " \n\t\"'") {
 				t.Errorf("pinned %q", p)
 			}
-			if registry := familiar(m.Target.Context().RegistryStr()); !strings.Contains(strings.ToLower(host+" "+item), strings.ToLower(registry)) && registry != "docker.io" {
+			if registry := registry.DisplayName(m.Target.Context().RegistryStr()); !strings.Contains(strings.ToLower(host+" "+item), strings.ToLower(registry)) && registry != "docker.io" {
 				t.Errorf("target %q is on a host that no input names: %q %q", m.Target.Name(), host, item)
 			}
 		}

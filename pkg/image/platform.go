@@ -5,8 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/org/deploy-model-action/pkg/registry"
 )
 
 // Fit is how an image goes with the nodes of a cluster.
@@ -24,7 +25,7 @@ const (
 // FitsAll, the message names both and says what to do. What is not known, of the
 // image or because there are no nodes yet, is taken to fit.
 func Fits(reference string, platforms, nodes []string) (Fit, string) {
-	platforms, nodes = distinct(platforms), distinct(nodes)
+	platforms, nodes = registry.Distinct(platforms), registry.Distinct(nodes)
 	if len(platforms) == 0 || len(nodes) == 0 {
 		return FitsAll, ""
 	}
@@ -44,18 +45,12 @@ func Fits(reference string, platforms, nodes []string) (Fit, string) {
 	return FitsSome, fmt.Sprintf("image %q is for %s, and some of the nodes that its pods may run on are %s; build it for these too (docker buildx build --platform %s), or set a nodeSelector `kubernetes.io/arch` that leads to the others", reference, is, strings.Join(unfit, ", "), strings.Join(nodes, ","))
 }
 
-// runs tells whether a node runs an image. The variant is left to the kubelet:
+// runs reports whether a node runs an image. The variant is left to the kubelet:
 // nodes do not tell theirs.
 func runs(node, image string) bool {
 	system, rest, _ := strings.Cut(image, "/")
 	architecture, _, _ := strings.Cut(rest, "/")
 	return node == system+"/"+architecture
-}
-
-func distinct(names []string) []string {
-	names = slices.DeleteFunc(slices.Clone(names), func(s string) bool { return s == "" })
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // platformsOf reads the platforms of an image or an index. What they are good for
@@ -74,7 +69,7 @@ func platformsOf(d *remote.Descriptor) []string {
 		}
 		for _, m := range manifest.Manifests {
 			if m.Platform != nil {
-				all = append(all, platform(*m.Platform))
+				all = append(all, registry.Platform(*m.Platform))
 			}
 		}
 	case d.MediaType.IsImage():
@@ -86,25 +81,7 @@ func platformsOf(d *remote.Descriptor) []string {
 		if err != nil {
 			return nil
 		}
-		all = append(all, platformOf(config))
+		all = append(all, registry.Platform(*config.Platform()))
 	}
-	return distinct(all)
-}
-
-// platformOf is what a configuration says.
-func platformOf(c *v1.ConfigFile) string {
-	return platform(v1.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant})
-}
-
-// platform is how Kubernetes writes one; "" for what is no image, such as the
-// attestations in an index.
-func platform(p v1.Platform) string {
-	if p.OS == "" || p.Architecture == "" || p.OS == "unknown" || p.Architecture == "unknown" {
-		return ""
-	}
-	s := p.OS + "/" + p.Architecture
-	if p.Variant != "" {
-		s += "/" + p.Variant
-	}
-	return s
+	return registry.Distinct(all)
 }

@@ -5,27 +5,23 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/org/deploy-model-action/pkg/registry"
 )
 
 // Resolve asks the registry for the digest of each match's target, in parallel.
 // The images are in the order of the matches. What is wrong with one does not
 // hide what is wrong with another: the errors are joined. A tag that is not there
-// is a *TagNotFoundError, a registry that refuses a *RefusedError.
-func Resolve(ctx context.Context, matches []Match, o Options) ([]Image, error) {
-	c, err := newClient(o)
-	if err != nil {
-		return nil, err
-	}
-	// Each request has its patience; this bounds their sum.
-	ctx, cancel := context.WithTimeout(ctx, 2*c.Patience)
+// is a *NotFoundError, a registry that refuses a *registry.Error.
+func Resolve(ctx context.Context, c *registry.Client, matches []Match) ([]Image, error) {
+	limits := c.Limits()
+	// Trouble and silence are bounded request by request; this bounds their sum.
+	ctx, cancel := context.WithTimeout(ctx, limits.RetryFor+8*limits.Silence)
 	defer cancel()
 
 	type answer struct {
@@ -36,8 +32,8 @@ func Resolve(ctx context.Context, matches []Match, o Options) ([]Image, error) {
 	answers := map[string]*answer{}
 	var order []*answer
 	var group errgroup.Group
-	group.SetLimit(c.Limit)
-	logins := map[string]*login{}
+	group.SetLimit(limits.Parallel)
+	repositories := map[string]*registry.Repository{}
 	for _, m := range matches {
 		key := m.Target.Name()
 		if answers[key] != nil {
@@ -46,13 +42,13 @@ func Resolve(ctx context.Context, matches []Match, o Options) ([]Image, error) {
 		a := &answer{}
 		answers[key] = a
 		order = append(order, a)
-		l := logins[m.Target.Context().Name()]
-		if l == nil {
-			l = c.login(m.Target.Context(), transport.PullScope)
-			logins[m.Target.Context().Name()] = l
+		r := repositories[m.Target.Context().Name()]
+		if r == nil {
+			r = c.Repository(m.Target.Context(), transport.PullScope)
+			repositories[m.Target.Context().Name()] = r
 		}
 		group.Go(func() error {
-			a.digest, a.platforms, a.err = l.look(ctx, m)
+			a.digest, a.platforms, a.err = get(ctx, r, m)
 			return nil
 		})
 	}
@@ -69,88 +65,63 @@ func Resolve(ctx context.Context, matches []Match, o Options) ([]Image, error) {
 	for i, m := range matches {
 		a := answers[m.Target.Name()]
 		images[i] = Image{
-			Written: m.Written, Reference: reference(m), Digest: a.digest,
+			Written: m.Written, Reference: Reference(m), Digest: a.digest,
 			Pinned: pinned(m, a.digest), Platforms: a.platforms,
 		}
 	}
 	return images, nil
 }
 
-// reference is what a match leads to, for people.
-func reference(m Match) string {
+// Reference is what a match leads to, for people.
+func Reference(m Match) string {
 	if _, digest := m.Target.(name.Digest); digest && m.Tag == "" {
-		return familiar(m.Target.Name())
+		return registry.DisplayName(m.Target.Name())
 	}
-	return familiar(m.Target.Context().Name()) + ":" + m.Tag
+	return registry.DisplayName(m.Target.Context().Name()) + ":" + m.Tag
 }
 
 // pinned keeps the tag beside the digest: the digest is what runs, the tag is
 // what people read.
 func pinned(m Match, digest string) string {
-	repo := familiar(m.Target.Context().Name())
+	repo := registry.DisplayName(m.Target.Context().Name())
 	if m.Tag == "" {
 		return repo + "@" + digest
 	}
 	return repo + ":" + m.Tag + "@" + digest
 }
 
-// look asks for one image.
-func (l *login) look(ctx context.Context, m Match) (digest string, platforms []string, err error) {
-	puller, err := l.puller()
+// get asks for one image: nothing more for an index, and one more request for the
+// platform of a single image.
+func get(ctx context.Context, r *registry.Repository, m Match) (digest string, platforms []string, err error) {
+	puller, err := r.Puller()
 	if err != nil {
 		return "", nil, err
 	}
-	if !l.Platforms {
-		var d *v1.Descriptor
-		if d, err = puller.Head(ctx, m.Target); err == nil && isManifest(d.MediaType) {
-			return d.Digest.String(), nil, nil
-		}
+	// Not HEAD: some registries refuse it, or leave the digest out; and no answer to
+	// it says why it is a refusal.
+	d, err := puller.Get(ctx, m.Target)
+	if err == nil && !isManifest(d.MediaType) && !schema(d.Manifest) {
+		err = errNoManifest // the page of a web site has a digest too
 	}
-	// Some registries refuse HEAD, or leave the digest out; and no answer to HEAD
-	// says why it is a refusal.
-	if l.Platforms || worthGet(err) {
-		var d *remote.Descriptor
-		if d, err = puller.Get(ctx, m.Target); err == nil && !isManifest(d.MediaType) && !schema(d.Manifest) {
-			err = errNoManifest // the page of a web site has a digest too
-		}
-		if err == nil {
-			if l.Platforms {
-				platforms = platformsOf(d)
-			}
-			return d.Digest.String(), platforms, nil
-		}
+	if err == nil {
+		return d.Digest.String(), platformsOf(d), nil
 	}
 	var answer *transport.Error
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
-		return "", nil, l.missing(ctx, m, answer)
+		return "", nil, notFound(ctx, r, m, answer)
 	}
-	return "", nil, l.explain(ctx, reference(m), false, err)
+	return "", nil, r.Explain(ctx, Reference(m), false, err)
 }
 
 var errNoManifest = errors.New("the answer is no image")
 
 func isManifest(t types.MediaType) bool { return t.IsImage() || t.IsIndex() || t.IsSchema1() }
 
-// schema tells whether it is a manifest that was given as something else, as
+// schema reports whether it is a manifest that was given as something else, as
 // registries on file servers do.
 func schema(manifest []byte) bool {
 	var m struct {
 		SchemaVersion int `json:"schemaVersion"`
 	}
 	return json.Unmarshal(manifest, &m) == nil && m.SchemaVersion > 0
-}
-
-// worthGet tells whether GET may succeed, or say more, where HEAD did not.
-func worthGet(err error) bool {
-	var (
-		noAnswer *url.Error
-		answer   *transport.Error
-	)
-	if err == nil {
-		return true // of a type that is no image's
-	}
-	if errors.As(err, &noAnswer) {
-		return false
-	}
-	return !errors.As(err, &answer) || !transient(&http.Response{StatusCode: answer.StatusCode}, nil)
 }

@@ -1,7 +1,9 @@
 package image
 
 import (
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,77 +16,80 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"golang.org/x/oauth2"
+
+	"github.com/org/deploy-model-action/pkg/registry"
+	"github.com/org/deploy-model-action/pkg/registry/registrytest"
 )
 
 const pkgDev = "europe-west6-docker.pkg.dev"
 
 func TestResolve(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	shelf := store()
-	w.host(pkgDev, &door{behind: shelf, admit: isGoogleToken, basic: true})
-	digest := put(t, shelf, testImage+":"+testSHA, small(t, "linux/amd64"))
-	other := put(t, shelf, testHost+"/other:v2", small(t, "linux/amd64"))
-	matches, err := Plan([]string{testImage + ":latest", testHost + "/other", testImage}, testHost, testSHA,
+	w := registrytest.New(t)
+	shelf := registrytest.Store()
+	w.Host(pkgDev, &registrytest.Door{Behind: shelf, Admit: isGoogleToken, Basic: true})
+	digest := registrytest.Put(t, shelf, testImage+":"+testSHA, registrytest.Small(t, "linux/amd64"))
+	other := registrytest.Put(t, shelf, testHost+"/other:v2", registrytest.Small(t, "linux/amd64"))
+	matches, err := Plan([]string{testImage + ":latest", testHost + "/other", testImage}, prefix(t, testHost), testSHA,
 		[]string{"celestial-bodies-classifier", "other=" + testHost + "/other:v2@" + other.String()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Resolve(t.Context(), matches, Options{Tokens: googleSource, Transport: w.client})
+	got, err := resolve(t.Context(), matches, registry.Options{Tokens: googleSource, Transport: w.Client})
 	if err != nil {
 		t.Fatal(err)
 	}
+	amd64 := []string{"linux/amd64"}
 	want := []Image{
-		{Written: testImage + ":latest", Reference: testImage + ":" + testSHA, Digest: digest.String(), Pinned: testImage + ":" + testSHA + "@" + digest.String()},
-		{Written: testHost + "/other", Reference: testHost + "/other:v2", Digest: other.String(), Pinned: testHost + "/other:v2@" + other.String()},
-		{Written: testImage, Reference: testImage + ":" + testSHA, Digest: digest.String(), Pinned: testImage + ":" + testSHA + "@" + digest.String()},
+		{Written: testImage + ":latest", Reference: testImage + ":" + testSHA, Digest: digest.String(), Pinned: testImage + ":" + testSHA + "@" + digest.String(), Platforms: amd64},
+		{Written: testHost + "/other", Reference: testHost + "/other:v2", Digest: other.String(), Pinned: testHost + "/other:v2@" + other.String(), Platforms: amd64},
+		{Written: testImage, Reference: testImage + ":" + testSHA, Digest: digest.String(), Pinned: testImage + ":" + testSHA + "@" + digest.String(), Platforms: amd64},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	// One round trip for each image: no ping, no handshake, no GET.
-	asked := w.requests(pkgDev)
+	// Two round trips for each image, the second for its platform: no ping, no handshake, no HEAD.
+	var asked []string
+	for _, r := range w.Requests(pkgDev) {
+		r, _, _ = strings.Cut(r, "sha256:")
+		asked = append(asked, r)
+	}
 	slices.Sort(asked)
 	if diff := cmp.Diff([]string{
-		"HEAD /v2/my-project/models/celestial-bodies-classifier/manifests/" + testSHA,
-		"HEAD /v2/my-project/models/other/manifests/" + other.String(),
+		"GET /v2/my-project/models/celestial-bodies-classifier/blobs/",
+		"GET /v2/my-project/models/celestial-bodies-classifier/manifests/" + testSHA,
+		"GET /v2/my-project/models/other/blobs/",
+		"GET /v2/my-project/models/other/manifests/",
 	}, asked); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 }
 
-func TestResolveHeadRefused(t *testing.T) {
+// TestResolveOddHeaders has what registries on file servers and caches answer.
+func TestResolveOddHeaders(t *testing.T) {
 	t.Parallel()
-	for name, spoil := range map[string]func(http.ResponseWriter){
-		"405": func(w http.ResponseWriter) { w.WriteHeader(http.StatusMethodNotAllowed) },
-		"404": func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) },
-		"no digest": func(w http.ResponseWriter) {
-			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
-			w.Header().Set("Content-Length", "12")
-		},
-		"no type": func(w http.ResponseWriter) {
-			w.Header().Set("Docker-Content-Digest", testDigest)
-			w.Header()["Content-Type"] = nil
-		},
-		"digest is none": func(w http.ResponseWriter) {
-			w.Header().Set("Docker-Content-Digest", "x:y")
-			w.Header().Set("Content-Type", "a/b")
-			w.Header().Set("Content-Length", "12")
-		},
+	for name, spoil := range map[string]func(http.Header){
+		"no digest":           func(h http.Header) { h.Del("Docker-Content-Digest") },
+		"digest is none":      func(h http.Header) { h.Set("Docker-Content-Digest", "x:y") },
+		"type is that of any": func(h http.Header) { h.Set("Content-Type", "application/octet-stream") },
+		"no type":             func(h http.Header) { h["Content-Type"] = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			shelf := store()
-			w.host("ghcr.io", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				if r.Method == http.MethodHead {
-					spoil(rw)
-					return
+			w := registrytest.New(t)
+			shelf := registrytest.Store()
+			w.Host("ghcr.io", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				answer := httptest.NewRecorder()
+				shelf.ServeHTTP(answer, r)
+				maps.Copy(rw.Header(), answer.Header())
+				if strings.Contains(r.URL.Path, "/manifests/") {
+					spoil(rw.Header())
 				}
-				shelf.ServeHTTP(rw, r)
+				rw.WriteHeader(answer.Code)
+				_, _ = rw.Write(answer.Body.Bytes())
 			}))
-			digest := put(t, shelf, "ghcr.io/acme/model:"+testSHA, small(t, "linux/amd64"))
-			got, err := Resolve(t.Context(), only(t, "ghcr.io/acme/model", "ghcr.io/acme", testSHA), Options{Transport: w.client})
+			digest := registrytest.Put(t, shelf, "ghcr.io/acme/model:"+testSHA, registrytest.Small(t, "linux/amd64"))
+			got, err := resolve(t.Context(), only(t, "ghcr.io/acme/model", "ghcr.io/acme", testSHA), registry.Options{Transport: w.Client})
 			if err != nil || got[0].Digest != digest.String() {
 				t.Errorf("got %v, %v, want %s", got, err, digest)
 			}
@@ -94,15 +99,15 @@ func TestResolveHeadRefused(t *testing.T) {
 
 func TestResolvePlatforms(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	shelf := store()
-	w.host("ghcr.io", shelf)
-	put(t, shelf, "ghcr.io/acme/single:"+testSHA, small(t, "linux/arm64"))
+	w := registrytest.New(t)
+	shelf := registrytest.Store()
+	w.Host("ghcr.io", shelf)
+	registrytest.Put(t, shelf, "ghcr.io/acme/single:"+testSHA, registrytest.Small(t, "linux/arm64"))
 	var index v1.ImageIndex = empty.Index
 	for _, p := range []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64", Variant: "v8"}, {OS: "unknown", Architecture: "unknown"}} {
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: small(t, "linux/amd64"), Descriptor: v1.Descriptor{Platform: &p}})
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: registrytest.Small(t, "linux/amd64"), Descriptor: v1.Descriptor{Platform: &p}})
 	}
-	put(t, shelf, "ghcr.io/acme/index:"+testSHA, index)
+	registrytest.Put(t, shelf, "ghcr.io/acme/index:"+testSHA, index)
 	for name, want := range map[string]struct {
 		platforms []string
 		requests  int
@@ -110,15 +115,15 @@ func TestResolvePlatforms(t *testing.T) {
 		"single": {[]string{"linux/arm64"}, 3}, // ping, manifest, configuration
 		"index":  {[]string{"linux/amd64", "linux/arm64/v8"}, 2},
 	} {
-		w.forget()
-		got, err := Resolve(t.Context(), only(t, "ghcr.io/acme/"+name, "ghcr.io/acme", testSHA), Options{Transport: w.client, Platforms: true})
+		w.Forget()
+		got, err := resolve(t.Context(), only(t, "ghcr.io/acme/"+name, "ghcr.io/acme", testSHA), registry.Options{Transport: w.Client})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want.platforms, got[0].Platforms); diff != "" {
 			t.Errorf("%s: platforms (-want +got):\n%s", name, diff)
 		}
-		if asked := w.requests("ghcr.io"); len(asked) != want.requests {
+		if asked := w.Requests("ghcr.io"); len(asked) != want.requests {
 			t.Errorf("%s: asked %q, want %d requests", name, asked, want.requests)
 		}
 	}
@@ -133,43 +138,43 @@ func TestResolveCredentials(t *testing.T) {
 	anybody := func(string, string) bool { return true }
 	for _, c := range []struct {
 		name, host, image string
-		options           Options
-		door              *door
+		options           registry.Options
+		door              *registrytest.Door
 		want              []string // credentials that the image's host got
 	}{
-		{"Google's token, as it is", testHost, testImage, Options{Tokens: googleSource}, &door{admit: isGoogleToken, basic: true}, []string{googles}},
-		{"Google's token, by handshake", testHost, testImage, Options{Tokens: googleSource}, &door{admit: isGoogleToken}, []string{googles, "Bearer token-of-oauth2accesstoken"}},
-		{"Google's token, where Basic counts as nobody", testHost, testImage, Options{Tokens: googleSource}, &door{admit: isGoogleToken, extra: func(w http.ResponseWriter, r *http.Request) bool {
+		{"Google's token, as it is", testHost, testImage, registry.Options{Tokens: googleSource}, &registrytest.Door{Admit: isGoogleToken, Basic: true}, []string{googles}},
+		{"Google's token, by handshake", testHost, testImage, registry.Options{Tokens: googleSource}, &registrytest.Door{Admit: isGoogleToken}, []string{googles, "Bearer token-of-oauth2accesstoken"}},
+		{"Google's token, where Basic counts as nobody", testHost, testImage, registry.Options{Tokens: googleSource}, &registrytest.Door{Admit: isGoogleToken, Extra: func(w http.ResponseWriter, r *http.Request) bool {
 			if _, _, ok := r.BasicAuth(); ok && r.URL.Path != "/v2/token" {
-				say(w, http.StatusForbidden, "DENIED", "Unauthenticated request.")
+				registrytest.Say(w, http.StatusForbidden, "DENIED", "Unauthenticated request.")
 				return true
 			}
 			return false
 		}}, []string{googles, "Bearer token-of-oauth2accesstoken"}},
-		{"Google's token on gcr.io", "eu.gcr.io/my-project", "eu.gcr.io/my-project/x", Options{Tokens: googleSource}, &door{admit: isGoogleToken, basic: true}, []string{googles}},
-		{"no Google's token elsewhere", "ghcr.io/acme", "ghcr.io/acme/x", Options{Tokens: googleSource}, &door{admit: anybody}, []string{"Bearer token-of-"}},
-		{"no Google's token on a lookalike", "pkg.dev.example.com/a/b", "pkg.dev.example.com/a/b/x", Options{Tokens: googleSource}, &door{admit: anybody}, []string{"Bearer token-of-"}},
-		{"user and password", "ghcr.io/acme", "ghcr.io/acme/x", Options{Tokens: googleSource, RegistryHost: "ghcr.io/acme", Username: "user", Password: "password"}, &door{admit: user}, []string{basic, "Bearer token-of-user"}},
-		{"user and password on Google", testHost, testImage, Options{Tokens: googleSource, RegistryHost: testHost, Username: "user", Password: "password"}, &door{admit: user}, []string{basic, "Bearer token-of-user"}},
-		{"no password for another host", "quay.io/acme", "quay.io/acme/x", Options{Tokens: googleSource, RegistryHost: "ghcr.io/acme", Username: "user", Password: "password"}, &door{admit: anybody}, []string{"Bearer token-of-"}},
-		{"nobody at all", "quay.io/acme", "quay.io/acme/x", Options{}, nil, nil},
+		{"Google's token on gcr.io", "eu.gcr.io/my-project", "eu.gcr.io/my-project/x", registry.Options{Tokens: googleSource}, &registrytest.Door{Admit: isGoogleToken, Basic: true}, []string{googles}},
+		{"no Google's token elsewhere", "ghcr.io/acme", "ghcr.io/acme/x", registry.Options{Tokens: googleSource}, &registrytest.Door{Admit: anybody}, []string{"Bearer token-of-"}},
+		{"no Google's token on a lookalike", "pkg.dev.example.com/a/b", "pkg.dev.example.com/a/b/x", registry.Options{Tokens: googleSource}, &registrytest.Door{Admit: anybody}, []string{"Bearer token-of-"}},
+		{"user and password", "ghcr.io/acme", "ghcr.io/acme/x", registry.Options{Tokens: googleSource, Prefix: prefix(t, "ghcr.io/acme"), Username: "user", Password: "password"}, &registrytest.Door{Admit: user}, []string{basic, "Bearer token-of-user"}},
+		{"user and password on Google", testHost, testImage, registry.Options{Tokens: googleSource, Prefix: prefix(t, testHost), Username: "user", Password: "password"}, &registrytest.Door{Admit: user}, []string{basic, "Bearer token-of-user"}},
+		{"no password for another host", "quay.io/acme", "quay.io/acme/x", registry.Options{Tokens: googleSource, Prefix: prefix(t, "ghcr.io/acme"), Username: "user", Password: "password"}, &registrytest.Door{Admit: anybody}, []string{"Bearer token-of-"}},
+		{"nobody at all", "quay.io/acme", "quay.io/acme/x", registry.Options{}, nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			shelf := store()
+			w := registrytest.New(t)
+			shelf := registrytest.Store()
 			host, _, _ := strings.Cut(c.image, "/")
-			w.host(host, shelf)
+			w.Host(host, shelf)
 			if c.door != nil {
-				c.door.behind = shelf
-				w.host(host, c.door)
+				c.door.Behind = shelf
+				w.Host(host, c.door)
 			}
-			put(t, shelf, c.image+":"+testSHA, small(t, "linux/amd64"))
-			c.options.Transport = w.client
-			if _, err := Resolve(t.Context(), only(t, c.image, c.host, testSHA), c.options); err != nil {
+			registrytest.Put(t, shelf, c.image+":"+testSHA, registrytest.Small(t, "linux/amd64"))
+			c.options.Transport = w.Client
+			if _, err := resolve(t.Context(), only(t, c.image, c.host, testSHA), c.options); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(c.want, w.authorizations(host)); diff != "" {
+			if diff := cmp.Diff(c.want, w.Authorizations(host)); diff != "" {
 				t.Errorf("credentials (-want +got):\n%s", diff)
 			}
 		})
@@ -194,11 +199,11 @@ func (r *rotating) Forget(token string) {
 
 func TestResolveReplacesToken(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	shelf := store()
-	w.host(pkgDev, &door{behind: shelf, admit: isGoogleToken, basic: true})
-	put(t, shelf, testImage+":"+testSHA, small(t, "linux/amd64"))
-	if _, err := Resolve(t.Context(), only(t, testImage, testHost, testSHA), Options{Tokens: &rotating{}, Transport: w.client}); err != nil {
+	w := registrytest.New(t)
+	shelf := registrytest.Store()
+	w.Host(pkgDev, &registrytest.Door{Behind: shelf, Admit: isGoogleToken, Basic: true})
+	registrytest.Put(t, shelf, testImage+":"+testSHA, registrytest.Small(t, "linux/amd64"))
+	if _, err := resolve(t.Context(), only(t, testImage, testHost, testSHA), registry.Options{Tokens: &rotating{}, Transport: w.Client}); err != nil {
 		t.Error(err)
 	}
 }
@@ -206,10 +211,10 @@ func TestResolveReplacesToken(t *testing.T) {
 // TestResolveBounded holds that no more requests are under way than allowed.
 func TestResolveBounded(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	shelf := store()
+	w := registrytest.New(t)
+	shelf := registrytest.Store()
 	var now, peak atomic.Int32
-	w.host("ghcr.io", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.Host("ghcr.io", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if n := now.Add(1); n > peak.Load() {
 			peak.Store(n)
 		}
@@ -217,17 +222,17 @@ func TestResolveBounded(t *testing.T) {
 		shelf.ServeHTTP(rw, r)
 		now.Add(-1)
 	}))
-	image := small(t, "linux/amd64")
+	image := registrytest.Small(t, "linux/amd64")
 	var written []string
 	for i := range 20 {
 		written = append(written, "ghcr.io/acme/x"+strconv.Itoa(i))
-		put(t, shelf, written[i]+":"+testSHA, image)
+		registrytest.Put(t, shelf, written[i]+":"+testSHA, image)
 	}
-	matches, err := Plan(written, "ghcr.io/acme", testSHA, nil)
+	matches, err := Plan(written, prefix(t, "ghcr.io/acme"), testSHA, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Resolve(t.Context(), matches, Options{Transport: w.client, Limit: 3}); err != nil {
+	if _, err := resolve(t.Context(), matches, registry.Options{Transport: w.Client, Limits: registry.Limits{Parallel: 3}}); err != nil {
 		t.Fatal(err)
 	}
 	if p := peak.Load(); p > 3 || p < 2 {

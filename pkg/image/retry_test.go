@@ -3,11 +3,17 @@ package image
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/registry"
+	"github.com/org/deploy-model-action/pkg/registry/registrytest"
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // flaky fails the first requests of each path, and then lets them through.
@@ -27,17 +33,6 @@ func (f *flaky) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.behind.ServeHTTP(w, r)
 }
 
-func status(code int) func(http.ResponseWriter, *http.Request) {
-	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
-}
-
-func reset(w http.ResponseWriter, _ *http.Request) {
-	conn, _, err := w.(http.Hijacker).Hijack()
-	if err == nil {
-		conn.Close()
-	}
-}
-
 func TestResolveRetries(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -47,27 +42,27 @@ func TestResolveRetries(t *testing.T) {
 		tries int32 // that failed
 		works bool
 	}{
-		{"429", 3, status(429), 3, true},
-		{"500", 3, status(500), 3, true},
-		{"503", 3, status(503), 3, true},
-		{"reset", 3, reset, 3, true},
+		{"429", 3, registrytest.Status(429), 3, true},
+		{"500", 3, registrytest.Status(500), 3, true},
+		{"503", 3, registrytest.Status(503), 3, true},
+		{"reset", 3, registrytest.Reset, 3, true},
 		{"half an answer", 2, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "100")
-			reset(w, r)
+			registrytest.Reset(w, r)
 		}, 2, true},
-		{"401", 9, status(401), 2, false}, // HEAD, then GET for its words
-		{"403", 9, status(403), 2, false},
-		{"404", 9, status(404), 2, false},
-		{"400", 9, status(400), 2, false},
+		{"401", 9, registrytest.Status(401), 1, false},
+		{"403", 9, registrytest.Status(403), 1, false},
+		{"404", 9, registrytest.Status(404), 1, false},
+		{"400", 9, registrytest.Status(400), 1, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			shelf := store()
+			w := registrytest.New(t)
+			shelf := registrytest.Store()
 			f := &flaky{behind: shelf, times: c.times, fail: c.fail}
-			w.host("ghcr.io", f)
-			put(t, shelf, "ghcr.io/acme/x:"+testSHA, small(t, "linux/amd64"))
-			_, err := Resolve(t.Context(), only(t, "ghcr.io/acme/x", "ghcr.io/acme", testSHA), Options{Transport: w.client})
+			w.Host("ghcr.io", f)
+			registrytest.Put(t, shelf, "ghcr.io/acme/x:"+testSHA, registrytest.Small(t, "linux/amd64"))
+			_, err := resolve(t.Context(), only(t, "ghcr.io/acme/x", "ghcr.io/acme", testSHA), registry.Options{Transport: w.Client})
 			if (err == nil) != c.works {
 				t.Errorf("error %v", err)
 			}
@@ -80,27 +75,27 @@ func TestResolveRetries(t *testing.T) {
 
 func TestResolveRetryAfter(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	shelf := store()
-	w.host("ghcr.io", &flaky{behind: shelf, times: 1, fail: func(w http.ResponseWriter, _ *http.Request) {
+	w := registrytest.New(t)
+	shelf := registrytest.Store()
+	w.Host("ghcr.io", &flaky{behind: shelf, times: 1, fail: func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "2")
 		w.WriteHeader(http.StatusTooManyRequests)
 	}})
-	put(t, shelf, "ghcr.io/acme/x:"+testSHA, small(t, "linux/amd64"))
+	registrytest.Put(t, shelf, "ghcr.io/acme/x:"+testSHA, registrytest.Small(t, "linux/amd64"))
 	started := time.Now()
-	if _, err := Resolve(t.Context(), only(t, "ghcr.io/acme/x", "ghcr.io/acme", testSHA), Options{Transport: w.client}); err != nil {
+	if _, err := resolve(t.Context(), only(t, "ghcr.io/acme/x", "ghcr.io/acme", testSHA), registry.Options{Transport: w.Client}); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(started); took < 2*time.Second {
 		t.Errorf("asked again after %s, the registry wanted 2 s", took)
 	}
 	// A wait that the budget does not hold is not begun.
-	w.host("ghcr.io", &flaky{behind: shelf, times: 1, fail: func(w http.ResponseWriter, _ *http.Request) {
+	w.Host("ghcr.io", &flaky{behind: shelf, times: 1, fail: func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "3600")
 		w.WriteHeader(http.StatusTooManyRequests)
 	}})
 	started = time.Now()
-	if _, err := Resolve(t.Context(), only(t, "ghcr.io/acme/x", "ghcr.io/acme", testSHA), Options{Transport: w.client}); err == nil || time.Since(started) > 20*time.Second {
+	if _, err := resolve(t.Context(), only(t, "ghcr.io/acme/x", "ghcr.io/acme", testSHA), registry.Options{Transport: w.Client}); err == nil || time.Since(started) > 20*time.Second {
 		t.Errorf("error %v after %s", err, time.Since(started))
 	}
 }
@@ -111,17 +106,17 @@ func TestResolveEnds(t *testing.T) {
 		name string
 		fail func(http.ResponseWriter, *http.Request)
 	}{
-		{"always 503", status(503)},
-		{"always reset", reset},
+		{"always 503", registrytest.Status(503)},
+		{"always reset", registrytest.Reset},
 		{"silent", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			w.host("ghcr.io", &flaky{behind: store(), times: 1 << 20, fail: c.fail})
+			w := registrytest.New(t)
+			w.Host("ghcr.io", &flaky{behind: registrytest.Store(), times: 1 << 20, fail: c.fail})
 			matches := only(t, "ghcr.io/acme/x", "ghcr.io/acme", testSHA)
 			started := time.Now()
-			_, err := Resolve(t.Context(), matches, Options{Transport: w.client, Patience: 2 * time.Second})
+			_, err := resolve(t.Context(), matches, registry.Options{Transport: w.Client, Limits: registry.Limits{RetryFor: 2 * time.Second, Silence: time.Second}})
 			if took := time.Since(started); err == nil || took > 20*time.Second {
 				t.Errorf("error %v after %s", err, took)
 			}
@@ -131,10 +126,48 @@ func TestResolveEnds(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(300*time.Millisecond, cancel)
 			started = time.Now()
-			_, err = Resolve(ctx, matches, Options{Transport: w.client})
+			_, err = resolve(ctx, matches, registry.Options{Transport: w.Client})
 			if took := time.Since(started); !errors.Is(err, context.Canceled) || took > 10*time.Second {
 				t.Errorf("cancelled: error %v after %s", err, took)
 			}
 		})
 	}
+}
+
+func TestResolveOutage(t *testing.T) {
+	t.Parallel()
+	shelf := registrytest.Store()
+	registrytest.Put(t, shelf, "ghcr.io/acme/x:"+testSHA, registrytest.Small(t, "linux/amd64"))
+	matches := only(t, "ghcr.io/acme/x", "ghcr.io/acme", testSHA)
+	for name, during := range registrytest.Outages() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				started := time.Now()
+				_, err := resolve(t.Context(), matches, registry.Options{Transport: &registrytest.Outage{Behind: shelf, Lasts: time.Minute, During: during}})
+				if took := time.Since(started); err != nil || took > 85*time.Second {
+					t.Errorf("a minute: after %v: %v", took, err)
+				}
+			})
+			synctest.Test(t, func(t *testing.T) {
+				started := time.Now()
+				_, err := resolve(t.Context(), matches, registry.Options{Transport: &registrytest.Outage{Behind: shelf, Lasts: time.Hour, During: during}})
+				if took := time.Since(started); err == nil || !strings.Contains(err.Error(), ", after ") || took > retry.DefaultBudget+30*time.Second {
+					t.Errorf("without end: after %v: %v", took, err)
+				}
+			})
+		})
+	}
+	t.Run("no such name", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			started := time.Now()
+			_, err := resolve(t.Context(), matches, registry.Options{Transport: &registrytest.Outage{Lasts: time.Hour, During: func(*http.Request) (*http.Response, error) {
+				return nil, &net.DNSError{Err: "no such host", Name: "ghcr.io", IsNotFound: true}
+			}}})
+			if took := time.Since(started); err == nil || took != 0 {
+				t.Errorf("after %v: %v", took, err)
+			}
+		})
+	})
 }

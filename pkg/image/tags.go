@@ -14,43 +14,45 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/org/deploy-model-action/pkg/registry"
 )
 
-// missing looks at what the registry has instead of an image, so that the error
+// notFound looks at what the registry has instead of an image, so that the error
 // can name it.
-func (l *login) missing(ctx context.Context, m Match, answer *transport.Error) error {
-	e := &TagNotFoundError{Reference: reference(m), Repository: familiar(l.repo.Name()), Err: answer}
+func notFound(ctx context.Context, r *registry.Repository, m Match, answer *transport.Error) error {
+	e := &NotFoundError{Reference: Reference(m), Repository: registry.DisplayName(r.Name.Name()), Err: answer}
 	if len(answer.Errors) > 0 {
-		e.Words = said(answer)
+		e.Words = registry.Words(answer)
 	}
 	if _, digest := m.Target.(name.Digest); !digest {
 		e.Tag = m.Tag
 	}
-	tags, err := l.tags(ctx)
+	all, err := tags(ctx, r)
 	var listed *transport.Error
 	switch {
 	case errors.As(err, &listed) && listed.StatusCode == http.StatusNotFound:
 		e.Missing = true
 		if len(listed.Errors) > 0 {
-			e.Words = said(listed)
+			e.Words = registry.Words(listed)
 		}
 		return e
 	case err != nil:
 		// The image is missing all the same.
 		if listed != nil {
-			e.Words = said(listed)
+			e.Words = registry.Words(listed)
 		}
 		return e
 	}
 	e.Err = nil
-	e.Newest = len(tags) > 0 && tags[0].uploaded > 0
-	slices.SortStableFunc(tags, func(a, b tag) int {
+	e.Newest = len(all) > 0 && all[0].uploaded > 0
+	slices.SortStableFunc(all, func(a, b tag) int {
 		if c := cmp.Compare(b.uploaded, a.uploaded); c != 0 {
 			return c
 		}
 		return cmp.Compare(far(m.Tag, a.name), far(m.Tag, b.name))
 	})
-	for _, t := range tags {
+	for _, t := range all {
 		e.Tags = append(e.Tags, t.name)
 	}
 	return e
@@ -63,7 +65,7 @@ func far(asked, tag string) int {
 	if len(short) >= 7 && strings.HasPrefix(asked, short) {
 		return 0
 	}
-	return 1 + distance(asked, tag)
+	return 1 + registry.Distance(asked, tag)
 }
 
 // tag is one of a repository.
@@ -74,15 +76,13 @@ type tag struct {
 
 // tags lists what is in the repository. go-containerregistry lists only names;
 // Google's registries tell the time too, and the newest tags are what helps.
-func (l *login) tags(ctx context.Context) ([]tag, error) {
+func tags(ctx context.Context, r *registry.Repository) ([]tag, error) {
 	const pages, enough = 10, 10_000
 	var all []tag
-	next := &url.URL{
-		Scheme: l.repo.Scheme(), Host: l.repo.RegistryStr(),
-		Path: "/v2/" + l.repo.RepositoryStr() + "/tags/list", RawQuery: "n=1000",
-	}
+	next := r.URL("tags", "list")
+	next.RawQuery = "n=1000"
 	for range pages {
-		page, link, err := l.tagPage(ctx, next)
+		page, link, err := tagPage(ctx, r, next)
 		if err != nil {
 			return nil, err
 		}
@@ -95,12 +95,12 @@ func (l *login) tags(ctx context.Context) ([]tag, error) {
 	return all, nil
 }
 
-func (l *login) tagPage(ctx context.Context, address *url.URL) ([]tag, *url.URL, error) {
+func tagPage(ctx context.Context, r *registry.Repository, address *url.URL) ([]tag, *url.URL, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	resp, err := l.http().Do(req)
+	resp, err := r.HTTP().Do(req)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -116,7 +116,7 @@ func (l *login) tagPage(ctx context.Context, address *url.URL) ([]tag, *url.URL,
 		} `json:"manifest"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
-		return nil, nil, fmt.Errorf("list the tags of %q: %w", familiar(l.repo.Name()), err)
+		return nil, nil, fmt.Errorf("list the tags of %q: %w", registry.DisplayName(r.Name.Name()), err)
 	}
 	uploaded := map[string]int64{}
 	for _, m := range body.Manifests {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -49,9 +48,6 @@ var ErrUncertain = errors.New("was being written, and the answer never came: it 
 
 // errNotSent is a call that ended before its request was sent.
 var errNotSent = errors.New("stopped before the request was sent")
-
-// contact remembers whether the server has ever answered.
-type contact struct{ made atomic.Bool }
 
 // call makes a request until it succeeds, is refused, or the budget is spent.
 //
@@ -106,12 +102,7 @@ func attempt[T any](ctx context.Context, c *Client, p Patience, f func(context.C
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
-	value, err := f(ctx)
-	var status apierrors.APIStatus
-	if err == nil || errors.As(err, &status) {
-		c.contact.made.Store(true)
-	}
-	return value, err
+	return f(ctx)
 }
 
 // outlive returns a context that ends a while after ctx does.

@@ -47,7 +47,7 @@ type Client struct {
 	log     func(format string, args ...any)
 	slots   chan struct{} // one for each request in flight
 	budget  *retry.Budget
-	contact *contact
+	limit   time.Duration // of the budget
 	mapper  *mapper
 }
 
@@ -66,10 +66,24 @@ func NewClient(d dynamic.Interface, r rest.Interface, o Options) *Client {
 	}
 	c := &Client{
 		dynamic: d, rest: r, log: o.Log,
-		slots: make(chan struct{}, o.Concurrency), budget: retry.NewBudget(o.Budget), contact: &contact{},
+		slots: make(chan struct{}, o.Concurrency), budget: retry.NewBudget(o.Budget), limit: o.Budget,
 	}
 	c.mapper = &mapper{client: c, answers: map[schema.GroupVersion]*answer{}}
 	return c
+}
+
+// Concurrency is how many requests may be in flight.
+func (c *Client) Concurrency() int { return cap(c.slots) }
+
+// Log writes one line about a decision that a user should know of.
+func (c *Client) Log(format string, args ...any) { c.log(format, args...) }
+
+// Afresh is the same client with nothing spent of its budget: what is done after
+// an outage that a run did not survive, such as a way back, has time of its own.
+func (c *Client) Afresh() *Client {
+	fresh := *c
+	fresh.budget = retry.NewBudget(c.limit)
+	return &fresh
 }
 
 // Ref is where one object is.
@@ -138,7 +152,7 @@ func (c *Client) Update(ctx context.Context, ref Ref, u *unstructured.Unstructur
 // Delete deletes an object if the preconditions hold; that it does not exist is
 // no error.
 func (c *Client) Delete(ctx context.Context, ref Ref, p metav1.Preconditions) error {
-	_, err := call(ctx, c, Patience{Write: true}, func(ctx context.Context) (struct{}, error) {
+	_, err := call(ctx, c, Patience{Write: true, Versioned: true}, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.Objects(ref.Resource, ref.Namespace).Delete(ctx, ref.Name, metav1.DeleteOptions{Preconditions: &p})
 	})
 	if apierrors.IsNotFound(err) && !IsUnserved(err) {

@@ -148,6 +148,13 @@ func (c *Client) Resource(ctx context.Context, kind schema.GroupVersionKind) (Re
 	return c.mapper.find(ctx, kind)
 }
 
+// Serves reports whether the cluster serves a kind under that resource by now. It
+// asks each time.
+func (c *Client) Serves(ctx context.Context, kind schema.GroupVersionKind, r Resource) (bool, error) {
+	kinds, err := c.mapper.ask(ctx, kind.GroupVersion())
+	return kinds[kind.Kind].Name == r.GroupVersionResource.Resource, err
+}
+
 // find returns the resource of a kind.
 func (m *mapper) find(ctx context.Context, kind schema.GroupVersionKind) (Resource, error) {
 	if found, ok := builtin(kind); ok {

@@ -37,8 +37,7 @@ func Network(err error) bool {
 			return true
 		}
 	}
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
+	if timedOut(err) {
 		return true
 	}
 	text := err.Error()
@@ -49,6 +48,17 @@ func Network(err error) bool {
 		"Bad Gateway", "Service Unavailable", "Gateway Timeout", "Too Many Requests",
 	} {
 		if strings.Contains(text, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// timedOut reports whether any error of the chain is a timeout: a *url.Error asks
+// only the one right below it, and errors.As would stop there.
+func timedOut(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if t, ok := err.(interface{ Timeout() bool }); ok && t.Timeout() {
 			return true
 		}
 	}

@@ -8,21 +8,27 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/kube/kubetest"
+	"github.com/org/deploy-model-action/pkg/object/objecttest"
+	"github.com/org/deploy-model-action/pkg/retry"
+	"github.com/org/deploy-model-action/pkg/workload/workloadtest"
 )
 
 // changing serves something that changes at a moment, to those who read and to
 // those who watch.
-func changing(moment time.Time, before, after, change string) scene {
+func changing(moment time.Time, before, after, change string) kubetest.Scene {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Query().Get("watch") == "" && time.Now().Before(moment):
-			answer(200, before)(w, r)
+			kubetest.Answer(200, before)(w, r)
 		case r.URL.Query().Get("watch") == "":
-			answer(200, after)(w, r)
+			kubetest.Answer(200, after)(w, r)
 		default:
-			events()(w, r)
-			pauseFor(r.Context(), time.Until(moment))
-			open(change)(w, r)
+			kubetest.Events()(w, r)
+			_ = retry.Sleep(r.Context(), time.Until(moment))
+			kubetest.Open(change)(w, r)
 		}
 	}
 }
@@ -31,9 +37,9 @@ func changing(moment time.Time, before, after, change string) scene {
 // status that proves them, whatever happens to watches.
 func TestLatency(t *testing.T) {
 	t.Parallel()
-	moment := start.Add(100*time.Second + 123*time.Millisecond)
-	onWatch := func(fault func(play scene) scene) func(play scene) scene {
-		return func(play scene) scene {
+	moment := objecttest.Start().Add(100*time.Second + 123*time.Millisecond)
+	onWatch := func(fault func(play kubetest.Scene) kubetest.Scene) func(play kubetest.Scene) kubetest.Scene {
+		return func(play kubetest.Scene) kubetest.Scene {
 			return func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Query().Get("watch") != "" {
 					fault(play)(w, r)
@@ -43,11 +49,11 @@ func TestLatency(t *testing.T) {
 			}
 		}
 	}
-	cutAfter := func(d time.Duration) func(play scene) scene {
-		return onWatch(func(play scene) scene {
+	cutAfter := func(d time.Duration) func(play kubetest.Scene) kubetest.Scene {
+		return onWatch(func(play kubetest.Scene) kubetest.Scene {
 			return func(w http.ResponseWriter, r *http.Request) {
 				if time.Until(moment) > d {
-					events()(w, r)
+					kubetest.Events()(w, r)
 					time.Sleep(d)
 					return
 				}
@@ -55,8 +61,8 @@ func TestLatency(t *testing.T) {
 			}
 		})
 	}
-	until := func(fault scene) func(play scene) scene {
-		return func(play scene) scene {
+	until := func(fault kubetest.Scene) func(play kubetest.Scene) kubetest.Scene {
+		return func(play kubetest.Scene) kubetest.Scene {
 			return func(w http.ResponseWriter, r *http.Request) {
 				if time.Now().Before(moment) {
 					fault(w, r)
@@ -66,14 +72,14 @@ func TestLatency(t *testing.T) {
 			}
 		}
 	}
-	faults := map[string]func(play scene) scene{
-		"none":                          func(play scene) scene { return play },
+	faults := map[string]func(play kubetest.Scene) kubetest.Scene{
+		"none":                          func(play kubetest.Scene) kubetest.Scene { return play },
 		"watches are cut every 3 s":     cutAfter(3 * time.Second),
 		"watches are cut at once":       cutAfter(0),
-		"watches are refused until now": onWatch(until(no(503, "ServiceUnavailable"))),
-		"401 until now":                 onWatch(until(no(401, "Unauthorized"))),
-		"410 until now":                 onWatch(until(no(410, "Expired"))),
-		"watching is not allowed":       onWatch(func(scene) scene { return no(403, "Forbidden") }),
+		"watches are refused until now": onWatch(until(kubetest.No(503, "ServiceUnavailable"))),
+		"401 until now":                 onWatch(until(kubetest.No(401, "Unauthorized"))),
+		"410 until now":                 onWatch(until(kubetest.No(410, "Expired"))),
+		"watching is not allowed":       onWatch(func(kubetest.Scene) kubetest.Scene { return kubetest.No(403, "Forbidden") }),
 	}
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
@@ -82,16 +88,16 @@ func TestLatency(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					moment := moment
 					half, done := deployed(t, 150, 1), deployed(t, 200, 2)
-					object := changing(moment, encoded(half), encoded(done), event("MODIFIED", done))
-					set := replicaSet(t, "new", "2", `{spec: {containers: [{name: model, image: "host/model:1"}]}}`, `{}`)
+					object := changing(moment, kubetest.Encoded(half), kubetest.Encoded(done), kubetest.Event("MODIFIED", done))
+					set := workloadtest.ReplicaSet(t, "new", "2", `{spec: {containers: [{name: model, image: "host/model:1"}]}}`, `{}`)
 					set.Object["metadata"].(map[string]any)["ownerReferences"] = []any{map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "model", "uid": "u1", "controller": true}}
-					starts, crash := onePod{name: "a", owner: "new", status: runningState}.object(t), onePod{name: "a", owner: "new", status: crashState}.object(t)
-					pods := answer(200, listOf("Pod", encoded(starts)))
+					starts, crash := workloadtest.Pod{Name: "a", Owner: "new", Status: workloadtest.Running}.Object(t), workloadtest.Pod{Name: "a", Owner: "new", Status: workloadtest.Crash}.Object(t)
+					pods := kubetest.Answer(200, kubetest.ListOf("Pod", kubetest.Encoded(starts)))
 					if !success {
-						object = changing(moment.Add(time.Hour), encoded(half), "", "")
-						pods = changing(moment, listOf("Pod", encoded(starts)), listOf("Pod", encoded(crash)), event("MODIFIED", crash))
+						object = changing(moment.Add(time.Hour), kubetest.Encoded(half), "", "")
+						pods = changing(moment, kubetest.ListOf("Pod", kubetest.Encoded(starts)), kubetest.ListOf("Pod", kubetest.Encoded(crash)), kubetest.Event("MODIFIED", crash))
 					}
-					s := &stage{scripts: map[string][]scene{modelPath: {fault(object)}, podsPath: {fault(pods)}, setsPath: {changing(moment.Add(time.Hour), listOf("ReplicaSet", encoded(set)), "", "")}}}
+					s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {fault(object)}, podsPath: {fault(pods)}, setsPath: {changing(moment.Add(time.Hour), kubetest.ListOf("ReplicaSet", kubetest.Encoded(set)), "", "")}}}
 					got := waitFor(t, s, Options{FailFast: true}, deployed(t, 100, 2))
 					if late := time.Since(moment); (got.err == nil) != success || late < 0 || late > time.Second {
 						t.Errorf("success %v: %s after the status that proves it: %v", success, late, got.err)
@@ -105,40 +111,32 @@ func TestLatency(t *testing.T) {
 // TestNothingIsLeft holds that no goroutine of this package, nor of a client,
 // outlives the call that started it. Other tests would disturb it.
 func TestNothingIsLeft(t *testing.T) { //nolint:paralleltest // it counts goroutines
-	calls := map[string]func(t *testing.T, o Options){
-		"ready": func(t *testing.T, o Options) {
+	calls := map[string]func(t *testing.T, client *kube.Client, o Options){
+		"ready": func(t *testing.T, client *kube.Client, o Options) {
 			t.Helper()
-			_, _ = Wait(t.Context(), []Target{targetOf(deployed(t, 100, 2)), targetOf(deployed(t, 200, 2))}, o)
+			_, _ = Wait(t.Context(), client, []kube.Change{changeOf(deployed(t, 100, 2)), changeOf(deployed(t, 200, 2))}, o)
 		},
-		"out of time": func(t *testing.T, o Options) {
+		"out of time": func(t *testing.T, client *kube.Client, o Options) {
 			t.Helper()
-			claim := fromYAML(t, of("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`))
-			job := fromYAML(t, of("batch/v1", "Job", `{selector: {}}`, `{}`))
-			_, _ = Wait(t.Context(), []Target{targetOf(balancer(t, "")), targetOf(claim), targetOf(job)}, o)
+			claim := objecttest.FromYAML(t, objecttest.Text("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`))
+			job := objecttest.FromYAML(t, objecttest.Text("batch/v1", "Job", `{selector: {matchLabels: {app: model}}}`, `{}`))
+			_, _ = Wait(t.Context(), client, []kube.Change{changeOf(balancer(t, "")), changeOf(claim), changeOf(job)}, o)
 		},
-		"failed": func(t *testing.T, o Options) {
+		"failed": func(t *testing.T, client *kube.Client, o Options) {
 			t.Helper()
-			job := fromYAML(t, of("batch/v1", "Job", `{selector: {}}`, `{conditions: [{type: Failed, status: "True"}]}`))
-			_, _ = Wait(t.Context(), []Target{targetOf(balancer(t, "")), targetOf(job)}, o)
-		},
-		"restored": func(t *testing.T, o Options) {
-			t.Helper()
-			_, _ = Restore(t.Context(), []Target{modelTarget(t, "a"), modelTarget(t, "b")}, o)
-		},
-		"healthy": func(t *testing.T, o Options) {
-			t.Helper()
-			_, _ = Healthy(t.Context(), Check{Path: "/readyz", Statuses: []Status{{Live: fromYAML(t, balanced)}}}, o)
+			job := objecttest.FromYAML(t, objecttest.Text("batch/v1", "Job", `{selector: {matchLabels: {app: model}}}`, `{conditions: [{type: Failed, status: "True"}]}`))
+			_, _ = Wait(t.Context(), client, []kube.Change{changeOf(balancer(t, "")), changeOf(job)}, o)
 		},
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &stage{scripts: map[string][]scene{modelPath: {open(event("MODIFIED", deployed(t, 200, 2)))}}}
-				o, _ := serve(t, s)
-				o.FailFast = true
-				call(t, o)
-				if left := goroutinesIn("pkg/rollout/"); len(left) > 0 {
-					t.Errorf("left:\n%s", strings.Join(left, "\n\n"))
+				s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.Open(kubetest.Event("MODIFIED", deployed(t, 200, 2)))}}}
+				call(t, kubetest.Serve(t, s).Client, Options{FailFast: true})
+				for _, folder := range []string{"pkg/rollout/", "pkg/diagnosis/", "pkg/kube/"} {
+					if left := goroutinesIn(folder); len(left) > 0 {
+						t.Errorf("left:\n%s", strings.Join(left, "\n\n"))
+					}
 				}
 				synctest.Wait()
 				if left := goroutinesIn("k8s.io/client-go"); len(left) > 0 {
@@ -157,7 +155,7 @@ func goroutinesIn(folder string) []string {
 	for _, stack := range strings.Split(string(stacks), "\n\n") {
 		for line := range strings.Lines(stack) {
 			file, _, _ := strings.Cut(strings.TrimSpace(line), ":")
-			if strings.Contains(path.Dir(file)+"/", folder) && strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go") {
+			if strings.Contains(path.Dir(file)+"/", folder) && strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go") && !strings.Contains(file, "kubetest") {
 				found = append(found, stack)
 				break
 			}

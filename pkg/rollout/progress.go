@@ -3,81 +3,111 @@ package rollout
 import (
 	"sync"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/readiness"
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // quiet is the shortest time between two progress lines about one object.
 const quiet = time.Second
 
-// teller hands lines on, one at a time.
-type teller struct {
+// printer hands lines on, one at a time.
+type printer struct {
 	mu      sync.Mutex
 	options Options
 }
 
-func (t *teller) line(text string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.options.Progress(text)
+func (p *printer) line(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.options.Progress(text)
 }
 
-func (t *teller) warn(text string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.options.Warn(text)
+func (p *printer) warn(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.options.Warn(text)
 }
 
-// say tells what a state notes, once.
-func (w *waiter) say(s state) {
-	if s.note != "" && !w.said[s.note] {
-		w.said[s.note] = true
-		w.teller.line(resourceName(w.status.Object) + ": " + s.note)
+// reporter reports about one object, and remembers what it reported.
+type reporter struct {
+	*printer
+	id       object.ID
+	every    time.Duration
+	began    time.Time
+	last     string // the last progress line's message, and when
+	lastAt   time.Time
+	reported map[string]bool // notes
+}
+
+func newReporter(c kube.Change, p *printer, o Options) *reporter {
+	return &reporter{printer: p, id: c.ID(), every: o.Every, began: time.Now(), reported: map[string]bool{}}
+}
+
+// report reports what is news of a verdict, or what is due.
+func (r *reporter) report(v verdict, now time.Time) {
+	for _, n := range v.notes {
+		switch {
+		case r.reported[n.key]:
+			continue
+		case n.warning:
+			r.warn(r.id.String() + ": " + n.text)
+		default:
+			r.line(r.id.Resource() + ": " + n.text)
+		}
+		r.reported[n.key] = true
 	}
-	if s.warning != "" && !w.said[s.warning] {
-		w.said[s.warning] = true
-		w.teller.warn(kindAndName(w.status.Object) + ": " + s.warning)
+	if v.final() {
+		r.end(v, now)
+		return
 	}
-}
-
-// report tells the state if it is news, or if it is time.
-func (w *waiter) report(now time.Time) {
-	silence := now.Sub(w.toldAt)
-	line := w.status.String()
+	silence := now.Sub(r.lastAt)
+	line := r.id.Resource()
+	if v.message != "" {
+		line += ": " + v.message
+	}
 	switch {
-	case w.toldAt.IsZero(), w.status.Message != w.told && silence >= quiet:
-	case silence >= w.options.Every:
-		line += " (for " + short(now.Sub(w.status.Started)) + ")"
+	case r.lastAt.IsZero(), v.message != r.last && silence >= quiet:
+	case silence >= r.every:
+		line += " (for " + retry.FormatDuration(now.Sub(r.began)) + ")"
 	default:
 		return
 	}
-	w.teller.line(line)
-	w.told, w.toldAt = w.status.Message, now
+	r.line(line)
+	r.last, r.lastAt = v.message, now
 }
 
-// pause is how long to wait when nothing changes.
-func (w *waiter) pause() time.Duration {
-	silence := time.Since(w.toldAt)
-	left := w.options.Every - silence
-	if w.status.Message != w.told {
-		left = quiet - silence
+// end reports that the wait is over. The cause of a failure is not reported yet,
+// as events and logs may know more of it.
+func (r *reporter) end(v verdict, now time.Time) {
+	after := "" // if it was so from the beginning
+	if !r.lastAt.IsZero() {
+		after = " after " + retry.FormatDuration(now.Sub(r.began))
 	}
-	if w.again > 0 {
-		left = min(left, w.again)
+	name := r.id.Resource()
+	switch v.outcome {
+	case readiness.Failed:
+		r.line(name + ": failed" + after)
+	case readiness.NotWaitedFor:
+		if v.message != "" && !r.reported[v.message] {
+			r.line(name + ": " + v.message)
+		}
+	case readiness.Ready:
+		if v.message != "ready" && v.message != "" {
+			after += ": " + v.message
+		}
+		r.line(name + ": ready" + after)
+	case readiness.Pending:
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.blind != nil {
-		left = min(left, time.Second) // until it has lasted
-	}
-	return max(left, 10*time.Millisecond)
 }
 
-// short is a duration as people say it.
-func short(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return d.Round(10 * time.Millisecond).String()
-	case d < 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
+// due is how long nothing has to be reported about a verdict that does not change.
+func (r *reporter) due(v verdict, now time.Time) time.Duration {
+	silence := now.Sub(r.lastAt)
+	if v.message != r.last {
+		return quiet - silence
 	}
-	return d.Round(time.Second).String()
+	return r.every - silence
 }

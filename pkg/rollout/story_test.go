@@ -6,6 +6,11 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/kube/kubetest"
+	"github.com/org/deploy-model-action/pkg/object/objecttest"
 )
 
 // storyTemplate is the pod template of the stories' workloads.
@@ -41,7 +46,7 @@ func storyEvent(kind, name, uid, reason, message string, second int) string {
 	}
 	return fmt.Sprintf(`{apiVersion: v1, kind: Event, metadata: {name: "%s-%s", namespace: default}, type: `+level+`, reason: %s, message: %q, count: 1,
   involvedObject: {kind: %s, name: %s, uid: %s, fieldPath: "spec.containers{model}"}, firstTimestamp: %q, lastTimestamp: %[9]q}`,
-		uid, reason, reason, message, kind, name, uid, at(second), at(second))
+		uid, reason, reason, message, kind, name, uid, objecttest.At(second), objecttest.At(second))
 }
 
 // TestStories plays whole rollouts, as the API server shows them, and holds what
@@ -167,22 +172,24 @@ func TestStories(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, tt.moments)
 				w.logs, w.refuse = tt.logs, tt.refuse
-				o, _ := serve(t, w)
-				told := &recorder{}
+				server := kubetest.Serve(t, w)
+				told := &kubetest.Recorder{}
 				tell := func(prefix string) func(string) {
-					return func(line string) { told.line(fmt.Sprintf("%7.2f  %s%s", time.Since(start).Seconds(), prefix, line)) }
+					return func(line string) {
+						told.Line(fmt.Sprintf("%7.2f  %s%s", time.Since(objecttest.Start()).Seconds(), prefix, line))
+					}
 				}
-				o.FailFast, o.Timeout, o.Progress, o.Warn = true, 100*time.Second, tell(""), tell("WARNING ")
-				target := targetOf(fromYAML(t, tt.target))
-				target.Namespaced = target.Object.GetNamespace() != ""
+				o := Options{FailFast: true, Timeout: 100 * time.Second, Progress: tell(""), Warn: tell("WARNING ")}
+				change := changeOf(objecttest.FromYAML(t, tt.target))
+				change.Namespaced = change.Namespace != ""
 				if tt.before {
-					target.Before = fromYAML(t, tt.target)
+					change.Before, change.Action = objecttest.FromYAML(t, tt.target), kube.Configured
 				}
-				statuses, err := Wait(t.Context(), []Target{target}, o)
-				told.line("")
-				told.line(fmt.Sprintf("%7.2f  error: %v", time.Since(start).Seconds(), err))
+				statuses, err := Wait(t.Context(), server.Client, []kube.Change{change}, o)
+				told.Line("")
+				told.Line(fmt.Sprintf("%7.2f  error: %v", time.Since(objecttest.Start()).Seconds(), err))
 				if f := statuses[0].Failure; f != nil {
-					told.line(story(*f))
+					told.Line(story(*f))
 				}
 				golden(t, "stories/"+tt.name+".txt", told.String()+"\n")
 			})
@@ -191,7 +198,7 @@ func TestStories(t *testing.T) {
 }
 
 // story writes a failure as a user could be shown it.
-func story(f Failure) string {
+func story(f diagnosis.Failure) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "reason %s, pod %q, container %q\n", f.Reason, f.Pod, f.Container)
 	for _, e := range f.Events {

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/kube"
 )
 
 // Bounds of the explanations that follow a failed wait.
@@ -17,54 +20,50 @@ const (
 // errStop ends the wait for the others when one has failed.
 var errStop = errors.New("another object failed")
 
-// Wait waits until every target is ready, all at the same time. What is ready
-// already, as the apply returned it, costs no request.
+// Wait waits until every object is ready, all at the same time. What is ready
+// already, as its write returned it, costs no request.
 //
-// One Status for each target is returned, in the order of the targets, also with
+// One Status for each change is returned, in the order of the changes, also with
 // an error: a *FailedError if objects cannot become ready, a *TimeoutError if
 // time ran out, both joined if both happened, or ctx's own.
-func Wait(ctx context.Context, targets []Target, o Options) ([]Status, error) {
+func Wait(ctx context.Context, client *kube.Client, changes []kube.Change, o Options) ([]Status, error) {
 	o = o.withDefaults()
-	told := &teller{options: o}
-	waiters := make([]*waiter, len(targets))
-	for i, t := range targets {
-		waiters[i] = newWaiter(t, o, told)
-	}
+	out := &printer{options: o}
+	ends := make([]end, len(changes))
 
 	bounded, stopTimer := context.WithTimeout(ctx, o.Timeout)
 	defer stopTimer()
 	waiting, stop := context.WithCancelCause(bounded)
 	defer stop(nil)
 	var group sync.WaitGroup
-	for _, w := range waiters {
+	for i, c := range changes {
 		group.Go(func() {
-			if !w.begin() {
-				w.wait(waiting)
-			}
-			if w.failed && o.FailFast {
+			w := &waiter{client: client, options: o, report: newReporter(c, out, o)}
+			ends[i] = w.wait(ctx, waiting, c)
+			if ends[i].failed() && o.FailFast {
 				stop(errStop)
 			}
 		})
 	}
 	group.Wait()
 
-	err := conclude(ctx, waiters, o)
-	statuses := make([]Status, len(waiters))
-	for i, w := range waiters {
-		statuses[i] = w.status
+	statuses := make([]Status, len(ends))
+	err := conclude(ctx, client, ends, o)
+	for i := range ends {
+		statuses[i] = ends[i].Status
 	}
 	return statuses, err
 }
 
 // conclude explains what did not become ready and makes the error of it.
-func conclude(ctx context.Context, waiters []*waiter, o Options) error {
-	var failed, slow []*waiter
-	for _, w := range waiters {
-		switch {
-		case w.failed:
-			failed = append(failed, w)
-		case !w.status.Ready:
-			slow = append(slow, w)
+func conclude(ctx context.Context, client *kube.Client, ends []end, o Options) error {
+	var failed, slow []*end
+	for i := range ends {
+		switch e := &ends[i]; {
+		case e.failed():
+			failed = append(failed, e)
+		case !e.Ready:
+			slow = append(slow, e)
 		}
 	}
 	if ctx.Err() != nil && len(failed)+len(slow) > 0 {
@@ -73,25 +72,25 @@ func conclude(ctx context.Context, waiters []*waiter, o Options) error {
 	if len(failed) > 0 && o.FailFast {
 		slow = nil // nobody waited for them to the end
 	}
-	for _, w := range slow {
-		w.timedOut(o.Timeout)
+	for _, e := range slow {
+		e.expire(o.Timeout)
 	}
-	explainAll(ctx, append(failed, slow...))
+	explainAll(ctx, client, append(failed, slow...))
 
 	var errs []error
 	if len(failed) > 0 {
-		e := &FailedError{}
-		for _, w := range failed {
-			e.Failures = append(e.Failures, *w.status.Failure)
+		err := &FailedError{}
+		for _, e := range failed {
+			err.Failures = append(err.Failures, *e.Failure)
 		}
-		errs = append(errs, e)
+		errs = append(errs, err)
 	}
 	if len(slow) > 0 {
-		e := &TimeoutError{After: o.Timeout}
-		for _, w := range slow {
-			e.Waiting = append(e.Waiting, w.status)
+		err := &TimeoutError{After: o.Timeout}
+		for _, e := range slow {
+			err.Waiting = append(err.Waiting, e.Status)
 		}
-		errs = append(errs, e)
+		errs = append(errs, err)
 	}
 	if len(errs) == 1 {
 		return errs[0]
@@ -100,19 +99,19 @@ func conclude(ctx context.Context, waiters []*waiter, o Options) error {
 }
 
 // explainAll adds events and logs to the failures, a few at a time.
-func explainAll(ctx context.Context, waiters []*waiter) {
+func explainAll(ctx context.Context, client *kube.Client, ends []*end) {
 	ctx, cancel := context.WithTimeout(ctx, explainTimeout)
 	defer cancel()
 	var group sync.WaitGroup
 	slots := make(chan struct{}, explainConcurrent)
-	for _, w := range waiters {
-		if w.plain {
+	for _, e := range ends {
+		if e.verdict.external {
 			continue
 		}
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			w.diagnosis.explain(ctx, w.status.Failure)
+			diagnosis.Explain(ctx, client, e.state.evidence, e.Failure)
 		})
 	}
 	group.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,18 +15,54 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/kube/kubetest"
+	"github.com/org/deploy-model-action/pkg/object/objecttest"
+	"github.com/org/deploy-model-action/pkg/workload/workloadtest"
 )
 
-// targetOf is an object as an apply that changed it returned it.
-func targetOf(o *unstructured.Unstructured) Target {
-	gvk := o.GroupVersionKind()
-	resource := strings.ToLower(gvk.Kind) + "s"
-	if strings.HasSuffix(gvk.Kind, "s") {
-		resource = strings.ToLower(gvk.Kind) + "es"
+// theImage is the pod template of the objects here.
+const theImage = `template: {spec: {containers: [{name: model, image: "host/model:1"}]}}`
+
+// exceeded is the condition of a Deployment whose progress deadline is exceeded.
+const exceeded = `{type: Progressing, status: "False", reason: ProgressDeadlineExceeded, lastUpdateTime: "2000-01-01T00:00:00Z", message: 'ReplicaSet "model-1" has timed out progressing.'}`
+
+// changeOf is an object as a write that created it returned it.
+func changeOf(u *unstructured.Unstructured) kube.Change {
+	kind := u.GroupVersionKind()
+	resource := strings.ToLower(kind.Kind) + "s"
+	if strings.HasSuffix(kind.Kind, "s") {
+		resource = strings.ToLower(kind.Kind) + "es"
 	}
-	return Target{
-		Object: o, Resource: schema.GroupVersionResource{Group: gvk.Group, Version: gvk.Version, Resource: resource},
-		Namespaced: true, Changed: true,
+	at := kube.Resource{GroupVersionResource: schema.GroupVersionResource{Group: kind.Group, Version: kind.Version, Resource: resource}, Namespaced: true}
+	return kube.Change{Ref: kube.RefOf(u, at), After: u, Action: kube.Created}
+}
+
+// read is a scene that answers requests which do not watch with an object.
+func read(u *unstructured.Unstructured, watch kubetest.Scene) kubetest.Scene {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("watch") == "" {
+			kubetest.Answer(http.StatusOK, kubetest.Encoded(u))(w, r)
+			return
+		}
+		watch(w, r)
+	}
+}
+
+// list is a scene that answers requests which do not watch with a list, and whose
+// watches stay silent.
+func list(items ...*unstructured.Unstructured) kubetest.Scene {
+	var encoded []string
+	for _, u := range items {
+		encoded = append(encoded, kubetest.Encoded(u))
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("watch") == "" {
+			kubetest.Answer(http.StatusOK, kubetest.ListOf("Thing", encoded...))(w, r)
+			return
+		}
+		kubetest.Open()(w, r)
 	}
 }
 
@@ -38,29 +75,41 @@ type waited struct {
 	asked    []string
 }
 
-// waitFor waits for objects against a stage.
-func waitFor(t *testing.T, s *stage, o Options, objects ...*unstructured.Unstructured) waited {
+// waitFor waits for objects against a kubetest.Stage.
+func waitFor(t *testing.T, s *kubetest.Stage, o Options, objects ...*unstructured.Unstructured) waited {
 	t.Helper()
-	var targets []Target
-	for _, object := range objects {
-		targets = append(targets, targetOf(object))
+	var changes []kube.Change
+	for _, u := range objects {
+		changes = append(changes, changeOf(u))
 	}
-	return waitForTargets(t, s, o, targets...)
+	return waitForChanges(t, s, o, changes...)
 }
 
-func waitForTargets(t *testing.T, s *stage, o Options, targets ...Target) waited {
+func waitForChanges(t *testing.T, s *kubetest.Stage, o Options, changes ...kube.Change) waited {
 	t.Helper()
-	told := &recorder{}
-	server, journal := serve(t, s)
-	o.Dynamic, o.REST = server.Dynamic, server.REST
-	o.Progress = told.line
-	o.Warn = func(line string) { told.line("WARNING " + line) }
-	began := time.Now()
-	statuses, err := Wait(t.Context(), targets, o)
-	if len(statuses) != len(targets) {
-		t.Fatalf("%d statuses for %d targets", len(statuses), len(targets))
+	told := &kubetest.Recorder{}
+	for _, c := range changes {
+		path := "/apis/" + c.Group + "/" + c.Version
+		if c.Group == "" {
+			path = "/api/" + c.Version
+		}
+		path += "/namespaces/" + c.Namespace + "/" + c.Resource.Resource + "/" + c.Name
+		if s.Scripts == nil {
+			s.Scripts = map[string][]kubetest.Scene{}
+		}
+		if s.Scripts[path] == nil {
+			s.Scripts[path] = []kubetest.Scene{read(c.After, kubetest.Open())}
+		}
 	}
-	return waited{statuses, told.String(), err, time.Since(began), journal.requests()}
+	server := kubetest.Serve(t, s)
+	o.Progress = told.Line
+	o.Warn = func(line string) { told.Line("WARNING " + line) }
+	began := time.Now()
+	statuses, err := Wait(t.Context(), server.Client, changes, o)
+	if len(statuses) != len(changes) {
+		t.Fatalf("%d statuses for %d changes", len(statuses), len(changes))
+	}
+	return waited{statuses, told.String(), err, time.Since(began), server.Requests()}
 }
 
 const (
@@ -79,7 +128,7 @@ func deployed(t *testing.T, version, updated int) *unstructured.Unstructured {
 	if version == 100 {
 		observed = 3
 	}
-	o := fromYAML(t, of("apps/v1", "Deployment",
+	o := objecttest.FromYAML(t, objecttest.Text("apps/v1", "Deployment",
 		`{replicas: 2, selector: {matchLabels: {app: model}}, `+theImage+`}`,
 		fmt.Sprintf(`{observedGeneration: %d, replicas: 2, updatedReplicas: %d, readyReplicas: %d, availableReplicas: %d}`, observed, updated, updated, updated)))
 	o.SetResourceVersion(strconv.Itoa(version))
@@ -89,7 +138,7 @@ func deployed(t *testing.T, version, updated int) *unstructured.Unstructured {
 // with sets the conditions of an object's status.
 func with(t *testing.T, o *unstructured.Unstructured, conditions string) *unstructured.Unstructured {
 	t.Helper()
-	given := fromYAML(t, `{apiVersion: v1, kind: X, conditions: [`+conditions+`]}`)
+	given := objecttest.FromYAML(t, `{apiVersion: v1, kind: X, conditions: [`+conditions+`]}`)
 	if err := unstructured.SetNestedField(o.Object, given.Object["conditions"], "status", "conditions"); err != nil {
 		t.Fatal(err)
 	}
@@ -98,21 +147,21 @@ func with(t *testing.T, o *unstructured.Unstructured, conditions string) *unstru
 
 func balancer(t *testing.T, ingress string) *unstructured.Unstructured {
 	t.Helper()
-	return fromYAML(t, of("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {`+ingress+`}}`))
+	return objecttest.FromYAML(t, objecttest.Text("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {`+ingress+`}}`))
 }
 
 func TestReadyAtOnceCostsNoRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		unchanged := targetOf(deployed(t, 200, 2))
-		unchanged.Before, unchanged.Changed = unchanged.Object, false
-		got := waitForTargets(t, &stage{}, Options{FailFast: true},
+		unchanged := changeOf(deployed(t, 200, 2))
+		unchanged.Before, unchanged.Action = unchanged.After, kube.Unchanged
+		got := waitForChanges(t, &kubetest.Stage{}, Options{FailFast: true},
 			unchanged,
-			targetOf(deployed(t, 200, 2)),
-			targetOf(balancer(t, `ingress: [{ip: 203.0.113.7}]`)),
-			targetOf(fromYAML(t, of("v1", "ConfigMap", `{}`, `{}`))),
-			targetOf(fromYAML(t, of("apps/v1", "Deployment", `{paused: true}`, `{}`))),
-			targetOf(fromYAML(t, of("batch/v1", "Job", `{}`, `{succeeded: 1, conditions: [{type: Complete, status: "True"}]}`))),
+			changeOf(deployed(t, 200, 2)),
+			changeOf(balancer(t, `ingress: [{ip: 203.0.113.7}]`)),
+			changeOf(objecttest.FromYAML(t, objecttest.Text("v1", "ConfigMap", `{}`, `{}`))),
+			changeOf(objecttest.FromYAML(t, objecttest.Text("apps/v1", "Deployment", `{paused: true}`, `{}`))),
+			changeOf(objecttest.FromYAML(t, objecttest.Text("batch/v1", "Job", `{}`, `{succeeded: 1, conditions: [{type: Complete, status: "True"}]}`))),
 		)
 		if got.err != nil {
 			t.Fatal(got.err)
@@ -128,7 +177,7 @@ func TestReadyAtOnceCostsNoRequest(t *testing.T) {
 		var waited []bool
 		for _, s := range got.statuses {
 			waited = append(waited, s.Waited)
-			if !s.Ready || !s.Started.Equal(start) || !s.Finished.Equal(start) {
+			if !s.Ready || !s.Began.Equal(objecttest.Start()) || !s.Ended.Equal(objecttest.Start()) {
 				t.Errorf("%+v", s)
 			}
 		}
@@ -144,19 +193,18 @@ func TestReadyAtOnceCostsNoRequest(t *testing.T) {
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &stage{scripts: map[string][]scene{modelPath: {slowly(20*time.Second,
-			event("MODIFIED", deployed(t, 140, 0)), // +20 s
-			event("MODIFIED", deployed(t, 150, 1)), // +40 s
-			event("MODIFIED", deployed(t, 151, 1)),
-			event("MODIFIED", deployed(t, 152, 1)),
-			event("MODIFIED", deployed(t, 153, 1)),
-			event("MODIFIED", deployed(t, 200, 2)), // +120 s
+		s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.Slowly(20*time.Second,
+			kubetest.Event("MODIFIED", deployed(t, 140, 0)), // +20 s
+			kubetest.Event("MODIFIED", deployed(t, 150, 1)), // +40 s
+			kubetest.Event("MODIFIED", deployed(t, 151, 1)),
+			kubetest.Event("MODIFIED", deployed(t, 152, 1)),
+			kubetest.Event("MODIFIED", deployed(t, 153, 1)),
+			kubetest.Event("MODIFIED", deployed(t, 200, 2)), // +120 s
 		)}}}
-		told := &recorder{}
-		server, _ := serve(t, s)
-		server.FailFast = true
-		server.Progress = func(line string) { told.line(fmt.Sprintf("%3.0fs %s", time.Since(start).Seconds(), line)) }
-		if _, err := Wait(t.Context(), []Target{targetOf(deployed(t, 100, 2))}, server); err != nil {
+		told := &kubetest.Recorder{}
+		server := kubetest.Serve(t, s)
+		o := Options{FailFast: true, Progress: func(line string) { told.Line(fmt.Sprintf("%3.0fs %s", time.Since(objecttest.Start()).Seconds(), line)) }}
+		if _, err := Wait(t.Context(), server.Client, []kube.Change{changeOf(deployed(t, 100, 2))}, o); err != nil {
 			t.Fatal(err)
 		}
 		// A line at every change, but at most one a second, and one after 30 s without.
@@ -176,14 +224,14 @@ func TestProgress(t *testing.T) {
 func TestFailFast(t *testing.T) {
 	t.Parallel()
 	// The deadline is exceeded after 10 s, and the pods become ready after 20 s all the same.
-	script := func(t *testing.T) *stage {
+	script := func(t *testing.T) *kubetest.Stage {
 		t.Helper()
-		return &stage{scripts: map[string][]scene{modelPath: {slowly(10*time.Second,
-			event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), event("MODIFIED", deployed(t, 200, 2)))}}}
+		return &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {read(with(t, deployed(t, 150, 1), exceeded), kubetest.Slowly(10*time.Second,
+			kubetest.Event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), kubetest.Event("MODIFIED", deployed(t, 200, 2))))}}}
 	}
 	job := func(t *testing.T) *unstructured.Unstructured {
 		t.Helper()
-		return fromYAML(t, of("batch/v1", "Job", `{}`, `{conditions: [{type: Failed, status: "True", reason: BackoffLimitExceeded}]}`))
+		return objecttest.FromYAML(t, objecttest.Text("batch/v1", "Job", `{}`, `{conditions: [{type: Failed, status: "True", reason: BackoffLimitExceeded}]}`))
 	}
 	var failed *FailedError
 	var slow *TimeoutError
@@ -193,11 +241,11 @@ func TestFailFast(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			got := waitFor(t, script(t), Options{FailFast: true}, deployed(t, 100, 2), balancer(t, ""))
 			want := "Deployment default/model: it made no progress for 600 seconds, its progressDeadlineSeconds; look at its pods and events, or raise progressDeadlineSeconds if they need longer"
-			if !errors.As(got.err, &failed) || failed.Superseded() || got.err.Error() != want || got.took != 10*time.Second {
+			if !errors.As(got.err, &failed) || failed.ByOthers() || got.err.Error() != want || got.took != 10*time.Second {
 				t.Errorf("error %v after %s", got.err, got.took)
 			}
 			// The others are not waited for any more, and are not blamed.
-			if s := got.statuses[1]; s.Ready || s.Failure != nil || s.Message != "waiting for an address from the load balancer" || !s.Finished.Equal(start.Add(10*time.Second)) {
+			if s := got.statuses[1]; s.Ready || s.Failure != nil || s.Message != "waiting for an address from the load balancer" || !s.Ended.Equal(objecttest.Start().Add(10*time.Second)) {
 				t.Errorf("%+v", s)
 			}
 			if !strings.HasSuffix(got.told, "\ndeployment.apps/model: failed after 10s") {
@@ -217,7 +265,7 @@ func TestFailFast(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			var slow *TimeoutError
-			s := &stage{scripts: map[string][]scene{modelPath: {open(event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)))}}}
+			s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {read(with(t, deployed(t, 150, 1), exceeded), kubetest.Open(kubetest.Event("MODIFIED", with(t, deployed(t, 150, 1), exceeded))))}}}
 			got := waitFor(t, s, Options{Timeout: 7 * time.Minute}, deployed(t, 100, 2))
 			want := "not ready within 7m0s:\nDeployment default/model: it made no progress for 600 seconds, its progressDeadlineSeconds; look at its pods and events, or raise progressDeadlineSeconds if they need longer"
 			if !errors.As(got.err, &slow) || got.took != 7*time.Minute || got.err.Error() != want {
@@ -230,7 +278,7 @@ func TestFailFast(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var failed *FailedError
 			got := waitFor(t, script(t), Options{}, job(t), deployed(t, 100, 2))
-			if !errors.As(got.err, &failed) || failed.Failures[0].Object != "Job default/model" || !got.statuses[1].Ready || got.took != 20*time.Second {
+			if !errors.As(got.err, &failed) || failed.Failures[0].Object.String() != "Job default/model" || !got.statuses[1].Ready || got.took != 20*time.Second {
 				t.Errorf("error %v after %s, statuses %+v", got.err, got.took, got.statuses)
 			}
 		})
@@ -238,7 +286,7 @@ func TestFailFast(t *testing.T) {
 	t.Run("off, both kinds of error are told", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			got := waitFor(t, &stage{}, Options{}, job(t), balancer(t, ""))
+			got := waitFor(t, &kubetest.Stage{}, Options{}, job(t), balancer(t, ""))
 			if !errors.As(got.err, &failed) || !errors.As(got.err, &slow) || got.statuses[1].Failure == nil || got.took != 10*time.Minute {
 				t.Errorf("error %v after %s, statuses %+v", got.err, got.took, got.statuses)
 			}
@@ -251,16 +299,16 @@ func TestFailFast(t *testing.T) {
 func TestOldDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &stage{scripts: map[string][]scene{modelPath: {slowly(time.Minute,
-			event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), event("MODIFIED", deployed(t, 200, 2)))}}}
+		s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.Slowly(time.Minute,
+			kubetest.Event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), kubetest.Event("MODIFIED", deployed(t, 200, 2)))}}}
 		if got := waitFor(t, s, Options{FailFast: true}, with(t, deployed(t, 100, 2), exceeded)); got.err != nil || got.took != 2*time.Minute {
 			t.Errorf("error %v after %s", got.err, got.took)
 		}
 		// The controller wrote it between the apply and when it saw the new generation.
 		early := with(t, deployed(t, 100, 2), exceeded)
 		early.SetResourceVersion("120")
-		s.scripts[modelPath] = []scene{slowly(time.Minute,
-			event("MODIFIED", early), event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), event("MODIFIED", deployed(t, 200, 2)))}
+		s.Scripts[modelPath] = []kubetest.Scene{kubetest.Slowly(time.Minute,
+			kubetest.Event("MODIFIED", early), kubetest.Event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), kubetest.Event("MODIFIED", deployed(t, 200, 2)))}
 		if got := waitFor(t, s, Options{FailFast: true}, deployed(t, 100, 2)); got.err != nil || got.took != 3*time.Minute {
 			t.Errorf("error %v after %s", got.err, got.took)
 		}
@@ -270,20 +318,20 @@ func TestOldDeadline(t *testing.T) {
 // serviceEvent is what the service controller says of a load balancer that cannot be made.
 func serviceEvent(message string) string {
 	return fmt.Sprintf(`{"kind": "Event", "apiVersion": "v1", "metadata": {"name": "e"}, "type": "Warning", "reason": "SyncLoadBalancerFailed", "count": 1, "message": %q,
-		"involvedObject": {"kind": "Service", "name": "model", "uid": "u1"}, "firstTimestamp": %q, "lastTimestamp": %[2]q}`, message, at(1))
+		"involvedObject": {"kind": "Service", "name": "model", "uid": "u1"}, "firstTimestamp": %q, "lastTimestamp": %[2]q}`, message, objecttest.At(1))
 }
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		set := replicaSet(t, "new", "2", `{spec: {containers: [{name: model, image: "host/model:1"}]}}`, `{}`)
+		set := workloadtest.ReplicaSet(t, "new", "2", `{spec: {containers: [{name: model, image: "host/model:1"}]}}`, `{}`)
 		set.SetOwnerReferences(nil)
 		set.Object["metadata"].(map[string]any)["ownerReferences"] = []any{map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "model", "uid": "u1", "controller": true}}
-		s := &stage{scripts: map[string][]scene{
-			modelPath: {open(event("MODIFIED", deployed(t, 150, 1)))},
-			setsPath:  {answer(200, listOf("ReplicaSet", encoded(set))), open()},
-			podsPath:  {answer(200, listOf("Pod", encoded(onePod{name: "a", owner: "new", status: gpuState, spec: "containers: [{name: model, resources: {requests: {nvidia.com/gpu: 1}}}]"}.object(t)))), open()},
-			eventsPath: {answer(200, listOf("Event", serviceEvent(
+		s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{
+			modelPath: {read(deployed(t, 150, 1), kubetest.Open(kubetest.Event("MODIFIED", deployed(t, 150, 1))))},
+			setsPath:  {list(set)},
+			podsPath:  {list(workloadtest.Pod{Name: "a", Owner: "new", Status: workloadtest.Gpu, Spec: "containers: [{name: model, resources: {requests: {nvidia.com/gpu: 1}}}]"}.Object(t))},
+			eventsPath: {kubetest.Answer(200, kubetest.ListOf("Event", serviceEvent(
 				`Error syncing load balancer: failed to ensure load balancer: googleapi: Error 403: Quota 'STATIC_ADDRESSES' exceeded. Limit: 8.0 in region europe-west6., quotaExceeded`)))},
 		}}
 		got := waitFor(t, s, Options{FailFast: true, Timeout: 65 * time.Second}, deployed(t, 100, 2), balancer(t, ""))
@@ -301,23 +349,23 @@ func TestTimeout(t *testing.T) {
 // TestCancelled holds that a wait ends with its context, whatever it is about to do.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
-	for name, s := range map[string]*stage{
+	for name, s := range map[string]*kubetest.Stage{
 		"watching":              {},
-		"polling":               {scripts: map[string][]scene{modelPath: {no(403, "Forbidden"), hang}}},
-		"nobody answers":        {scripts: map[string][]scene{modelPath: {hang}, setsPath: {hang}, podsPath: {hang}, eventsPath: {hang}, "/apis/storage.k8s.io/v1/storageclasses/fast": {hang}}},
-		"everything is refused": {scripts: map[string][]scene{modelPath: {no(503, "ServiceUnavailable")}, setsPath: {no(403, "Forbidden")}, podsPath: {no(500, "InternalError")}, eventsPath: {hangUp}}},
+		"polling":               {Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.No(403, "Forbidden"), kubetest.Hang}}},
+		"nobody answers":        {Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.Hang}, setsPath: {kubetest.Hang}, podsPath: {kubetest.Hang}, eventsPath: {kubetest.Hang}, "/apis/storage.k8s.io/v1/storageclasses/fast": {kubetest.Hang}}},
+		"everything is refused": {Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.No(503, "ServiceUnavailable")}, setsPath: {kubetest.No(403, "Forbidden")}, podsPath: {kubetest.No(500, "InternalError")}, eventsPath: {kubetest.HangUp}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				server, _ := serve(t, s)
-				server.FailFast = true
+				server := kubetest.Serve(t, s)
 				ctx, cancel := context.WithCancelCause(context.Background())
 				reason := errors.New("the runner cancels")
 				time.AfterFunc(71*time.Second, func() { cancel(reason) })
-				claim := fromYAML(t, of("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`))
-				statuses, err := Wait(ctx, []Target{targetOf(deployed(t, 100, 2)), targetOf(balancer(t, "")), targetOf(claim), targetOf(deployed(t, 200, 2))}, server)
-				if took := time.Since(start); took != 71*time.Second {
+				claim := objecttest.FromYAML(t, objecttest.Text("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`))
+				changes := []kube.Change{changeOf(deployed(t, 100, 2)), changeOf(balancer(t, "")), changeOf(claim), changeOf(deployed(t, 200, 2))}
+				statuses, err := Wait(ctx, server.Client, changes, Options{FailFast: true})
+				if took := time.Since(objecttest.Start()); took != 71*time.Second {
 					t.Errorf("took %s", took)
 				}
 				if !errors.Is(err, reason) || err.Error() != "wait: the runner cancels" || statuses[0].Ready || statuses[0].Message == "" || !statuses[3].Ready {
@@ -332,14 +380,14 @@ func TestCancelled(t *testing.T) {
 func TestCancelledWhileExplaining(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server, _ := serve(t, &stage{scripts: map[string][]scene{eventsPath: {hang}}})
+		server := kubetest.Serve(t, &kubetest.Stage{Scripts: map[string][]kubetest.Scene{eventsPath: {kubetest.Hang}}})
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(3*time.Second, cancel)
-		job := fromYAML(t, of("batch/v1", "Job", `{selector: {}}`, `{conditions: [{type: Failed, status: "True"}]}`))
-		statuses, err := Wait(ctx, []Target{targetOf(job)}, server)
+		job := objecttest.FromYAML(t, objecttest.Text("batch/v1", "Job", `{selector: {matchLabels: {app: model}}}`, `{conditions: [{type: Failed, status: "True"}]}`))
+		statuses, err := Wait(ctx, server.Client, []kube.Change{changeOf(job)}, Options{})
 		var failed *FailedError
-		if !errors.As(err, &failed) || statuses[0].Failure == nil || time.Since(start) != 3*time.Second {
-			t.Errorf("error %v after %s", err, time.Since(start))
+		if !errors.As(err, &failed) || statuses[0].Failure == nil || time.Since(objecttest.Start()) != 3*time.Second {
+			t.Errorf("error %v after %s", err, time.Since(objecttest.Start()))
 		}
 	})
 }
@@ -349,17 +397,17 @@ func TestJobThatGoesWhenItEnds(t *testing.T) {
 	const path = "/apis/batch/v1/namespaces/default/jobs/model"
 	job := func(t *testing.T, status string) *unstructured.Unstructured {
 		t.Helper()
-		return fromYAML(t, of("batch/v1", "Job", `{ttlSecondsAfterFinished: 0}`, status))
+		return objecttest.FromYAML(t, objecttest.Text("batch/v1", "Job", `{ttlSecondsAfterFinished: 0}`, status))
 	}
 	synctest.Test(t, func(t *testing.T) {
 		running, complete := job(t, `{active: 1}`), job(t, `{succeeded: 1, conditions: [{type: Complete, status: "True"}]}`)
-		s := &stage{scripts: map[string][]scene{path: {open(event("DELETED", complete))}}}
+		s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{path: {kubetest.Open(kubetest.Event("DELETED", complete))}}}
 		if got := waitFor(t, s, Options{FailFast: true}, running); got.err != nil {
 			t.Error(got.err)
 		}
-		s = &stage{scripts: map[string][]scene{path: {no(410, "Expired"), no(404, "NotFound")}}}
+		s = &kubetest.Stage{Scripts: map[string][]kubetest.Scene{path: {kubetest.No(410, "Expired"), kubetest.No(404, "NotFound")}}}
 		got := waitFor(t, s, Options{FailFast: true}, running)
-		if want := "Job default/model: it was deleted while it was waited for; raise its ttlSecondsAfterFinished, so that its end can be seen"; fmt.Sprint(got.err) != want {
+		if want := "Job default/model: it was deleted while it was waited for; raise its ttlSecondsAfterFinished, so that its end can be observed"; fmt.Sprint(got.err) != want {
 			t.Error(cmp.Diff(want, fmt.Sprint(got.err)))
 		}
 	})
@@ -368,28 +416,28 @@ func TestJobThatGoesWhenItEnds(t *testing.T) {
 func TestClaim(t *testing.T) {
 	t.Parallel()
 	const path = "/apis/storage.k8s.io/v1/storageclasses/fast"
-	class := func(mode string) scene {
-		return answer(200, `{"kind": "StorageClass", "apiVersion": "storage.k8s.io/v1", "metadata": {"name": "fast"}, "volumeBindingMode": "`+mode+`"}`)
+	class := func(mode string) kubetest.Scene {
+		return kubetest.Answer(200, `{"kind": "StorageClass", "apiVersion": "storage.k8s.io/v1", "metadata": {"name": "fast"}, "volumeBindingMode": "`+mode+`"}`)
 	}
 	tests := []struct {
 		name   string
-		class  []scene
+		class  []kubetest.Scene
 		waited bool
 		took   time.Duration // at most
 		told   string
 	}{
-		{"binds when a pod comes", []scene{class("WaitForFirstConsumer")}, false, 0, "persistentvolumeclaim/model: not bound before a pod uses it; not waited for"},
-		{"the server stumbles", []scene{no(503, "ServiceUnavailable"), hangUp, class("WaitForFirstConsumer")}, false, 4 * time.Second, "persistentvolumeclaim/model: not bound before a pod uses it; not waited for"},
-		{"binds at once", []scene{class("Immediate")}, true, 10 * time.Minute, ""},
-		{"nobody may tell", []scene{no(403, "Forbidden")}, false, 0, `persistentvolumeclaim/model: not waited for, as StorageClass "fast" cannot be read to see whether it binds without a pod`},
-		{"no such class", []scene{no(404, "NotFound")}, true, 10 * time.Minute, ""},
+		{"binds when a pod comes", []kubetest.Scene{class("WaitForFirstConsumer")}, false, 0, "persistentvolumeclaim/model: not bound before a pod uses it; not waited for"},
+		{"the server stumbles", []kubetest.Scene{kubetest.No(503, "ServiceUnavailable"), kubetest.HangUp, class("WaitForFirstConsumer")}, false, 4 * time.Second, "persistentvolumeclaim/model: not bound before a pod uses it; not waited for"},
+		{"binds at once", []kubetest.Scene{class("Immediate")}, true, 10 * time.Minute, ""},
+		{"nobody may tell", []kubetest.Scene{kubetest.No(403, "Forbidden")}, false, 0, `persistentvolumeclaim/model: not waited for, as StorageClass "fast" cannot be read to see whether it binds without a pod`},
+		{"no such class", []kubetest.Scene{kubetest.No(404, "NotFound")}, true, 10 * time.Minute, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				s := &stage{scripts: map[string][]scene{path: tt.class}}
-				got := waitFor(t, s, Options{FailFast: true}, fromYAML(t, of("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`)))
+				s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{path: tt.class}}
+				got := waitFor(t, s, Options{FailFast: true}, objecttest.FromYAML(t, objecttest.Text("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`)))
 				if (got.err != nil) != tt.waited || got.statuses[0].Waited != tt.waited || got.took > tt.took || !strings.HasSuffix(got.told, tt.told) {
 					t.Errorf("error %v after %s, status %+v, told\n%s", got.err, got.took, got.statuses[0], got.told)
 				}

@@ -3,12 +3,17 @@ package rollout
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/kube/kubetest"
+	"github.com/org/deploy-model-action/pkg/object/objecttest"
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // moment is a state that an object has from some second on.
@@ -37,11 +42,11 @@ func newWorld(t *testing.T, moments []moment) *world {
 	t.Helper()
 	w := &world{}
 	for i, m := range moments {
-		o := fromYAML(t, m.object)
+		o := objecttest.FromYAML(t, m.object)
 		o.SetResourceVersion(strconv.Itoa(101 + i))
-		resource := targetOf(o).Resource.Resource
+		resource := changeOf(o).Resource.Resource
 		// No two happen at the same time, so that there is one order to tell them in.
-		when := start.Add(time.Duration((m.at+0.4)*float64(time.Second)) + time.Duration(i)*time.Millisecond)
+		when := objecttest.Start().Add(time.Duration((m.at+0.4)*float64(time.Second)) + time.Duration(i)*time.Millisecond)
 		w.changes = append(w.changes, change{when, resource, o, m.gone})
 	}
 	return w
@@ -56,15 +61,19 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		}
 		if log, ok := w.logs[pod]; ok {
 			out.Header().Set("Content-Type", "text/plain")
-			answer(200, log)(out, r)
+			kubetest.Answer(200, log)(out, r)
 			return
 		}
-		answer(refuse(404, "NotFound", fmt.Sprintf("no log of %s", pod)))(out, r)
+		kubetest.Answer(kubetest.Refuse(404, "NotFound", fmt.Sprintf("no log of %s", pod)))(out, r)
+		return
+	}
+	if len(parts) > 2 && parts[len(parts)-2] != "namespaces" && slices.Contains(w.resources(), parts[len(parts)-2]) {
+		w.get(parts[len(parts)-2], parts[len(parts)-1])(out, r)
 		return
 	}
 	collection := parts[len(parts)-1]
 	if code := w.refuse[collection]; code != 0 {
-		answer(refuse(code, map[int]string{403: "Forbidden", 404: "NotFound"}[code], collection+" are not for you"))(out, r)
+		kubetest.Answer(kubetest.Refuse(code, map[int]string{403: "Forbidden", 404: "NotFound"}[code], collection+" are not for you"))(out, r)
 		return
 	}
 	if r.URL.Query().Get("watch") == "" {
@@ -74,8 +83,30 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	w.watch(collection, r.URL.Query().Get("fieldSelector"), r.URL.Query().Get("resourceVersion"))(out, r)
 }
 
+// resources are those of the objects.
+func (w *world) resources() []string {
+	var all []string
+	for _, c := range w.changes {
+		all = append(all, c.resource)
+	}
+	return all
+}
+
+// get is one object by now; before its first change nobody reads it.
+func (w *world) get(collection, name string) kubetest.Scene {
+	found := kubetest.No(404, "NotFound")
+	for i, c := range w.changes {
+		if !c.when.After(time.Now()) && c.resource == collection && c.object.GetName() == name {
+			u := c.object.DeepCopy()
+			u.SetResourceVersion(strconv.Itoa(101 + i))
+			found = kubetest.Answer(200, kubetest.Encoded(u))
+		}
+	}
+	return found
+}
+
 // list is what there is by now.
-func (w *world) list(collection, fields string) scene {
+func (w *world) list(collection, fields string) kubetest.Scene {
 	version, order, last := 100, []string{}, map[string]string{}
 	for i, c := range w.changes {
 		if c.when.After(time.Now()) || c.resource != collection || !selected(c.object, fields) {
@@ -86,7 +117,7 @@ func (w *world) list(collection, fields string) scene {
 		if _, ok := last[name]; !ok {
 			order = append(order, name)
 		}
-		last[name] = encoded(c.object)
+		last[name] = kubetest.Encoded(c.object)
 		if c.gone {
 			last[name] = ""
 		}
@@ -97,14 +128,14 @@ func (w *world) list(collection, fields string) scene {
 			items = append(items, last[name])
 		}
 	}
-	return answer(200, strings.Replace(listOf("Thing", items...), `"7"`, strconv.Quote(strconv.Itoa(version)), 1))
+	return kubetest.Answer(200, strings.Replace(kubetest.ListOf("Thing", items...), `"7"`, strconv.Quote(strconv.Itoa(version)), 1))
 }
 
 // watch is what happens after a version.
-func (w *world) watch(collection, fields, version string) scene {
+func (w *world) watch(collection, fields, version string) kubetest.Scene {
 	from, _ := strconv.Atoi(version)
 	return func(out http.ResponseWriter, r *http.Request) {
-		events()(out, r)
+		kubetest.Events()(out, r)
 		seen := map[string]bool{}
 		for i, c := range w.changes {
 			if c.resource != collection || !selected(c.object, fields) {
@@ -112,7 +143,7 @@ func (w *world) watch(collection, fields, version string) scene {
 			}
 			name := c.object.GetName()
 			if 101+i > from {
-				pauseFor(r.Context(), time.Until(c.when))
+				_ = retry.Sleep(r.Context(), time.Until(c.when))
 				if r.Context().Err() != nil {
 					return
 				}
@@ -123,7 +154,7 @@ func (w *world) watch(collection, fields, version string) scene {
 				if c.gone {
 					kind = "DELETED"
 				}
-				events(event(kind, c.object))(out, r)
+				kubetest.Events(kubetest.Event(kind, c.object))(out, r)
 			}
 			seen[name] = true
 		}

@@ -1,7 +1,8 @@
 // Command bench compares the action with the tools that it replaces, in one run
 // on one machine: every figure of time is a ratio, and the budgets beside them
 // are those that the project has set itself. It judges nothing and fails only
-// when something could not be measured at all.
+// when something could not be measured at all. Arguments name the measures to
+// take: size, requests, seed, many, verdict, memory; without any, all are taken.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 )
 
@@ -28,11 +30,23 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer b.close()
-	for _, measure := range []func(context.Context) error{
-		b.size, b.requests, b.seed, b.many, b.verdict, b.memory,
+	only := os.Args[1:]
+	for _, m := range []struct {
+		name    string
+		measure func(context.Context) error
+	}{
+		{"size", b.size},
+		{"requests", b.requests},
+		{"seed", b.seed},
+		{"many", b.many},
+		{"verdict", b.verdict},
+		{"memory", b.memory},
 	} {
-		if err := measure(ctx); err != nil {
-			return err
+		if len(only) > 0 && !slices.Contains(only, m.name) {
+			continue
+		}
+		if err := m.measure(ctx); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
 	return nil

@@ -127,6 +127,24 @@ func (r *Recorder) WaitEvent(ctx context.Context, part string) error {
 	}
 }
 
+// WaitFacts returns when every fact of a record was seen but for those of its
+// logs, and those that pass; or when ctx ends, with what lacks.
+func (r *Recorder) WaitFacts(ctx context.Context, want Record, passes func(fact string) bool) (lacks []string) {
+	want.Logs = nil
+	for {
+		seen := r.Seen()
+		seen.Logs = nil
+		if lacks, _ = Differ(want, seen, passes); len(lacks) == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return lacks
+		}
+	}
+}
+
 // Settle returns when nothing new was seen for a while, which ctx bounds.
 func (r *Recorder) Settle(ctx context.Context, quiet time.Duration) {
 	for seen, since := r.size(), time.Now(); time.Since(since) < quiet; {
@@ -178,7 +196,14 @@ func (r *Recorder) Logs(ctx context.Context) {
 func (r *Recorder) Stop() Record {
 	r.stop()
 	r.done.Wait()
-	record := Record{Statuses: r.statuses, Logs: r.logs}
+	return r.Seen()
+}
+
+// Seen is the record so far.
+func (r *Recorder) Seen() Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	record := Record{Statuses: slices.Clone(r.statuses), Logs: r.logs}
 	for _, e := range r.events {
 		if event := r.event(e); !slices.Contains(record.Events, event) {
 			record.Events = append(record.Events, event)
@@ -203,7 +228,7 @@ func (r *Recorder) pod(pod *corev1.Pod) {
 	}
 }
 
-// event is called at the end, when every pod's node is known.
+// event is complete when every pod's node is known. The caller holds mu.
 func (r *Recorder) event(e *corev1.Event) Event {
 	from := e.Source.Component
 	if from == "" {

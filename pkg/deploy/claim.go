@@ -1,0 +1,201 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/org/deploy-model-action/pkg/apply"
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/release"
+)
+
+// lastWords is how long a run that was cancelled may take to record how far it
+// came: the runner kills it 10 s after the cancel, and by then the rest of the
+// report must be written.
+const lastWords = 2 * time.Second
+
+// byHand begins the mark of a run that no workflow numbers.
+const byHand = "by-hand-"
+
+// identify finds out which run this is, and of which release.
+func (d *deployment) identify() error {
+	var err error
+	if d.run, err = release.RunOf(d.runner.Getenv); err != nil {
+		return err
+	}
+	if d.SHA != "" {
+		d.run.Commit = d.SHA
+	}
+	if d.Release == "" {
+		d.Release = release.Name(d.run.Repository, d.Manifests)
+	}
+	d.result.Release = d.Release
+	d.runMark = d.run.String()
+	if d.run.ID == 0 {
+		d.runMark = byHand + strconv.FormatInt(time.Now().UnixNano(), 36)
+	}
+	if err := release.ValidateName(d.Release); err != nil {
+		return fmt.Errorf("input %w", err)
+	}
+	return nil
+}
+
+// mark is what this run writes on the objects that it changes.
+func (d *deployment) mark() object.Mark {
+	cause := "commit " + d.SHA
+	if d.run.Actor != "" {
+		cause += " by " + d.run.Actor
+	}
+	if d.run.URL != "" {
+		cause += ", " + d.run.URL
+	}
+	return object.Mark{Run: d.runMark, Commit: d.SHA, Cause: cause}
+}
+
+// held reports, as an error, that this run may not write any more.
+func (d *deployment) held(ctx context.Context) error { return d.record.Held(ctx) }
+
+// ours reports whether another run's unfinished work is this run's to put back:
+// it came after the release that was verified last, and its log was inherited.
+func (d *deployment) ours(run string) bool {
+	if len(d.inherited) == 0 {
+		return false
+	}
+	for _, entry := range d.record.Releases() {
+		switch {
+		case entry.Outcome == release.Deployed || entry.Outcome == release.Unchanged:
+			return false
+		case entry.ID == 0 && strings.HasPrefix(run, byHand), entry.String() == run:
+			return true
+		}
+	}
+	return false
+}
+
+// claim makes this run the one that counts, and writes down what the objects
+// are that it is about to write. A run before this one that has not finished may
+// still have a write in flight: everything is read again after the claim, and
+// every object is written, so that such a write meets another version than it expects.
+func (d *deployment) claim(ctx context.Context) error {
+	claimed, err := d.record.Claim(ctx, d.claimOptions())
+	var absent *release.NamespaceError
+	if errors.As(err, &absent) {
+		if err := d.plan.Namespace(ctx, absent.Namespace); err != nil {
+			return d.explain(err)
+		}
+		claimed, err = d.record.Claim(ctx, d.claimOptions())
+	}
+	if err != nil {
+		return d.explain(err)
+	}
+	d.claimed = true
+	if !claimed.Takeover {
+		d.reportOmitted(claimed.Omitted)
+		return nil
+	}
+	return d.takeOver(ctx, claimed)
+}
+
+// takeOver goes on from where a run left that has not finished.
+func (d *deployment) takeOver(ctx context.Context, claimed *release.Claimed) error {
+	who := "a run before this one"
+	if claimed.Before != nil {
+		who = "run " + claimed.Before.String()
+	}
+	d.log.Printf("%s has not finished this release: this run takes over from it", who)
+	for _, name := range claimed.Lost {
+		d.log.Warning("what the objects were before an unfinished run cannot be read (" + name + "): if this run fails, they go back to how it found them")
+	}
+	d.inherited = claimed.Inherited
+	if err := d.plan.Refresh(ctx, true); err != nil {
+		return d.explain(err)
+	}
+	omitted, err := d.record.KeepLog(ctx, slices.Concat(d.inherited, d.plan.Undo()))
+	d.reportOmitted(omitted)
+	return d.explain(err)
+}
+
+func (d *deployment) claimOptions() release.ClaimOptions {
+	o := release.ClaimOptions{Run: d.run, Undo: d.plan.Undo()}
+	for _, id := range d.plan.Inventory() {
+		o.Inventory = append(o.Inventory, release.Object{ID: id})
+	}
+	for _, i := range d.result.Images {
+		o.Images = append(o.Images, release.Image{Reference: i.Reference, Digest: i.Digest})
+	}
+	return o
+}
+
+// reportOmitted names what the undo log has no room for.
+func (d *deployment) reportOmitted(ids []object.ID) {
+	if len(ids) == 0 {
+		return
+	}
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = id.String()
+	}
+	d.log.Warning("the undo log has no room for " + some(names) + ": should this run be killed, the next one cannot put these back")
+}
+
+// recordOutcome writes down how the run ended. Its error says that a newer run
+// has taken over meanwhile, or that it could not be written.
+func (d *deployment) recordOutcome(ctx context.Context, outcome Outcome) error {
+	if d.record == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		ctx = bounded
+	}
+	o := release.FinishOptions{
+		Outcome: string(outcome),
+		// What was written and neither verified nor put back is for the next run to
+		// put back, should it fail too.
+		Left: outcome != Deployed && outcome != Unchanged && outcome != RolledBack && len(d.undo()) > 0,
+	}
+	for _, c := range d.changes {
+		if c.After != nil && c.Action != kube.Uncertain {
+			o.Inventory = append(o.Inventory, release.Object{ID: c.ID(), UID: string(c.After.GetUID())})
+		}
+	}
+	return d.record.Finish(ctx, o)
+}
+
+// fromRecord is what the record says served before.
+func (d *deployment) fromRecord() {
+	entry, ok := release.Serving(d.record.Releases())
+	if !ok {
+		return
+	}
+	d.result.From.Commit, d.result.From.RunURL = entry.Commit, entry.URL
+	if len(entry.Images) > 0 {
+		d.result.From.Image = entry.Images[0].Reference + "@" + entry.Images[0].Digest
+	}
+}
+
+// undo is what a way back leads to: for each object what an unfinished run before
+// this one found, else what this one found.
+func (d *deployment) undo() []apply.Undo {
+	var all []apply.Undo
+	at := map[object.ID]int{}
+	for _, c := range d.inherited {
+		at[c.ID()] = len(all)
+		all = append(all, apply.Undo{Ref: c.Ref, Before: c.Before})
+	}
+	for _, u := range apply.UndoOf(d.changes) {
+		if i, ok := at[u.ID()]; ok {
+			all[i].After = u.After
+		} else {
+			all = append(all, u)
+		}
+	}
+	return all
+}

@@ -1,0 +1,154 @@
+// Package diagnosis says why an object is not ready, and what to do about it, in
+// words that a user of the cluster understands. Evidence is what others observed:
+// pods, ReplicaSets, events; Evaluate looks at it and is pure. What is wrong with
+// a pod or a container is found by rules, small functions that are tried in order,
+// each with its place in the source of the kubelet or the controller.
+//
+// Only Explain asks the cluster, for the logs and late events of a failure that is
+// certain. Whether an object is ready is left to readiness, waiting to rollout.
+package diagnosis
+
+import (
+	"time"
+
+	"github.com/org/deploy-model-action/pkg/workload"
+)
+
+// defaultPersist is how long a state has to last until it proves a failure.
+const defaultPersist = 60 * time.Second
+
+// Options say how to weigh evidence.
+type Options struct {
+	// Persist is how long a state has to last until it proves a failure. The default is 60 seconds.
+	Persist time.Duration
+}
+
+// Result is what the evidence shows.
+type Result struct {
+	// Failure is certain now: what has to persist did. Its events and logs are not
+	// in it yet.
+	Failure *Failure
+	// Waiting is what the pods wait for, and Unknown why that is not known; "" if
+	// there is nothing to say.
+	Waiting, Unknown string
+	// Warning is to be shown at once, and once for each WarningState.
+	Warning, WarningState string
+	// RecheckAfter is when persistence may make another result of the same
+	// evidence; 0: never.
+	RecheckAfter time.Duration
+}
+
+// Evaluate weighs what was observed so far.
+//
+// A state fails the rollout in one of three ways: at once and on any pod, if no
+// time can heal it; at once on every new pod, if it used up its error budget; or
+// on every new pod after it lasted. Everything else is only reported.
+func Evaluate(e *Evidence, now time.Time, o Options) Result {
+	if o.Persist <= 0 {
+		o.Persist = defaultPersist
+	}
+	if !e.HasPods() {
+		return Result{}
+	}
+	pods := e.candidates()
+	r := Result{Waiting: e.waiting(pods), Unknown: e.denied["pods"]}
+	r.Warning, r.WarningState = e.warning(pods)
+	c, ok, left := e.decide(pods, now, o)
+	if ok {
+		r.Failure = e.failure(c.Finding, c.podState)
+		return r
+	}
+	r.RecheckAfter = left
+	refusal := e.refusal()
+	if refusal.Severity != Healthy {
+		r.Waiting = refusal.Cause
+	}
+	if refusal.Severity < Persistent {
+		return r
+	}
+	left = e.refusedSince.Add(o.Persist).Sub(now)
+	switch {
+	case left <= 0:
+		r.Failure = e.failure(refusal, nil)
+	case r.RecheckAfter == 0 || left < r.RecheckAfter:
+		r.RecheckAfter = left
+	}
+	return r
+}
+
+// decide applies the severities to the pods. It returns the one that decides, or
+// when to look again.
+func (e *Evidence) decide(pods []candidate, now time.Time, o Options) (decides candidate, ok bool, recheck time.Duration) {
+	sameImage := map[string]int{}
+	for _, c := range pods {
+		if c.Severity == Fatal {
+			sameImage[c.Image]++
+		}
+	}
+	confirmed := 0
+	for _, c := range pods {
+		lasts := c.Lasts
+		switch c.Severity {
+		case Healthy, Transient:
+			continue
+		case Persistent:
+			lasts = o.Persist
+		case Fatal:
+			if sameImage[c.Image] > 1 {
+				lasts = 0 // another pod's attempt had the same answer
+			}
+		}
+		if left := c.since.Add(lasts).Sub(now); lasts > 0 && left > 0 {
+			if recheck == 0 || left < recheck {
+				recheck = left
+			}
+			continue
+		}
+		if c.Severity == Fatal {
+			return c, true, 0
+		}
+		confirmed++
+		if decides.podState == nil || c.Severity > decides.Severity {
+			decides = c
+		}
+	}
+	return decides, confirmed > 0 && confirmed >= e.threshold(len(pods)), recheck
+}
+
+// threshold is how many of the new pods have to fail until the workload does. The
+// pods of a StatefulSet are updated one after the other, so one stops all; a
+// Job's pods are equal; of other workloads the pods may differ by their node.
+func (e *Evidence) threshold(pods int) int {
+	switch e.pods.Kind {
+	case "StatefulSet", "Job", "Pod":
+		return 1
+	}
+	if e.pods.Wanted == 1 {
+		return 1
+	}
+	return pods
+}
+
+// failure makes one of a finding; p is nil if it is about no pod.
+func (e *Evidence) failure(found Finding, p *podState) *Failure {
+	f := &Failure{Object: e.id, Reason: found.Reason, Cause: found.Cause, Fix: found.Fix, Container: found.Container}
+	if p != nil {
+		f.Pod = p.Name
+	}
+	return f
+}
+
+// Unready are the pods that are not ready and whose status says too little about
+// it: only events say what a probe answered and why a volume is not mounted.
+func (e *Evidence) Unready() []PodRef {
+	if e.denied["events"] != "" {
+		return nil
+	}
+	var all []PodRef
+	for _, c := range e.candidates() {
+		if !workload.Ready(c.Pod) && c.Severity <= Transient {
+			all = append(all, PodRef{Namespace: c.Namespace, Name: c.Name, UID: c.UID})
+		}
+	}
+	return all
+}

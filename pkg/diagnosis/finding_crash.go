@@ -1,0 +1,169 @@
+package diagnosis
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// restartBudget is how many restarts a container of a new pod may have without
+// being ready: a database that comes up a moment later costs one or two.
+const restartBudget = 3
+
+// crash is a run of a container that ended, and should not have.
+type crash struct {
+	over     *corev1.ContainerStateTerminated
+	severity Severity
+	times    string // ", restarted 3 times"
+}
+
+// crashOf finds the run that counts; nil if there is none.
+func crashOf(c container) *crash {
+	over, last := c.status.State.Terminated, c.status.LastTerminationState.Terminated
+	ended := over
+	if ended == nil {
+		ended = last
+	}
+	restarts := c.status.RestartCount - c.pod.baseline[c.status.Name]
+	found := crash{severity: EachPod}
+	switch {
+	case c.waits("CrashLoopBackOff"):
+		found.over = last
+	case over != nil && over.ExitCode == 0 && (c.init || c.pod.kind == "Job"):
+		return nil // that is its purpose
+	case ended != nil && !c.status.Ready && restarts >= restartBudget:
+		found.over = ended
+	case over != nil && over.ExitCode != 0:
+		found.over = over
+		if c.pod.kind != "Pod" || c.pod.Status.Phase != corev1.PodFailed {
+			found.severity = Transient // it is started again, or another pod is
+		}
+	}
+	if found.over == nil {
+		return nil
+	}
+	if c.pod.kind == "Job" {
+		// It counts its own retries, and fails by itself.
+		found.severity = Transient
+	}
+	if c.status.RestartCount > 1 {
+		found.times = fmt.Sprintf(", restarted %d times", c.status.RestartCount)
+	}
+	return &found
+}
+
+// keepsCrashing is a crash loop of which no run is kept.
+func keepsCrashing(c container) *Finding {
+	if !c.waits("CrashLoopBackOff") || c.crash != nil {
+		return nil
+	}
+	return c.found(Finding{Severity: EachPod, Reason: c.waiting.Reason, Cause: c.name + " keeps crashing", Fix: "read its log", State: c.waiting.Reason})
+}
+
+func outOfMemory(c container) *Finding {
+	if c.crash == nil || c.crash.over.Reason != "OOMKilled" {
+		return nil
+	}
+	f := Finding{
+		Severity: c.crash.severity, Reason: "OOMKilled", State: "exit",
+		Cause: fmt.Sprintf("%s ran out of memory: it has no limit of its own, and the node or the pod had no more%s", c.name, c.crash.times),
+		Fix:   "set resources.requests.memory to what it needs, so that it is placed on a node that has it",
+	}
+	if c.spec != nil {
+		if limit, ok := c.spec.Resources.Limits[corev1.ResourceMemory]; ok {
+			f.Cause = fmt.Sprintf("%s ran out of memory: it was killed at its limit of %s%s", c.name, limit.String(), c.crash.times)
+			f.Fix = "raise resources.limits.memory, or load a smaller model"
+		}
+	}
+	return c.found(f)
+}
+
+// startFailedBefore is startFailed after the restart.
+func startFailedBefore(c container) *Finding {
+	if c.crash == nil || c.crash.over.Reason != "StartError" && c.crash.over.Reason != "ContainerCannotRun" {
+		return nil
+	}
+	return c.cannotStart(c.crash.severity, "CrashLoopBackOff", line(c.crash.over.Message))
+}
+
+func killedByProbe(c container) *Finding {
+	if c.crash == nil {
+		return nil
+	}
+	for _, kind := range []string{"Liveness", "Startup"} {
+		if !c.killedBy(kind) {
+			continue
+		}
+		cause := fmt.Sprintf("%s is killed by its %s probe%s", c.name, strings.ToLower(kind), c.crash.times)
+		if answer := c.pod.probeAnswer(c.status.Name, kind); answer != "" {
+			cause += ", which answered: " + answer
+		}
+		return c.found(Finding{
+			Severity: c.crash.severity, Reason: kind + "ProbeFailed", Cause: cause, State: "exit",
+			Fix: "correct the probe's path and port, or give the container more time with a startupProbe",
+		})
+	}
+	return nil
+}
+
+// killedBy reports whether the kubelet ended the run because of a probe. A program
+// that stops when it is told to ends with exit code 0, so the code does not say.
+func (c container) killedBy(kind string) bool {
+	over := c.crash.over
+	for _, e := range c.pod.events {
+		// pkg/kubelet/kuberuntime/kuberuntime_manager.go
+		if e.Reason == "Killing" && e.Container == c.status.Name && !e.Last.Before(over.StartedAt.Time) &&
+			strings.Contains(e.Message, "failed "+strings.ToLower(kind)+" probe") {
+			return true
+		}
+	}
+	return (over.ExitCode == 137 || over.ExitCode == 143) && c.pod.probeAnswer(c.status.Name, kind) != ""
+}
+
+func endedByItself(c container) *Finding {
+	if c.crash == nil || c.crash.over.ExitCode != 0 {
+		return nil
+	}
+	return c.found(Finding{
+		Severity: c.crash.severity, Reason: "CrashLoopBackOff", State: "exit",
+		Cause: fmt.Sprintf("%s ends by itself with exit code 0%s", c.name, c.crash.times),
+		Fix:   "keep the server in the foreground: the command must not return",
+	})
+}
+
+func exited(c container) *Finding {
+	if c.crash == nil {
+		return nil
+	}
+	over, message := c.crash.over, ""
+	if over.Message != "" {
+		message = ": " + line(over.Message)
+	}
+	return c.found(Finding{
+		Severity: c.crash.severity, Reason: "CrashLoopBackOff", State: "exit",
+		Cause: fmt.Sprintf("%s crashed with exit code %d%s%s%s", c.name, over.ExitCode, meaning(over.ExitCode), c.crash.times, message),
+		Fix:   "read its log for the reason",
+	})
+}
+
+// meaning explains the exit codes that shells and signals give.
+func meaning(code int32) string {
+	switch code {
+	case 126:
+		return " (the command cannot be executed)"
+	case 127:
+		return " (command not found)"
+	case 132:
+		return " (illegal instruction: built for another processor)"
+	case 134:
+		return " (aborted)"
+	case 137:
+		return " (killed)"
+	case 139:
+		return " (segmentation fault)"
+	case 143:
+		return " (terminated)"
+	}
+	return ""
+}

@@ -1,0 +1,104 @@
+package diagnosis
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/redact"
+)
+
+// Bounds of what is read of one container's log; what is kept is at most logLines times logLineBytes.
+const (
+	logLines     = 40
+	logLineBytes = 4 << 10
+	logBytes     = 1 << 20
+	logTimeout   = 10 * time.Second
+)
+
+// readLog reads the last lines of a container, of its run before the last restart
+// if previous. The kubelet keeps one run back, so the other one is tried when
+// there is none.
+func readLog(ctx context.Context, client *kube.Client, pod PodRef, container string, previous bool) (lines []string, of string, err error) {
+	if client.REST() == nil {
+		return nil, "", nil
+	}
+	lines, err = requestLog(ctx, client, pod, container, previous)
+	if previous && (err != nil && !apierrors.IsForbidden(err) || err == nil && len(lines) == 0) {
+		if now, again := requestLog(ctx, client, pod, container, false); again == nil {
+			lines, err, previous = now, nil, false
+		}
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("log of pod %q, container %q: %w", pod.Name, container, err)
+	}
+	of = fmt.Sprintf("pod %q, container %q", pod.Name, container)
+	if previous {
+		of += ", run before the last restart"
+	}
+	return lines, of, nil
+}
+
+func requestLog(ctx context.Context, client *kube.Client, pod PodRef, container string, previous bool) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	defer cancel()
+	request := client.REST().Get().
+		AbsPath("/api/v1/namespaces", pod.Namespace, "pods", pod.Name, "log").
+		Param("container", container).
+		Param("tailLines", strconv.Itoa(logLines)).
+		Param("limitBytes", strconv.Itoa(logBytes))
+	if previous {
+		request = request.Param("previous", "true")
+	}
+	body, err := request.Stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	// What arrived until a connection was cut is worth showing.
+	text, err := io.ReadAll(io.LimitReader(body, logBytes))
+	if len(text) == 0 && err != nil {
+		return nil, err
+	}
+	return logTail(text), nil
+}
+
+// logTail cuts a log into its last lines, of at most logLineBytes each, without credentials.
+func logTail(text []byte) []string {
+	text = bytes.TrimRight(text[:min(len(text), logBytes)], "\r\n")
+	if len(text) == 0 {
+		return nil
+	}
+	lines := strings.Split(strings.ToValidUTF8(string(text), ""), "\n")
+	lines = lines[max(0, len(lines)-logLines):]
+	for i, line := range lines {
+		// A progress bar rewrites its line; the last state is the one that people saw.
+		// What is far behind the end of what is kept need not be searched.
+		lines[i] = cutBytes(afterLast(strings.TrimRight(line, "\r"), "\r"), 4*logLineBytes)
+	}
+	lines = strings.Split(redact.Secrets(strings.Join(lines, "\n")), "\n") // a private key has many lines
+	for i, line := range lines {
+		lines[i] = cutBytes(line, logLineBytes)
+	}
+	return lines
+}
+
+// cutBytes shortens s to limit bytes and shows that it did.
+func cutBytes(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	end := limit - len("…")
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
+}

@@ -1,0 +1,125 @@
+package diagnosis
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// unscheduled returns the condition of a pod that no node takes.
+func (p *podState) unscheduled() *corev1.PodCondition {
+	for i, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return &p.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// warning says that pods cannot be scheduled, with what an autoscaler would need,
+// and what goes on as long as the reason stays.
+func (e *Evidence) warning(pods []candidate) (text, state string) {
+	for _, p := range pods {
+		c := p.unscheduled()
+		if c == nil || c.Reason != corev1.PodReasonUnschedulable {
+			continue
+		}
+		message := schedulerMessage(c.Message)
+		// The number of nodes changes, the reasons after it stay.
+		_, reasons, _ := strings.Cut(message, ": ")
+		state = strings.Map(func(r rune) rune {
+			if r >= '0' && r <= '9' {
+				return -1
+			}
+			return r
+		}, reasons)
+		return fmt.Sprintf("pod %q cannot be scheduled: %s; it waits; %s", p.Name, message, needs(p.Pod, message)), "unschedulable " + state
+	}
+	return "", ""
+}
+
+// schedulerMessage takes from the scheduler's message what it says about
+// preemption and claims that others could give back: it helps nobody here.
+func schedulerMessage(message string) string {
+	for _, rest := range []string{" preemption: ", " no new claims to deallocate", " not found"} {
+		if before, _, ok := strings.Cut(message, "."+rest); ok {
+			message = before
+		}
+	}
+	return strings.TrimSuffix(line(message), ".")
+}
+
+// missingClaim is from pkg/scheduler/framework/plugins/volumebinding.
+var missingClaim = regexp.MustCompile(`persistentvolumeclaim "([^"]+)" not found`)
+
+// needs says what would make the pod schedulable. The messages are those of
+// the scheduler's plugins, pkg/scheduler/framework/plugins.
+func needs(pod *corev1.Pod, message string) string {
+	switch {
+	case strings.Contains(message, "unbound immediate PersistentVolumeClaims"):
+		return fmt.Sprintf("check the StorageClass and the events of %s, which has to be bound first", claims(pod))
+	case missingClaim.MatchString(message):
+		return fmt.Sprintf("create PersistentVolumeClaim %q or add it to the manifests, or correct its name", missingClaim.FindStringSubmatch(message)[1])
+	}
+	text := "add a node with " + requests(pod)
+	if len(pod.Spec.NodeSelector) > 0 {
+		var labels []string
+		for _, key := range slices.Sorted(maps.Keys(pod.Spec.NodeSelector)) {
+			labels = append(labels, key+"="+pod.Spec.NodeSelector[key])
+		}
+		text += " and the labels " + strings.Join(labels, ", ")
+	}
+	if strings.Contains(message, "untolerated taint") {
+		text += ", or give the pod a toleration for the nodes' taints"
+	}
+	return text + ", or let an autoscaler add it"
+}
+
+func claims(pod *corev1.Pod) string {
+	var names []string
+	for _, v := range pod.Spec.Volumes {
+		switch {
+		case v.PersistentVolumeClaim != nil:
+			names = append(names, fmt.Sprintf("%q", v.PersistentVolumeClaim.ClaimName))
+		case v.Ephemeral != nil:
+			names = append(names, fmt.Sprintf("%q", pod.Name+"-"+v.Name))
+		}
+	}
+	return "PersistentVolumeClaim " + strings.Join(names, ", ")
+}
+
+// requests sums what the pod asks of a node, as the scheduler does: containers
+// together, or the largest init container if it asks for more.
+func requests(pod *corev1.Pod) string {
+	sum := corev1.ResourceList{}
+	for _, c := range pod.Spec.Containers {
+		for name, q := range c.Resources.Requests {
+			total := sum[name]
+			total.Add(q)
+			sum[name] = total
+		}
+	}
+	for _, c := range pod.Spec.InitContainers {
+		for name, q := range c.Resources.Requests {
+			if total := sum[name]; q.Cmp(total) > 0 {
+				sum[name] = q
+			}
+		}
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(sum)) {
+		q := sum[name]
+		if q.Cmp(resource.Quantity{}) > 0 {
+			parts = append(parts, fmt.Sprintf("%s %s", q.String(), name))
+		}
+	}
+	if len(parts) == 0 {
+		return "room for a pod"
+	}
+	return strings.Join(parts, ", ") + " free"
+}

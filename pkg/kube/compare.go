@@ -1,0 +1,147 @@
+package kube
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/object"
+)
+
+// marksBeside are the marks of runs that a manifest does not hold itself: two
+// objects that differ in these only are equal.
+func marksBeside(manifest *unstructured.Unstructured) func(string) bool {
+	written := object.Map(manifest.Object, "metadata", "annotations")
+	return func(annotation string) bool {
+		_, its := written[annotation]
+		return object.IsMark(annotation) && !its
+	}
+}
+
+// same reports whether an apply would change nothing: the server's answer to the
+// dry run is the object as it is. Times in managedFields are ignored, and marks,
+// and the generation, which a Deployment's annotations raise as well as its spec.
+func same(live, dry map[string]any, mark func(string) bool) bool {
+	return equalBut(live, dry, "metadata") &&
+		equalBut(object.Map(live, "metadata"), object.Map(dry, "metadata"), "managedFields", "annotations", "generation") &&
+		equalAnnotations(live, dry, mark) &&
+		sameManagers(live, dry, mark)
+}
+
+// sameButStatus is for objects of which others wrote the status meanwhile: the
+// version moved, but not because of us.
+func sameButStatus(a, b map[string]any, mark func(string) bool) bool {
+	return equalBut(a, b, "metadata", "status") &&
+		equalBut(object.Map(a, "metadata"), object.Map(b, "metadata"), "managedFields", "annotations", "generation", "resourceVersion") &&
+		equalAnnotations(a, b, mark) &&
+		equalBut(ownEntry(a, mark), ownEntry(b, mark), "time")
+}
+
+func equalAnnotations(a, b map[string]any, mark func(string) bool) bool {
+	return reflect.DeepEqual(unmarked(object.Map(a, "metadata", "annotations"), mark, ""), unmarked(object.Map(b, "metadata", "annotations"), mark, ""))
+}
+
+// unmarked is a map of annotations without marks; never nil. The keys may have a
+// prefix, as the names of fields in managedFields do.
+func unmarked(annotations map[string]any, mark func(string) bool, prefix string) map[string]any {
+	out := make(map[string]any, len(annotations))
+	for key, v := range annotations {
+		if len(key) < len(prefix) || !mark(key[len(prefix):]) {
+			out[key] = v
+		}
+	}
+	return out
+}
+
+func sameManagers(live, dry map[string]any, mark func(string) bool) bool {
+	a, b := entriesWithoutMarks(live, mark), entriesWithoutMarks(dry, mark)
+	if len(a) == 0 && len(b) == 1 && b[0]["manager"] == "before-first-apply" {
+		// We own nothing here (a bare Namespace, say), so nothing is recorded; the
+		// server invents this entry for the answer whenever it finds none.
+		return true
+	}
+	return slices.EqualFunc(a, b, func(x, y map[string]any) bool { return equalBut(x, y, "time") })
+}
+
+// entriesWithoutMarks are the entries of managedFields, ours as it would be if no
+// run marked anything.
+func entriesWithoutMarks(u map[string]any, mark func(string) bool) []map[string]any {
+	all := ownersOf(&unstructured.Unstructured{Object: u})
+	out := make([]map[string]any, 0, len(all))
+	for _, o := range all {
+		entry := o.entry
+		if o.ours() {
+			if entry = withoutMarks(entry, mark); entry == nil {
+				continue
+			}
+		}
+		out = append(out, entry)
+	}
+	return out
+}
+
+func ownEntry(u map[string]any, mark func(string) bool) map[string]any {
+	for _, o := range ownersOf(&unstructured.Unstructured{Object: u}) {
+		if o.ours() {
+			return withoutMarks(o.entry, mark)
+		}
+	}
+	return nil
+}
+
+// withoutMarks is an entry of managedFields that does not hold marks; nil if
+// that is all it held.
+func withoutMarks(entry map[string]any, mark func(string) bool) map[string]any {
+	fields := object.Map(entry, "fieldsV1")
+	annotations := object.Map(fields, "f:metadata", "f:annotations")
+	rest := unmarked(annotations, mark, "f:")
+	if len(rest) == len(annotations) {
+		return entry
+	}
+	metadata := maps.Clone(object.Map(fields, "f:metadata"))
+	if metadata["f:annotations"] = rest; len(rest) == 0 {
+		delete(metadata, "f:annotations")
+	}
+	fields = maps.Clone(fields)
+	if fields["f:metadata"] = metadata; len(metadata) == 0 {
+		delete(fields, "f:metadata")
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	entry = maps.Clone(entry)
+	entry["fieldsV1"] = fields
+	return entry
+}
+
+// equalBut compares two maps except for some keys, without copying them.
+func equalBut(a, b map[string]any, keys ...string) bool {
+	for k, v := range a {
+		if slices.Contains(keys, k) {
+			continue
+		}
+		other, ok := b[k]
+		if !ok || !reflect.DeepEqual(v, other) {
+			return false
+		}
+	}
+	for k := range b {
+		if _, ok := a[k]; !ok && !slices.Contains(keys, k) {
+			return false
+		}
+	}
+	return true
+}
+
+// action compares what was with what the server answered.
+func action(before, after *unstructured.Unstructured, mark func(string) bool) Action {
+	switch {
+	case before == nil || before.GetUID() != after.GetUID():
+		return Created
+	case before.GetResourceVersion() == after.GetResourceVersion() || sameButStatus(before.Object, after.Object, mark):
+		return Unchanged
+	}
+	return Configured
+}

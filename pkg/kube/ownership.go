@@ -1,0 +1,243 @@
+package kube
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/org/deploy-model-action/pkg/object"
+)
+
+const (
+	kubectlApply = "kubectl-client-side-apply"
+)
+
+// conflict is a field that another manager holds.
+type conflict struct {
+	path        string // as the server writes it: .spec.template.spec.containers[name="c"].image
+	manager     string
+	subresource string // "scale" if the manager wrote through it
+	update      bool   // false if the manager applies, as we do
+}
+
+// conflictsOf reads the conflicts out of a 409; nil for any other error.
+func conflictsOf(err error) []conflict {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return nil
+	}
+	var conflicts []conflict
+	for _, cause := range status.Status().Details.Causes {
+		if cause.Type == metav1.CauseTypeFieldManagerConflict {
+			c := parseConflict(cause.Message)
+			c.path = cause.Field
+			conflicts = append(conflicts, c)
+		}
+	}
+	return conflicts
+}
+
+// conflictMessage is written by structured-merge-diff's conflict printer in
+// apimachinery: conflict with "M" [with subresource "S"] [using V [at T]].
+// Only managers that update have a "using".
+var conflictMessage = regexp.MustCompile(`^conflict with ("(?:[^"\\]|\\.)*")(?: with subresource ("(?:[^"\\]|\\.)*"))?( using )?`)
+
+func parseConflict(message string) conflict {
+	m := conflictMessage.FindStringSubmatch(message)
+	if m == nil {
+		return conflict{manager: "another manager"}
+	}
+	return conflict{manager: unquoted(m[1]), subresource: unquoted(m[2]), update: m[3] != ""}
+}
+
+func unquoted(quoted string) string {
+	var s string
+	if json.Unmarshal([]byte(quoted), &s) != nil {
+		return strings.Trim(quoted, `"`)
+	}
+	return s
+}
+
+// operation is that of the managedFields entry which the conflict is about.
+func (c conflict) operation() string {
+	if c.update {
+		return updates
+	}
+	return applies
+}
+
+// personal reports whether a manager is a tool with which a person updates
+// objects, as opposed to a controller or to another tool that deploys.
+func personal(manager string) bool {
+	switch manager {
+	case "kubectl", "before-first-apply", "GoogleCloudConsole":
+		return true
+	}
+	return strings.HasPrefix(manager, "kubectl-")
+}
+
+// deploys reports whether a manager is another tool that deploys whole objects:
+// who takes over from it takes over all that it left.
+func deploys(manager string) bool {
+	switch strings.ToLower(manager) {
+	case "helm", "helm-controller", "kustomize-controller", "flux", "argocd-controller", "argocd-application-controller", "pulumi-kubernetes", "terraform":
+		return true
+	}
+	return false
+}
+
+// byPerson reports whether a conflict is about what a person wrote by hand, so
+// that the field becomes ours and nothing else.
+func (c conflict) byPerson() bool {
+	return c.update && personal(c.manager) && (c.subresource == "" || c.subresource == scaleSubresource)
+}
+
+// taken is what the log says when the field has become ours.
+func (c conflict) taken(body map[string]any) string {
+	field := fieldIn(body, c.path)
+	if c.subresource == scaleSubresource && strings.HasPrefix(c.manager, "kubectl") {
+		return field + " is set as the manifest says, and not any more as `kubectl scale` had set it"
+	}
+	return fmt.Sprintf("%s is taken over from %q, which had set it to something else", field, c.manager)
+}
+
+// lost are the fields that others hold and would not any more: those that a
+// forced apply, of which answer is the dry run, takes from them.
+func lost(live, answer *unstructured.Unstructured) []conflict {
+	var all []conflict
+	then := ownersOf(answer)
+	for _, o := range ownersOf(live) {
+		if o.ours() {
+			continue
+		}
+		left := held(then, o.is)
+		for path := range o.fields().Difference(left).All() {
+			all = append(all, conflict{path: path.String(), manager: o.manager(), subresource: o.subresource(), update: o.operation() == updates})
+		}
+	}
+	return all
+}
+
+// migrated names those of the tools that hold something of an object.
+func migrated(all []owner, tools []tool) []string {
+	var names []string
+	for _, o := range all {
+		if o.isOf(tools) && !slices.Contains(names, o.manager()) {
+			names = append(names, o.manager())
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// isMigrated reports whether all that an owner holds becomes ours, conflict or
+// not. What kubectl applied and the manifest no longer holds would stay for ever
+// with its co-owner (kubernetes/kubernetes#99003).
+func (o owner) isMigrated() bool {
+	switch {
+	case o.subresource() != "":
+		return false
+	case o.operation() == applies:
+		return o.manager() == "kubectl"
+	case o.manager() == kubectlApply, o.oursByUpdate():
+		return true
+	}
+	if !personal(o.manager()) {
+		return false
+	}
+	_, annotated := object.Map(o.entry, "fieldsV1", "f:metadata", "f:annotations")["f:"+"kubectl.kubernetes.io/last-applied-configuration"]
+	return annotated
+}
+
+// isTool reports whether an owner is a person's tool that holds more than
+// metadata: what it left can stand in the way of what is applied.
+func (o owner) isTool() bool {
+	if !personal(o.manager()) || o.subresource() != "" || o.operation() != updates {
+		return false
+	}
+	for key := range object.Map(o.entry, "fieldsV1") {
+		if key != "f:metadata" {
+			return true
+		}
+	}
+	return false
+}
+
+// tool names an owner whose fields become ours.
+type tool struct{ manager, operation string }
+
+func (o owner) tool() tool { return tool{o.manager(), o.operation()} }
+
+// isOf reports whether an owner is one of the tools.
+func (o owner) isOf(tools []tool) bool {
+	return o.subresource() == "" && slices.Contains(tools, o.tool())
+}
+
+// managersPatch moves the fields of tools to us; edit, which may be nil, then
+// changes what is ours. It is nil if nothing changes, and holds for the
+// resourceVersion of live only.
+func managersPatch(live *unstructured.Unstructured, tools []tool, edit func(*fieldpath.Set) *fieldpath.Set) ([]byte, error) {
+	all := ownersOf(live)
+	at := slices.IndexFunc(all, owner.ours)
+	if at < 0 {
+		// Entries are in the order of their age; the newest one says best in which
+		// version of the API the fields are named.
+		at = slices.IndexFunc(all, func(o owner) bool { return o.isOf(tools) })
+	}
+	if at < 0 {
+		return nil, nil
+	}
+	version := all[at].text("apiVersion")
+	before := all[at].fields()
+	// Fields of another version of the API cannot be named in ours; they are let go.
+	mine := held(all, func(o owner) bool { return (o.ours() || o.isOf(tools)) && o.text("apiVersion") == version })
+	if edit != nil {
+		mine = edit(mine)
+	}
+	var entries []any
+	moved := !all[at].ours() || !mine.Equals(before)
+	for i, o := range all {
+		switch {
+		case i == at:
+			if mine.Empty() {
+				continue
+			}
+			fields, err := mine.ToJSON()
+			if err != nil {
+				return nil, err
+			}
+			entry := map[string]any{}
+			for key, v := range o.entry {
+				entry[key] = v
+			}
+			entry["manager"], entry["operation"], entry["fieldsV1"] = object.FieldManager, applies, json.RawMessage(fields)
+			entries = append(entries, entry)
+		case o.isOf(tools):
+			moved = true
+		default:
+			entries = append(entries, o.entry)
+		}
+	}
+	if !moved {
+		return nil, nil
+	}
+	if len(entries) == 0 {
+		// An empty list means that the server is to begin anew; that it has no
+		// owners any more is said by one empty entry.
+		entries = []any{map[string]any{}}
+	}
+	return json.Marshal([]map[string]any{
+		{"op": "replace", "path": "/metadata/managedFields", "value": entries},
+		// "replace" and not "test": a race then is a 409, which says what it is.
+		{"op": "replace", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
+		{"op": "replace", "path": "/metadata/uid", "value": live.GetUID()},
+	})
+}

@@ -1,0 +1,188 @@
+package kube
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/org/deploy-model-action/pkg/retry"
+)
+
+// Pauses of a WatchList: after a list or watch went wrong, and when a right is
+// missing, which an administrator may be granting just now.
+const (
+	listPause     = 300 * time.Millisecond
+	listMaxPause  = 2 * time.Second
+	listForbidden = 30 * time.Second
+	listTimeout   = 15 * time.Second
+)
+
+// Selection says which objects of one kind a list or watch is about.
+type Selection struct {
+	Resource
+	Namespace string
+	// Labels and Fields are selectors; "" selects all.
+	Labels, Fields string
+	// Limit bounds what one list brings; 0 does not.
+	Limit int64
+}
+
+func (s Selection) options() metav1.ListOptions {
+	return metav1.ListOptions{LabelSelector: s.Labels, FieldSelector: s.Fields, Limit: s.Limit}
+}
+
+// List reads what is selected, once, within 15 s.
+func (c *Client) List(ctx context.Context, s Selection) (*unstructured.UnstructuredList, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	return c.Objects(s.Resource, s.Namespace).List(ctx, s.options())
+}
+
+// ListUpdate is what a WatchList brought.
+type ListUpdate struct {
+	// Listed says that All is everything that there is, and nothing else.
+	Listed bool
+	All    []unstructured.Unstructured
+	// Update is about one object, if All is not given; its Err is that listing is
+	// not allowed.
+	Update
+}
+
+// WatchList yields everything that is selected, and from there every change; it
+// lists again when the server no longer knows the place. It ends with ctx only.
+func (c *Client) WatchList(ctx context.Context, s Selection) iter.Seq[ListUpdate] {
+	return func(yield func(ListUpdate) bool) {
+		l := &listWatch{client: c, selection: s, objects: c.Objects(s.Resource, s.Namespace), yield: yield}
+		l.run(ctx)
+	}
+}
+
+// listWatch is one call of WatchList.
+type listWatch struct {
+	client    *Client
+	selection Selection
+	objects   dynamic.ResourceInterface
+	yield     func(ListUpdate) bool
+	ended     bool // the caller wants no more
+}
+
+func (l *listWatch) run(ctx context.Context) {
+	failure, success := listPause, watchPause
+	for ctx.Err() == nil && !l.ended {
+		listed := time.Now()
+		version, err := l.list(ctx)
+		switch {
+		case err == nil:
+			failure = listPause
+			l.watch(ctx, version)
+			if time.Since(listed) > watchMaxPause {
+				success = watchPause
+			}
+			// A server that loses every place at once must not be hammered.
+			l.pause(ctx, spread(success))
+			success = min(2*success, watchMaxPause)
+		case apierrors.IsForbidden(err):
+			l.pause(ctx, listForbidden)
+		default:
+			l.pause(ctx, spread(failure))
+			failure = min(2*failure, listMaxPause)
+		}
+	}
+}
+
+func (l *listWatch) pause(ctx context.Context, d time.Duration) {
+	if !l.ended {
+		_ = retry.Sleep(ctx, d)
+	}
+}
+
+func (l *listWatch) update(u ListUpdate) { l.ended = l.ended || !l.yield(u) }
+
+func (l *listWatch) list(ctx context.Context) (version string, err error) {
+	list, err := l.client.List(ctx, l.selection)
+	if apierrors.IsForbidden(err) {
+		l.update(ListUpdate{Update: Update{Err: err}})
+	}
+	if err != nil {
+		return "", err
+	}
+	l.update(ListUpdate{Listed: true, All: list.Items})
+	return list.GetResourceVersion(), nil
+}
+
+// watch returns when a new list is needed.
+func (l *listWatch) watch(ctx context.Context, version string) {
+	pause := watchPause
+	seconds := int64(watchSeconds)
+	for ctx.Err() == nil && !l.ended {
+		options := l.selection.options()
+		options.Limit = 0
+		options.ResourceVersion = version
+		options.AllowWatchBookmarks = true
+		options.TimeoutSeconds = &seconds
+		w, err := l.objects.Watch(ctx, options)
+		switch {
+		case err == nil:
+		case apierrors.IsForbidden(err), apierrors.IsMethodNotSupported(err):
+			// Whoever may list but not watch is served by polling.
+			l.pause(ctx, pollPause-watchPause)
+			return
+		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
+			return
+		default:
+			l.pause(ctx, spread(pause))
+			pause = min(2*pause, watchMaxPause)
+			continue
+		}
+		last, again := l.read(ctx, w, version)
+		if again {
+			return
+		}
+		if last != version {
+			pause = watchPause
+		}
+		// A proxy that cuts every watch at once must not be hammered.
+		l.pause(ctx, spread(pause))
+		pause = min(2*pause, watchMaxPause)
+		version = last
+	}
+}
+
+// read hands on the events of one watch until it is cut. It returns the place
+// to go on from, or again if the place is lost or nothing came for too long.
+func (l *listWatch) read(ctx context.Context, w watch.Interface, version string) (last string, again bool) {
+	defer w.Stop()
+	silence := time.NewTimer(watchSilence)
+	defer silence.Stop()
+	for !l.ended {
+		select {
+		case <-ctx.Done():
+			return version, true
+		case <-silence.C:
+			return version, true
+		case event, ok := <-w.ResultChan():
+			if !ok {
+				return version, false
+			}
+			silence.Reset(watchSilence)
+			o, isObject := event.Object.(*unstructured.Unstructured)
+			switch {
+			case event.Type == watch.Error || !isObject:
+				// 410 among others; a new list is right for each of them.
+				return version, true
+			case event.Type == watch.Bookmark:
+				version = o.GetResourceVersion()
+			default:
+				version = o.GetResourceVersion()
+				l.update(ListUpdate{Update: Update{Object: o, Deleted: event.Type == watch.Deleted}})
+			}
+		}
+	}
+	return version, true
+}

@@ -1,0 +1,91 @@
+package rollout
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/org/deploy-model-action/pkg/diagnosis"
+)
+
+// Titles of errors, for people.
+const (
+	failedTitle  = "Rollout failed"
+	timeoutTitle = "Rollout timed out"
+)
+
+// ObjectError is one object that did not become ready.
+type ObjectError struct {
+	diagnosis.Failure
+	title string
+}
+
+func (e *ObjectError) Error() string { return e.String() }
+
+// Title is what went wrong, in a few words.
+func (e *ObjectError) Title() string { return e.title }
+
+// FailedError is that objects cannot become ready.
+type FailedError struct{ Failures []diagnosis.Failure }
+
+func (e *FailedError) Error() string {
+	lines := make([]string, len(e.Failures))
+	for i, f := range e.Failures {
+		lines[i] = f.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Title is what went wrong, in a few words.
+func (e *FailedError) Title() string { return failedTitle }
+
+// Unwrap returns an *ObjectError for each object.
+func (e *FailedError) Unwrap() []error {
+	errs := make([]error, len(e.Failures))
+	for i, f := range e.Failures {
+		errs[i] = &ObjectError{f, failedTitle}
+	}
+	return errs
+}
+
+// ByOthers reports whether somebody else, such as a newer run, changed, replaced
+// or deleted one of the objects while it was waited for.
+func (e *FailedError) ByOthers() bool {
+	for _, f := range e.Failures {
+		if f.ByOthers() {
+			return true
+		}
+	}
+	return false
+}
+
+// TimeoutError is that time ran out. What each object waited for is in its Failure.
+type TimeoutError struct {
+	After   time.Duration
+	Waiting []Status
+}
+
+func (e *TimeoutError) Error() string {
+	lines := make([]string, len(e.Waiting))
+	for i, s := range e.Waiting {
+		lines[i] = s.String()
+		if s.Failure != nil {
+			lines[i] = s.Failure.String()
+		}
+	}
+	return fmt.Sprintf("not ready within %s:\n%s", e.After, strings.Join(lines, "\n"))
+}
+
+// Title is what went wrong, in a few words.
+func (e *TimeoutError) Title() string { return timeoutTitle }
+
+// Unwrap returns an *ObjectError for each object.
+func (e *TimeoutError) Unwrap() []error {
+	var errs []error
+	for _, s := range e.Waiting {
+		if s.Failure != nil {
+			errs = append(errs, &ObjectError{*s.Failure, timeoutTitle})
+		}
+	}
+	return errs
+}

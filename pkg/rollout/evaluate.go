@@ -1,0 +1,162 @@
+package rollout
+
+import (
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/readiness"
+	"github.com/org/deploy-model-action/pkg/retry"
+)
+
+// verdict is what a state means by now.
+type verdict struct {
+	outcome readiness.Outcome
+	message string // what is there, and what is missing
+	// failure is why it cannot become ready, with outcome Failed.
+	failure *diagnosis.Failure
+	// pending is a failure that is certain, and not acted upon as it may heal.
+	pending *diagnosis.Failure
+	// external says that the object's pods and events have nothing to do with it.
+	external bool
+	notes    []note
+	// recheckAfter is when the same state may have another verdict; 0: never.
+	recheckAfter time.Duration
+}
+
+// note is to be reported once for each key.
+type note struct {
+	key, text string
+	warning   bool
+}
+
+// final reports whether the wait for the object is over.
+func (v verdict) final() bool { return v.outcome != readiness.Pending }
+
+// evaluate says what a state means by now. It is pure; what it decides first counts.
+func evaluate(s *state, o Options, now time.Time) verdict {
+	r := readiness.Evaluate(s.live, s.context(now))
+	v := verdict{outcome: r.Outcome, message: r.Message, recheckAfter: r.RecheckAfter}
+	if s.taken != nil {
+		return v.failed(s.taken, true)
+	}
+	v.notes = s.notes(r)
+	switch r.Outcome {
+	case readiness.Ready:
+		return v
+	case readiness.NotWaitedFor:
+		if r.Warning != "" {
+			v.message = r.Warning
+		}
+		return v
+	case readiness.Pending, readiness.Failed:
+	}
+	if s.skip != "" {
+		v.outcome, v.message = readiness.NotWaitedFor, s.skip
+		return v
+	}
+	v.outcome = readiness.Pending
+	final := false
+	if r.Failure != nil {
+		v.pending, final = s.failure(r.Failure.Reason, r.Failure.Cause, r.Failure.Fix), r.Failure.Final
+	}
+	if s.followed {
+		v = v.withPods(diagnosis.Evaluate(s.evidence, now, diagnosis.Options{Persist: o.Persist}))
+	}
+	if v.pending != nil && (final || o.FailFast) {
+		return v.failed(v.pending, false)
+	}
+	if f := s.unreadable(o, now); f != nil && o.FailFast {
+		return v.failed(f, true)
+	}
+	if s.warning != "" {
+		v.message += "; " + s.warning
+	}
+	if s.readErr != nil {
+		v.message += "; it cannot be read at the moment: " + line(s.readErr.Error())
+		v = v.recheck(s.readErrSince.Add(o.Persist).Sub(now)) // until it has lasted
+	}
+	return v
+}
+
+func (v verdict) failed(f *diagnosis.Failure, external bool) verdict {
+	v.outcome, v.failure, v.external = readiness.Failed, f, external
+	return v
+}
+
+// withPods takes into account what the pods say.
+func (v verdict) withPods(d diagnosis.Result) verdict {
+	if d.Warning != "" {
+		v.notes = append(v.notes, note{key: d.WarningState, text: d.Warning, warning: true})
+	}
+	switch {
+	case d.Waiting != "":
+		v.message += "; waiting for pods: " + d.Waiting
+	case d.Unknown != "":
+		v.message += "; " + d.Unknown
+	}
+	if d.Failure != nil {
+		// It knows the pod, and therefore the cause.
+		v.pending = d.Failure
+	}
+	return v.recheck(d.RecheckAfter)
+}
+
+// recheck makes the next look not later than after d; 0 changes nothing.
+func (v verdict) recheck(d time.Duration) verdict {
+	if d > 0 && (v.recheckAfter == 0 || d < v.recheckAfter) {
+		v.recheckAfter = d
+	}
+	return v
+}
+
+// notes are what readiness wants to be said once.
+func (s *state) notes(r readiness.Result) []note {
+	var notes []note
+	if r.Note != "" {
+		notes = append(notes, note{key: r.Note, text: r.Note})
+	}
+	if r.Warning != "" {
+		notes = append(notes, note{key: r.Warning, text: r.Warning, warning: true})
+	}
+	return notes
+}
+
+// unreadable is the failure of whoever may not even read what they wrote.
+func (s *state) unreadable(o Options, now time.Time) *diagnosis.Failure {
+	if !apierrors.IsForbidden(s.readErr) || now.Sub(s.readErrSince) < o.Persist {
+		return nil
+	}
+	return s.failure("Forbidden", "its state cannot be read: "+line(s.readErr.Error()),
+		fmt.Sprintf(`allow "get" and "watch" on %s to whoever deploys`, s.change.GroupResource()))
+}
+
+// end is how the wait for one object ended.
+type end struct {
+	Status
+	verdict verdict
+	state   *state
+	report  *reporter
+}
+
+// failed reports whether the object cannot become ready.
+func (e *end) failed() bool { return e.verdict.outcome == readiness.Failed }
+
+// expire settles that there is no time left.
+func (e *end) expire(after time.Duration) {
+	e.Failure = e.verdict.pending
+	if e.Failure == nil {
+		cause := "it was not ready after " + retry.FormatDuration(after)
+		if e.Message != "" {
+			cause += ": " + e.Message
+		}
+		fix := "raise timeout if it only needs longer"
+		if e.state.warning != "" {
+			fix = "correct what the event says, or " + fix
+		}
+		e.Failure = e.state.failure("Timeout", cause, fix)
+	}
+	e.report.line(e.String() + "; no time left")
+}
