@@ -122,3 +122,27 @@ func TestInheritWhileTheOtherEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestFence shows why whoever takes over writes every object that it inherits,
+// also those that are as it wants them: what an unfinished run has read and not
+// yet written, it can still write as long as that object's version is the same.
+func TestFence(t *testing.T) {
+	t.Parallel()
+	for _, noFence := range []bool{false, true} {
+		s := world(t)
+		older := &process{run: run(1), commit: 2, client: s.client(t, nil)}                   // changes both objects
+		newer := &process{run: run(2), commit: 1, client: s.client(t, nil), noFence: noFence} // wants the second as it is
+		s.meanwhile("PUT configmaps/a", true, func() { newer.deploy(t.Context()) })
+		older.deploy(t.Context())
+		if older.err != nil || newer.err != nil || newer.outcome != Deployed {
+			t.Errorf("%v, %v, %s", older.err, newer.err, newer.outcome)
+		}
+		want, outcome := 1, Superseded
+		if noFence {
+			want = -1 // of two commits
+		}
+		if got := s.holds(7); got != want || older.outcome != outcome {
+			t.Errorf("without the fence %t: commit %d serves, want %d; the older run: %s", noFence, got, want, older.outcome)
+		}
+	}
+}

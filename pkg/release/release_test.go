@@ -83,7 +83,7 @@ func outcomes(t *testing.T, s *apiServer) string {
 	t.Helper()
 	var all []string
 	for _, e := range open(t, s.client(t, nil)).Releases() {
-		all = append(all, e.Run.String()+" "+e.Outcome)
+		all = append(all, e.String()+" "+e.Outcome)
 	}
 	return strings.Join(all, ", ")
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
-	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // The logs of release shop are the Secrets deploy-model-action.shop.1 and so on; a
@@ -157,16 +156,12 @@ func (r *Record) discard(ctx context.Context, d *logDraft) {
 }
 
 // remove deletes a log if the preconditions hold: its name may be that of another
-// one by now. Unlike kube's Delete it gives up at once where they do not.
+// one by now, and then there is nothing to do.
 func (r *Record) remove(ctx context.Context, ref kube.Ref, p metav1.Preconditions) error {
-	_, err := retry.Do(ctx, retry.Policy{May: func(err error) retry.Verdict { return retry.Verdict{Again: kube.Transient(err)} }},
-		func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, r.client.Objects(ref.Resource, ref.Namespace).Delete(ctx, ref.Name, metav1.DeleteOptions{Preconditions: &p})
-		})
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
+	if err := r.client.Delete(ctx, ref, p); !apierrors.IsConflict(err) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // inherit reads the logs of the processes before this one.
