@@ -52,9 +52,10 @@ func undryable(err error) bool {
 		strings.Contains(status.Status().Message, "does not support dry run")
 }
 
-// patience says what the requests about an object may wait for.
-func (o WriteOptions) patience(ref Ref, dry bool) Patience {
-	return Patience{Write: !dry, Versioned: true, NotYet: func(err error) bool {
+// patience says what the requests about an object may wait for. pinned is a
+// request that names the version, or the uid, that it is about.
+func (o WriteOptions) patience(ref Ref, dry, pinned bool) Patience {
+	return Patience{Write: !dry, Versioned: pinned, NotYet: func(err error) bool {
 		var status apierrors.APIStatus
 		if !errors.As(err, &status) {
 			return false

@@ -138,14 +138,15 @@ func (w *Write) decide(ctx context.Context) (decision, error) {
 	}
 	reread := 0
 	for range questionLimit {
-		if s.answer != nil && !sameVersion(s.live, s.answer) && reread < snapshotTries {
+		if reread < snapshotTries && s.outdated() {
 			reread++
 			if s.live, getErr = w.get(ctx, w.client); getErr != nil {
 				return decision{}, getErr
 			}
-			if !parallel { // what was asked rested on what was read
+			switch {
+			case !parallel: // what was asked rested on what was read
 				s.asked, s.answer, s.refuse = asked, nil, nil
-			} else if !sameVersion(s.live, s.answer) {
+			case s.outdated():
 				s.answer, s.refuse = w.ask(ctx, s.asked)
 				continue
 			}
@@ -169,13 +170,16 @@ func (w *Write) decide(ctx context.Context) (decision, error) {
 // errContended ends what others would never let end.
 var errContended = errors.New("others keep changing it: try again when they are done")
 
-// sameVersion reports whether a dry run was of the object that was read. The
-// answer about one that does not exist has no version.
-func sameVersion(live, answer *unstructured.Unstructured) bool {
-	if live == nil {
-		return answer.GetResourceVersion() == "" || answer.GetResourceVersion() == "0"
+// outdated reports whether the dry run was of another object than the one that was
+// read. The answer about one that does not exist has no version.
+func (s state) outdated() bool {
+	switch {
+	case s.answer == nil:
+		return isStale(s.refuse)
+	case s.live == nil:
+		return s.answer.GetResourceVersion() != "" && s.answer.GetResourceVersion() != "0"
 	}
-	return live.GetUID() == answer.GetUID() && live.GetResourceVersion() == answer.GetResourceVersion()
+	return s.live.GetUID() != s.answer.GetUID() || s.live.GetResourceVersion() != s.answer.GetResourceVersion()
 }
 
 // isRefusal reports whether an error is the server's answer to this request.
@@ -209,7 +213,7 @@ func (w *Write) ask(ctx context.Context, q question) (*unstructured.Unstructured
 }
 
 func (w *Write) patch(ctx context.Context, kind types.PatchType, u *unstructured.Unstructured, o metav1.PatchOptions) (*unstructured.Unstructured, error) {
-	return call(ctx, w.client, w.options.patience(w.about.Ref, o.DryRun != nil), func(ctx context.Context) (*unstructured.Unstructured, error) {
+	return call(ctx, w.client, w.options.patience(w.about.Ref, o.DryRun != nil, u.GetUID() != "" || u.GetResourceVersion() != ""), func(ctx context.Context) (*unstructured.Unstructured, error) {
 		body, err := json.Marshal(u.Object)
 		if err != nil {
 			return nil, fmt.Errorf("encode: %w", err)
