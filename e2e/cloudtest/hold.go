@@ -1,6 +1,7 @@
 package cloudtest
 
 import (
+	"net/http"
 	"strings"
 	"sync"
 
@@ -107,4 +108,11 @@ func AtOutcome() func(proxy.Request) bool {
 		watched = watched || r.Watches()
 		return watched && WritesRecord(r)
 	}
+}
+
+// AtRecord is the first write of the record itself after a watch, when an undo
+// log may be gone already.
+func AtRecord() func(proxy.Request) bool {
+	outcome := AtOutcome()
+	return func(r proxy.Request) bool { return outcome(r) && r.Method != http.MethodDelete }
 }

@@ -70,9 +70,21 @@ func (x *Test) Releases(record *corev1.ConfigMap) []Release {
 	return all
 }
 
+// Verified is the commit that was verified last, as the record has it.
+func (x *Test) Verified(record *corev1.ConfigMap) string {
+	x.Helper()
+	for _, r := range x.Releases(record) {
+		if r.Outcome == "deployed" || r.Outcome == "unchanged" {
+			return r.Commit
+		}
+	}
+	return ""
+}
+
 // NothingIsOpen checks that the record's last run has ended, with an outcome, that
-// there is no undo log, and that the record names none. A run that was killed
-// keeps its place among the releases, without an outcome.
+// there is no undo log, that the record names none, and that what it holds to be
+// verified is what is there. A run that was killed keeps its place among the
+// releases, without an outcome.
 func (x *Test) NothingIsOpen() bool {
 	x.Helper()
 	record := x.Record()
@@ -98,6 +110,11 @@ func (x *Test) NothingIsOpen() bool {
 	}
 	if undo := strings.TrimSpace(record.Data["undo"]); undo != "" {
 		wrong("the record names undo logs: %s", undo)
+	}
+	if verified := x.Verified(record); ok && verified != "" {
+		if commit, err := x.Commit(); err == nil && commit != verified {
+			wrong("the record says that commit %s was verified last, and the objects are of commit %s", x.Short(verified), x.Short(commit))
+		}
 	}
 	if logs := x.UndoLogs(); len(logs) > 0 {
 		wrong("undo logs are left: %s", strings.Join(logs, ", "))

@@ -150,6 +150,13 @@ func (x *Test) serves() (string, error) {
 	return commit, nil
 }
 
+// Serving reports whether all objects of the release are of a commit.
+func (x *Test) Serving(sha string) bool {
+	x.Helper()
+	commit, err := x.Commit()
+	return err == nil && commit == sha
+}
+
 // WantServes wants a commit to serve, and reports whether it does.
 func (x *Test) WantServes(sha string) bool {
 	x.Helper()

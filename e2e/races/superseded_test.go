@@ -35,6 +35,7 @@ func TestSuperseded(t *testing.T) {
 		at           func() func(proxy.Request) bool
 		olderCrashes bool
 		or           string // another right outcome of the older run
+		verified     bool   // its commit was, so that a newer run that fails may go back to it, if the record says so
 		with         map[string]string
 	}{
 		{phase: "apply", at: cloudtest.AtApply},
@@ -44,6 +45,7 @@ func TestSuperseded(t *testing.T) {
 		{phase: "health check", at: cloudtest.AtHealth, with: map[string]string{"health_path": "/readyz"}},
 		{phase: "rollback", at: cloudtest.AtRollback, olderCrashes: true},
 		{phase: "record of the outcome", at: cloudtest.AtOutcome},
+		{phase: "record of the outcome, the log is gone", at: cloudtest.AtRecord, verified: true},
 		{phase: "record of the outcome after a rollback", at: cloudtest.AtOutcome, olderCrashes: true, or: "rolled-back"}, // which it had
 	} {
 		for newer, newerCrashes := range map[string]bool{"good": false, "crashing": true} {
@@ -84,6 +86,9 @@ func TestSuperseded(t *testing.T) {
 				want, serve := "deployed", x.SHA(2)
 				if newerCrashes {
 					want, serve = "rolled-back", x.SHA(0)
+					if tt.verified && x.Serving(x.SHA(1)) {
+						serve = x.SHA(1)
+					}
 				}
 				if outcome := ended(t, "newer", rn); outcome != want {
 					t.Errorf("the newer run ended as %s, want %s", outcome, want)

@@ -43,8 +43,9 @@ type Step struct {
 	DockerArgs []string
 	// OnLine is told each line as it is printed; nil if nobody asks.
 	OnLine func(line string)
-	// OnStart is given what ends the process at once, as when the runner's machine
-	// goes away; nil if nobody asks. Of a container, only the client ends.
+	// OnStart is given, before the process starts, what ends it at once, as when the
+	// runner's machine goes away; nil if nobody asks. Of a container, only the
+	// client ends.
 	OnStart func(kill func())
 }
 
@@ -89,13 +90,18 @@ func (s Step) Run(ctx context.Context) (*Result, error) {
 	var out output
 	out.onLine = s.OnLine
 	cmd.Stdout, cmd.Stderr = &out, &out
+	started := make(chan struct{})
+	if s.OnStart != nil {
+		s.OnStart(func() {
+			<-started
+			_ = cmd.Process.Kill()
+		})
+	}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("runner: %w", err)
 	}
-	if s.OnStart != nil {
-		s.OnStart(func() { _ = cmd.Process.Kill() })
-	}
+	close(started)
 	err = wait(ctx, cmd)
 	result := &Result{Raw: out.String(), Duration: time.Since(start), Warnings: warnings}
 	var exit *exec.ExitError
