@@ -14,6 +14,7 @@ package apply
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -41,6 +42,10 @@ type Options struct {
 	// whenever an object has changed since it was read. Its error ends everything,
 	// as a *kube.StoppedError. The default is that the run may.
 	Held func(context.Context) error
+	// HeldByStage asks Held also before each stage but the first that creates
+	// something: of an object that does not exist yet no version tells that another
+	// run has taken over. The default is not to spend the request.
+	HeldByStage bool
 	// Report is told of each object once, in the order of application, as soon
 	// as its outcome is known. It is never called concurrently. The default is
 	// to tell nobody.
@@ -167,9 +172,25 @@ func (p *Plan) writeAll(ctx context.Context) []fault {
 			}
 			p.settle(p.late)
 		}
-		if faults := p.send(ctx, p.inStage(stage)); len(faults) > 0 || ctx.Err() != nil {
+		items := p.inStage(stage)
+		if err := p.stillHeld(ctx, items); err != nil {
+			return []fault{{index: len(p.items), err: err}}
+		}
+		if faults := p.send(ctx, items); len(faults) > 0 || ctx.Err() != nil {
 			return faults
 		}
+	}
+	return nil
+}
+
+// stillHeld asks, before objects are created, whether this run may still write.
+func (p *Plan) stillHeld(ctx context.Context, items []*item) error {
+	creates := slices.ContainsFunc(items, func(it *item) bool { return !it.written && it.live() == nil })
+	if !p.o.HeldByStage || p.o.Held == nil || !creates || len(items) > 0 && items[0].order == 0 {
+		return nil
+	}
+	if err := p.o.Held(ctx); err != nil {
+		return &kube.StoppedError{Err: err}
 	}
 	return nil
 }

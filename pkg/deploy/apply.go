@@ -2,55 +2,26 @@ package deploy
 
 import (
 	"context"
-	"errors"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
-	"github.com/org/deploy-model-action/pkg/release"
 )
 
 // apply checks every object, claims the release, and writes.
 func (d *deployment) apply(ctx context.Context) error {
-	if err := d.check(ctx); err != nil {
-		return err
+	var err error
+	if d.plan, err = apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions()); err != nil {
+		return d.explain(err)
 	}
 	if err := d.claim(ctx); err != nil {
 		return err
 	}
-	var err error
 	d.changes, err = d.plan.Write(ctx)
 	for _, c := range d.changes {
 		d.result.Changes = append(d.result.Changes, d.changeOf(c))
 	}
 	return d.explain(err)
-}
-
-// check reads the record beside the dry run of every object. An older run ends
-// here, whatever its manifests are worth.
-func (d *deployment) check(ctx context.Context) error {
-	var (
-		group              errgroup.Group
-		recordErr, planErr error
-	)
-	group.Go(func() error {
-		d.record, recordErr = release.Open(ctx, d.kube, d.Namespace, d.Release)
-		return nil
-	})
-	group.Go(func() error {
-		d.plan, planErr = apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions())
-		return nil
-	})
-	_ = group.Wait()
-	if recordErr == nil {
-		d.fromRecord()
-		if err := d.record.Check(d.run); err != nil {
-			return err
-		}
-	}
-	return errors.Join(d.explain(recordErr), d.explain(planErr))
 }
 
 // explain adds to a refusal what allows it.
@@ -64,7 +35,9 @@ func (d *deployment) explain(err error) error {
 func (d *deployment) applyOptions() apply.Options {
 	return apply.Options{
 		Client: d.kube, Namespace: d.Namespace, ForceConflicts: d.ForceConflicts, Mark: d.mark(), Ours: d.ours, Held: d.held,
-		Report: func(c kube.Change) { d.log.Printf("%s", c) },
+		// A first deploy of a release meets nobody who deployed it before.
+		HeldByStage: len(d.record.Releases()) > 0,
+		Report:      func(c kube.Change) { d.log.Printf("%s", c) },
 	}
 }
 

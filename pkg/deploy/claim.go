@@ -176,6 +176,19 @@ func (d *deployment) leavesOpen() bool {
 	return slices.ContainsFunc(d.undo(), func(u apply.Undo) bool { return u.Before != nil })
 }
 
+// openRecord reads the record. An older run ends here, whatever its manifests are
+// worth. It has to be read before the first object is: a run before this one that
+// puts objects back and ends in between would be taken for one that had ended
+// before, and what was read for what it left.
+func (d *deployment) openRecord(ctx context.Context) error {
+	var err error
+	if d.record, err = release.Open(ctx, d.kube, d.Namespace, d.Release); err != nil {
+		return d.explain(err)
+	}
+	d.fromRecord()
+	return d.record.Check(d.run)
+}
+
 // fromRecord is what the record says served before.
 func (d *deployment) fromRecord() {
 	entry, ok := release.Serving(d.record.Releases())

@@ -14,6 +14,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/publish"
 	"github.com/org/deploy-model-action/pkg/registry"
+	"github.com/org/deploy-model-action/pkg/release"
 )
 
 // findArchive looks whether there is something to publish, before anything is contacted.
@@ -74,14 +75,20 @@ func (d *deployment) connect(ctx context.Context) error {
 		return err
 	}
 	var (
-		group                errgroup.Group
-		images               []image.Image
-		clusterErr, imageErr error
+		group, inCluster                errgroup.Group
+		images                          []image.Image
+		clusterErr, recordErr, imageErr error
 	)
 	group.Go(func() error {
-		if clusterErr = d.find(ctx); clusterErr == nil {
-			d.nodes = d.readNodes(ctx)
+		if clusterErr = d.find(ctx); clusterErr != nil {
+			return nil
 		}
+		inCluster.Go(func() error {
+			recordErr = d.openRecord(ctx)
+			return nil
+		})
+		d.nodes = d.readNodes(ctx)
+		_ = inCluster.Wait()
 		return nil
 	})
 	group.Go(func() error {
@@ -89,7 +96,11 @@ func (d *deployment) connect(ctx context.Context) error {
 		return nil
 	})
 	_ = group.Wait()
-	if err := errors.Join(clusterErr, imageErr); err != nil {
+	var newer *release.SupersededError
+	if errors.As(recordErr, &newer) {
+		return newer
+	}
+	if err := errors.Join(clusterErr, recordErr, imageErr); err != nil {
 		return err
 	}
 	d.pin(images)
