@@ -235,3 +235,13 @@ func (e *unservedError) Error() string {
 	}
 	return fmt.Sprintf("the cluster has no kind %q in %s: correct kind or apiVersion, or install the CustomResourceDefinition or add it to the manifests", e.kind, e.version)
 }
+
+// Where what is read besides the objects of a deploy is found.
+var (
+	Pods           = Resource{schema.GroupVersionResource{Version: "v1", Resource: "pods"}, true}
+	Events         = Resource{schema.GroupVersionResource{Version: "v1", Resource: "events"}, true}
+	Nodes          = Resource{schema.GroupVersionResource{Version: "v1", Resource: "nodes"}, false}
+	ReplicaSets    = Resource{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}, true}
+	EndpointSlices = Resource{schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}, true}
+	StorageClasses = Resource{schema.GroupVersionResource{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"}, false}
+)
