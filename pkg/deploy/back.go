@@ -6,8 +6,11 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/readiness"
 	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
@@ -48,7 +51,7 @@ func (d *deployment) rollback(ctx context.Context, cause error) error {
 // restore puts the objects back and waits until they serve again.
 func (d *deployment) restore(ctx context.Context) error {
 	restored, err := apply.Restore(ctx, d.undo(), d.applyOptions())
-	d.wentBack = true
+	d.wentBack, d.back = true, map[object.ID]*unstructured.Unstructured{}
 	var changes []kube.Change
 	for _, r := range restored {
 		if r.Outcome == apply.OutcomeUntouched {
@@ -64,8 +67,11 @@ func (d *deployment) restore(ctx context.Context) error {
 		case apply.OutcomeFailed:
 			d.notRestored++
 		case apply.OutcomeRestored:
-			changes = append(changes, r.Change)
 			d.replaceAction(r.ID(), actionRestored)
+		}
+		if r.Change.After != nil { // also of what is not as before in all
+			changes = append(changes, r.Change)
+			d.back[r.ID()] = r.Change.After
 		}
 		d.result.Restored = append(d.result.Restored, Restored{
 			Object: r.ID().String(), Action: action, Message: r.Message,

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/cluster"
@@ -24,6 +25,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
+	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/registry"
 	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
@@ -57,8 +59,9 @@ type deployment struct {
 	changes   []kube.Change // what this run wrote, or found unchanged
 	statuses  []rollout.Status
 	address   serving.Address
-	backErr   error // what went wrong on the way back
-	wentBack  bool  // the way back was gone, to its end or not
+	backErr   error                                    // what went wrong on the way back
+	back      map[object.ID]*unstructured.Unstructured // what was restored, as it is now
+	wentBack  bool                                     // the way back was gone, to its end or not
 	// changedSince says that somebody changed an object since this run wrote it, so
 	// that it was left; notRestored counts those that could not be restored.
 	changedSince bool

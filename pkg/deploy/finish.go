@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/release"
 )
@@ -78,16 +80,24 @@ func (d *deployment) supersede(by *release.SupersededError) {
 // images finds out what the objects name now, and what they named before.
 func (d *deployment) images() {
 	r := d.result
-	if r.From.Image == "" && len(r.Images) > 0 {
-		r.From.Image = imageBefore(d.changes, r.Images[0])
+	if r.Outcome == Superseded {
+		return // the newer run knows
 	}
-	switch {
-	case r.Outcome == Superseded:
-	case r.Outcome == RolledBack && r.From.Image != "":
-		r.Serving = []string{r.From.Image}
-	case len(r.Changes) > 0 && r.Outcome != RolledBack:
-		for _, i := range r.Images {
-			r.Serving = append(r.Serving, i.Pinned)
+	var before, now []*unstructured.Unstructured
+	for _, c := range d.changes {
+		before = append(before, c.Before)
+		if back := d.back[c.ID()]; back != nil {
+			now = append(now, back)
+		} else {
+			now = append(now, c.After)
+		}
+	}
+	for i, image := range r.Images {
+		if was := imageIn(before, image); i == 0 && was != "" {
+			r.From.Image = was
+		}
+		if is := imageIn(now, image); is != "" {
+			r.Serving = append(r.Serving, is)
 		}
 	}
 }

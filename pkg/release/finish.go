@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 )
 
@@ -66,7 +67,7 @@ func (r *Record) Finish(ctx context.Context, o FinishOptions) error {
 		if err := r.read(ctx); err != nil {
 			return err
 		}
-		return r.giveWay(ctx)
+		return r.giveWay(ctx, o)
 	}
 	undo := r.clear(ctx, o)
 	ended := time.Now()
@@ -82,7 +83,7 @@ func (r *Record) Finish(ctx context.Context, o FinishOptions) error {
 	})
 	var superseded *SupersededError
 	if errors.As(err, &superseded) {
-		return r.giveWay(ctx)
+		return r.giveWay(ctx, o)
 	}
 	return err
 }
@@ -121,19 +122,39 @@ func (r *Record) clear(ctx context.Context, o FinishOptions) []undoRef {
 
 // giveWay ends a run whose record is somebody else's: its release gets its
 // outcome, and its log goes if nobody has inherited it.
-func (r *Record) giveWay(ctx context.Context) error {
+func (r *Record) giveWay(ctx context.Context, o FinishOptions) error {
 	superseding := r.last().superseding()
+	outcome := Superseded
+	if o.verified() && r.closedBySuccessor(ctx) {
+		// The next run found no log of this one, so what this one verified is what
+		// that one goes back to: the record says so, whoever has the release now.
+		outcome = o.Outcome
+	}
 	// Best effort: what this run did is over, and the record is right without it.
 	_ = r.change(ctx, r.ended, func(old stored) (state, error) {
 		if old.object == nil || r.ended(old.state) {
 			return state{}, superseding
 		}
-		return old.ended(r.nonce, time.Now(), Superseded, nil), nil
+		return old.ended(r.nonce, time.Now(), outcome, nil), nil
 	})
 	if r.log != nil && r.log.uid != "" && r.last().logOf(r.nonce) == (undoRef{}) {
 		_ = r.remove(ctx, r.logRef(r.own.Log), metav1.Preconditions{UID: &r.log.uid})
 	}
 	return superseding
+}
+
+// closedBySuccessor reports whether a run that took over looked for the log of
+// this one when it was gone already.
+func (r *Record) closedBySuccessor(ctx context.Context) bool {
+	if r.own.Log == 0 {
+		return false
+	}
+	found, err := r.client.Get(ctx, r.logRef(r.own.Log), kube.Patience{})
+	if err != nil || found == nil {
+		return false
+	}
+	by := found.GetAnnotations()[annotationClosed]
+	return by != "" && by != r.nonce
 }
 
 // ended reports whether there is no release of this process without an outcome.

@@ -3,21 +3,21 @@ package deploy
 import (
 	"strings"
 
-	"github.com/org/deploy-model-action/pkg/kube"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// imageBefore is the image of the same name that the objects held before they
-// were written, as they name it: HOST/NAME:SHA@sha256:…; "" if they held none.
-func imageBefore(changes []kube.Change, image Image) string {
+// imageIn is the image of the same name that the objects hold, as they name it:
+// HOST/NAME:SHA@sha256:…; "" if they hold none. An object may be nil.
+func imageIn(objects []*unstructured.Unstructured, image Image) string {
 	repository, _, _ := strings.Cut(image.Reference, "@")
 	if colon := strings.LastIndexByte(repository, ':'); colon > strings.LastIndexByte(repository, '/') {
 		repository = repository[:colon]
 	}
-	for _, c := range changes {
-		if c.Before == nil {
+	for _, u := range objects {
+		if u == nil {
 			continue
 		}
-		if found := imageOf(c.Before.Object["spec"], repository); found != "" {
+		if found := imageOf(u.Object["spec"], repository); found != "" {
 			return found
 		}
 	}
