@@ -75,20 +75,14 @@ func (d *deployment) connect(ctx context.Context) error {
 		return err
 	}
 	var (
-		group, inCluster                errgroup.Group
+		group                           errgroup.Group
 		images                          []image.Image
 		clusterErr, recordErr, imageErr error
 	)
 	group.Go(func() error {
-		if clusterErr = d.find(ctx); clusterErr != nil {
-			return nil
+		if clusterErr = d.find(ctx); clusterErr == nil {
+			recordErr = d.lookAround(ctx)
 		}
-		inCluster.Go(func() error {
-			recordErr = d.openRecord(ctx)
-			return nil
-		})
-		d.nodes = d.readNodes(ctx)
-		_ = inCluster.Wait()
 		return nil
 	})
 	group.Go(func() error {
@@ -105,6 +99,14 @@ func (d *deployment) connect(ctx context.Context) error {
 	}
 	d.pin(images)
 	return d.fits(images)
+}
+
+// lookAround reads the record, and the nodes beside it.
+func (d *deployment) lookAround(ctx context.Context) error {
+	var group errgroup.Group
+	group.Go(func() error { return d.openRecord(ctx) })
+	d.nodes = d.readNodes(ctx)
+	return group.Wait()
 }
 
 // login gets the first token: a refused credential is said once, rather than by
