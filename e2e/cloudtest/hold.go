@@ -39,7 +39,7 @@ func (h *Hold) before(r proxy.Request) bool {
 	if wait {
 		select {
 		case <-h.released:
-		case <-r.Context.Done():
+		case <-r.Gone:
 		}
 	}
 	return true
@@ -58,12 +58,12 @@ func (h *Hold) Release() {
 
 // Writes reports whether a request may change an object of the manifests.
 func Writes(r proxy.Request) bool {
-	return isAPI(r) && r.Method != "GET" && !r.Dry() && !IsRecord(r) && !strings.Contains(r.Path, "/proxy")
+	return isAPI(r) && r.Method != http.MethodGet && !r.Dry() && !IsRecord(r) && !strings.Contains(r.Path, "/proxy")
 }
 
 // WritesRecord reports whether a request may change what the action itself keeps.
 func WritesRecord(r proxy.Request) bool {
-	return isAPI(r) && r.Method != "GET" && !r.Dry() && IsRecord(r)
+	return isAPI(r) && r.Method != http.MethodGet && !r.Dry() && IsRecord(r)
 }
 
 // IsRecord reports whether a request is about the release record or an undo log.
@@ -71,7 +71,7 @@ func IsRecord(r proxy.Request) bool {
 	// The name is in the path but for a POST, which the action makes of nothing
 	// else: objects of the manifests are applied.
 	path, _, _ := strings.Cut(r.Path, "?")
-	created := r.Method == "POST" && (strings.HasSuffix(path, "/configmaps") || strings.HasSuffix(path, "/secrets"))
+	created := r.Method == http.MethodPost && (strings.HasSuffix(path, "/configmaps") || strings.HasSuffix(path, "/secrets"))
 	return created || strings.Contains(path, "/"+recordPrefix)
 }
 

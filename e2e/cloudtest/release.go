@@ -2,6 +2,7 @@ package cloudtest
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -174,7 +175,7 @@ func (x *Test) WantServes(sha string) bool {
 func (x *Test) Short(sha string) string {
 	for n := range 10 {
 		if sha == x.SHA(n) {
-			return fmt.Sprint(n)
+			return strconv.Itoa(n)
 		}
 	}
 	return fmt.Sprintf("%q", sha)

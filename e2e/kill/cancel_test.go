@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -31,26 +32,26 @@ func TestCancelRollback(t *testing.T) {
 	var mu sync.Mutex
 	outcomes := map[string]int{}
 	right := 0
-	t.Run("at", func(t *testing.T) {
-		for i := range n {
-			t.Run(fmt.Sprint(i), func(t *testing.T) {
-				t.Parallel()
-				random := cloudtest.Random(seed, i)
-				// From before its first write until after its last: three writes that take
-				// a fifth of a second each, and the wait for the pods.
-				delay := time.Duration(random.IntN(1500)) * time.Millisecond
-				r, x := cancelRollback(t, delay)
-				ok := says(t, x, r)
-				mu.Lock()
-				defer mu.Unlock()
-				outcomes[r.Outputs["outcome"]]++
-				if ok {
-					right++
-				}
-			})
-		}
+	t.Cleanup(func() {
+		cloudtest.Figure(t, "cancelled in the rollback: what the report says is what the cluster holds in %d of %d; outcomes %v", right, n, outcomes)
 	})
-	cloudtest.Figure(t, "cancelled in the rollback: what the report says is what the cluster holds in %d of %d; outcomes %v", right, n, outcomes)
+	for i := range n {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			random := cloudtest.Random(seed, i)
+			// From before its first write until after its last: three writes that take
+			// a fifth of a second each, and the wait for the pods.
+			delay := time.Duration(random.IntN(1500)) * time.Millisecond
+			r, x := cancelRollback(t, delay)
+			ok := says(t, x, r)
+			mu.Lock()
+			defer mu.Unlock()
+			outcomes[r.Outputs["outcome"]]++
+			if ok {
+				right++
+			}
+		})
+	}
 }
 
 // cancelRollback cancels a run so long after its way back has begun.
@@ -70,7 +71,7 @@ func cancelRollback(t *testing.T, delay time.Duration) (*runner.Result, *cloudte
 		if slow {
 			select {
 			case <-time.After(200 * time.Millisecond): // so that the cancel falls into a write now and then
-			case <-r.Context.Done():
+			case <-r.Gone:
 			}
 		}
 		return true

@@ -40,38 +40,38 @@ var nexts = []string{"rerun", "newer", "newer that fails"}
 func TestKill(t *testing.T) {
 	t.Parallel()
 	var all tally
-	t.Run("at", func(t *testing.T) {
-		for _, k := range []killed{
-			{name: "a first deploy"},
-			{name: "a changed deploy", before: true},
-			{name: "a deploy that goes back", before: true, crashes: true},
-		} {
-			t.Run(k.name, func(t *testing.T) {
-				t.Parallel()
-				n := k.requests(t)
-				t.Logf("%d requests", n)
-				for i, every := 1, cloudtest.Sample(5, 1); i <= n; i += every {
-					for j, committed := range []bool{false, true} {
-						for h, next := range nexts {
-							if !cloudtest.Campaign() && (i/every+h)%2 != j {
-								continue // the sample alternates
-							}
-							b := boundary{at: i, committed: committed}
-							t.Run(fmt.Sprintf("%s/%s", b, next), func(t *testing.T) {
-								t.Parallel()
-								d := k.kill(t, b)
-								if !d.reached {
-									return // not every deploy makes as many requests
-								}
-								all.add(k.name+", then a "+next, k.follow(d, next))
-							})
+	t.Cleanup(func() {
+		cloudtest.Figure(t, "%s", all.String())
+	})
+	for _, k := range []killed{
+		{name: "a first deploy"},
+		{name: "a changed deploy", before: true},
+		{name: "a deploy that goes back", before: true, crashes: true},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			n := k.requests(t)
+			t.Logf("%d requests", n)
+			for i, every := 1, cloudtest.Sample(5, 1); i <= n; i += every {
+				for j, committed := range []bool{false, true} {
+					for h, next := range nexts {
+						if !cloudtest.Campaign() && (i/every+h)%2 != j {
+							continue // the sample alternates
 						}
+						b := boundary{at: i, committed: committed}
+						t.Run(fmt.Sprintf("%s/%s", b, next), func(t *testing.T) {
+							t.Parallel()
+							d := k.kill(t, b)
+							if !d.reached {
+								return // not every deploy makes as many requests
+							}
+							all.add(k.name+", then a "+next, k.follow(d, next))
+						})
 					}
 				}
-			})
-		}
-	})
-	cloudtest.Figure(t, "%s", all.String())
+			}
+		})
+	}
 }
 
 // boundary is between two requests.

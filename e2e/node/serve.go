@@ -51,11 +51,11 @@ func (n *Nodes) ServeLoadBalancer(w http.ResponseWriter, r *http.Request, host s
 	for _, p := range service.Spec.Ports {
 		if int(p.Port) == port {
 			open = true
-			backends := b.ready(namespace, name, p.Name, b.slices.EndpointSlices(namespace).List)
+			backends := b.ready(name, p.Name, b.slices.EndpointSlices(namespace).List)
 			if len(backends) == 0 {
 				// What every client of the API server can see already, this one's cache may
 				// not hold yet.
-				backends = b.ready(namespace, name, p.Name, b.listed(r.Context(), namespace))
+				backends = b.ready(name, p.Name, b.listed(r.Context(), namespace))
 			}
 			if len(backends) > 0 {
 				chosen := backends[turn%len(backends)]
@@ -94,7 +94,7 @@ type backend struct {
 // ready finds the pods that the control plane holds to be ready. Those that the
 // node has been told to stop are left out at once: on GKE a pod serves on while
 // the network learns of it.
-func (b *balancer) ready(namespace, service, port string, list func(labels.Selector) ([]*discoveryv1.EndpointSlice, error)) []backend {
+func (b *balancer) ready(service, port string, list func(labels.Selector) ([]*discoveryv1.EndpointSlice, error)) []backend {
 	found, err := list(labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: service}))
 	if err != nil {
 		return nil

@@ -89,65 +89,65 @@ func TestLostUntilTheBudgetEnds(t *testing.T) {
 	cases := []lost{{objects[0], true}, {objects[2], true}, {objects[0], false}, {objects[1], true}, {objects[1], false}, {objects[2], false}}
 	var restored, deploys atomic.Int64
 	n := cloudtest.Sample(1, len(cases))
-	t.Run("at", func(t *testing.T) {
-		for _, l := range cases[:n] {
-			t.Run(fmt.Sprintf("%s/all %t", l.object, l.all), func(t *testing.T) {
-				t.Parallel()
-				x := deployed(t, false)
-				y := x.At("run", x.SHA(1))
-				var mu sync.Mutex
-				committed, back := false, false
-				is := func(r proxy.Request) bool { return cloudtest.Writes(r) && strings.Contains(r.Path, path(l.object)) }
-				x.Cloud.Proxy.SetHook(y.Client, proxy.Hook{
-					Before: func(r proxy.Request) bool {
-						mu.Lock()
-						defer mu.Unlock()
-						return back || !committed || !is(r) && (!l.all || !y.IsCluster(proxy.Entry{Path: r.Path}))
-					},
-					After: func(r proxy.Request) bool {
-						mu.Lock()
-						defer mu.Unlock()
-						if is(r) && !committed {
-							committed = true
-							return false
-						}
-						return back || !committed || !l.all || !y.IsCluster(proxy.Entry{Path: r.Path})
-					},
-				})
-				s := y.Step(x.SHA(1), nil)
-				s.OnLine = func(line string) {
+	t.Cleanup(func() {
+		cloudtest.Figure(t, "writes without an answer until the budget ended: %d of %d found, named and right", restored.Load(), deploys.Load())
+	})
+	for _, l := range cases[:n] {
+		t.Run(fmt.Sprintf("%s/all %t", l.object, l.all), func(t *testing.T) {
+			t.Parallel()
+			x := deployed(t, false)
+			y := x.At("run", x.SHA(1))
+			var mu sync.Mutex
+			committed, back := false, false
+			is := func(r proxy.Request) bool { return cloudtest.Writes(r) && strings.Contains(r.Path, path(l.object)) }
+			x.Cloud.Proxy.SetHook(y.Client, proxy.Hook{
+				Before: func(r proxy.Request) bool {
 					mu.Lock()
 					defer mu.Unlock()
-					back = back || line == "::group::Rollback"
-				}
-				r := y.Run(s)
-				deploys.Add(1)
-				switch outcome := r.Outputs["outcome"]; {
-				case outcome == "deployed" && !l.all: // the object could be read, so that it was known to be written
-					wantChanges(t, r, map[string]string{"ConfigMap settings": "configured", "Service model": "configured", "Deployment model": "configured"})
-					if x.WantServes(x.SHA(1)) {
-						restored.Add(1)
+					return back || !committed || !is(r) && (!l.all || !y.IsCluster(proxy.Entry{Path: r.Path}))
+				},
+				After: func(r proxy.Request) bool {
+					mu.Lock()
+					defer mu.Unlock()
+					if is(r) && !committed {
+						committed = true
+						return false
 					}
-				case outcome != "rolled-back":
-					t.Errorf("outcome %s, want rolled-back", outcome)
-				default:
-					named := false
-					for line := range strings.Lines(r.Log) {
-						named = named || strings.Contains(line, "restored") && (strings.Contains(line, l.object) || strings.Contains(line, names[l.object]))
-					}
-					if !named {
-						t.Errorf("the log does not say that %s was restored", l.object)
-					}
-					if !strings.Contains(r.Summary, strings.Fields(names[l.object])[1]) || !strings.Contains(r.Summary, "restored") {
-						t.Errorf("the summary does not say that %s was restored:\n%s", l.object, r.Summary)
-					}
-					if x.WantServes(x.SHA(0)) && named {
-						restored.Add(1)
-					}
-				}
-				x.NothingIsOpen()
+					return back || !committed || !l.all || !y.IsCluster(proxy.Entry{Path: r.Path})
+				},
 			})
-		}
-	})
-	cloudtest.Figure(t, "writes without an answer until the budget ended: %d of %d found, named and right", restored.Load(), deploys.Load())
+			s := y.Step(x.SHA(1), nil)
+			s.OnLine = func(line string) {
+				mu.Lock()
+				defer mu.Unlock()
+				back = back || line == "::group::Rollback"
+			}
+			r := y.Run(s)
+			deploys.Add(1)
+			switch outcome := r.Outputs["outcome"]; {
+			case outcome == "deployed" && !l.all: // the object could be read, so that it was known to be written
+				wantChanges(t, r, map[string]string{"ConfigMap settings": "configured", "Service model": "configured", "Deployment model": "configured"})
+				if x.WantServes(x.SHA(1)) {
+					restored.Add(1)
+				}
+			case outcome != "rolled-back":
+				t.Errorf("outcome %s, want rolled-back", outcome)
+			default:
+				named := false
+				for line := range strings.Lines(r.Log) {
+					named = named || strings.Contains(line, "restored") && (strings.Contains(line, l.object) || strings.Contains(line, names[l.object]))
+				}
+				if !named {
+					t.Errorf("the log does not say that %s was restored", l.object)
+				}
+				if !strings.Contains(r.Summary, strings.Fields(names[l.object])[1]) || !strings.Contains(r.Summary, "restored") {
+					t.Errorf("the summary does not say that %s was restored:\n%s", l.object, r.Summary)
+				}
+				if x.WantServes(x.SHA(0)) && named {
+					restored.Add(1)
+				}
+			}
+			x.NothingIsOpen()
+		})
+	}
 }

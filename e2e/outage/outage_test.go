@@ -64,46 +64,46 @@ func TestOutage(t *testing.T) {
 		}
 	}
 	var lost atomic.Int64
-	t.Run("of", func(t *testing.T) {
-		for _, o := range all {
-			t.Run(o.String(), func(t *testing.T) {
-				t.Parallel()
-				back := o.phase == "rollback"
-				x := deployed(t, back)
-				y := x.At("run", x.SHA(1))
-				fault, begins := kinds[o.kind], o.begins()
-				fault.Client, fault.Host = y.Client, hosts[o.host]
-				var once sync.Once
-				var mu sync.Mutex
-				x.Cloud.Proxy.SetHook(y.Client, proxy.Hook{Before: func(r proxy.Request) bool {
-					mu.Lock()
-					now := begins(r)
-					mu.Unlock()
-					if now {
-						once.Do(func() { time.AfterFunc(long, x.Cloud.Proxy.Faults.Add(fault)) })
-					}
-					return true
-				}})
-				r := y.Deploy(x.SHA(1), nil)
-				began := true
-				once.Do(func() { began = false })
-				if !began {
-					t.Error("the outage never began")
-				}
-				want, serves := "deployed", 1
-				if back {
-					want, serves = "rolled-back", 0
-				}
-				if r.Outputs["outcome"] != want {
-					lost.Add(1)
-					t.Errorf("outcome %s, want %s", r.Outputs["outcome"], want)
-				}
-				if !x.WantServes(x.SHA(serves)) && r.Outputs["outcome"] == want {
-					lost.Add(1)
-				}
-				x.NothingIsOpen()
-			})
-		}
+	t.Cleanup(func() {
+		cloudtest.Figure(t, "outages of %s: %d of %d deploys lost", long, lost.Load(), len(all))
 	})
-	cloudtest.Figure(t, "outages of %s: %d of %d deploys lost", long, lost.Load(), len(all))
+	for _, o := range all {
+		t.Run(o.String(), func(t *testing.T) {
+			t.Parallel()
+			back := o.phase == "rollback"
+			x := deployed(t, back)
+			y := x.At("run", x.SHA(1))
+			fault, begins := kinds[o.kind], o.begins()
+			fault.Client, fault.Host = y.Client, hosts[o.host]
+			var once sync.Once
+			var mu sync.Mutex
+			x.Cloud.Proxy.SetHook(y.Client, proxy.Hook{Before: func(r proxy.Request) bool {
+				mu.Lock()
+				now := begins(r)
+				mu.Unlock()
+				if now {
+					once.Do(func() { time.AfterFunc(long, x.Cloud.Proxy.Faults.Add(fault)) })
+				}
+				return true
+			}})
+			r := y.Deploy(x.SHA(1), nil)
+			began := true
+			once.Do(func() { began = false })
+			if !began {
+				t.Error("the outage never began")
+			}
+			want, serves := "deployed", 1
+			if back {
+				want, serves = "rolled-back", 0
+			}
+			if r.Outputs["outcome"] != want {
+				lost.Add(1)
+				t.Errorf("outcome %s, want %s", r.Outputs["outcome"], want)
+			}
+			if !x.WantServes(x.SHA(serves)) && r.Outputs["outcome"] == want {
+				lost.Add(1)
+			}
+			x.NothingIsOpen()
+		})
+	}
 }

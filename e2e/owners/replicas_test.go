@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -87,56 +88,57 @@ func TestReplicas(t *testing.T) {
 	var mu sync.Mutex
 	var rows []string
 	fell, cases := 0, 0
-	t.Run("of", func(t *testing.T) {
-		n := 0
-		for _, first := range firsts {
-			for _, s := range scalers {
-				for _, wanted := range []string{"", "4"} { // replicas in the manifest
-					for _, force := range []bool{false, true} {
-						if n++; !cloudtest.Campaign() && n%7 != 1 && !(s.name == "HPA elsewhere, idle" && first.ours && wanted == "" && !force) {
-							continue
-						}
-						t.Run(fmt.Sprintf("%s/%s/replicas %s/force %t", first.name, s.name, wanted, force), func(t *testing.T) {
-							t.Parallel()
-							x := cloudtest.New(t)
-							if first.ours {
-								x.Push(x.SHA(0), nil)
-								x.Write("kubernetes/model.yaml", s.manifest(x.SHA(0), "3"))
-								if r := x.Deploy(x.SHA(0), nil); r.Outputs["outcome"] != "deployed" {
-									t.Fatalf("the first deploy: %s", r.Outputs["outcome"])
-								}
-							} else {
-								x.Push("latest", nil)
-								first.write(x, s.manifest("latest", "3"))
-							}
-							s.scale(x)
-							before := replicas(x)
-							got, refused := s.deploy(x, wanted, force, strings.HasPrefix(first.name, "Helm") && !force)
-							want := s.want(before, wanted)
-							after := fmt.Sprint(got)
-							if refused {
-								want, after = []int32{before}, after+", refused"
-							}
-							right := slices.Contains(want, got)
-							if !right {
-								t.Errorf("%d replicas after the deploy, want %d", got, want)
-							}
-							mu.Lock()
-							defer mu.Unlock()
-							cases++
-							if got < before && !right {
-								fell++
-							}
-							rows = append(rows, fmt.Sprintf("%-22s %-24s %-9s %-6t %6d %s", first.name, s.name, wanted, force, before, after))
-						})
+	t.Cleanup(func() {
+		slices.Sort(rows)
+		cloudtest.Figure(t, "%-22s %-24s %-9s %-6s %6s after\n%s", "first applied by", "scaled by", "manifest", "force", "before", strings.Join(rows, "\n"))
+		cloudtest.Figure(t, "replicas fell that should not have: %d of %d", fell, cases)
+	})
+	n := 0
+	for _, first := range firsts {
+		for _, s := range scalers {
+			for _, wanted := range []string{"", "4"} { // replicas in the manifest
+				for _, force := range []bool{false, true} {
+					case16 := s.name == "HPA elsewhere, idle" && first.ours && wanted == "" && !force
+					if n++; !cloudtest.Campaign() && n%7 != 1 && !case16 {
+						continue
 					}
+					t.Run(fmt.Sprintf("%s/%s/replicas %s/force %t", first.name, s.name, wanted, force), func(t *testing.T) {
+						t.Parallel()
+						x := cloudtest.New(t)
+						if first.ours {
+							x.Push(x.SHA(0), nil)
+							x.Write("kubernetes/model.yaml", s.manifest(x.SHA(0), "3"))
+							if r := x.Deploy(x.SHA(0), nil); r.Outputs["outcome"] != "deployed" {
+								t.Fatalf("the first deploy: %s", r.Outputs["outcome"])
+							}
+						} else {
+							x.Push("latest", nil)
+							first.write(x, s.manifest("latest", "3"))
+						}
+						s.scale(x)
+						before := replicas(x)
+						got, refused := s.deploy(x, wanted, force, strings.HasPrefix(first.name, "Helm") && !force)
+						want := s.want(before, wanted)
+						after := strconv.Itoa(int(got))
+						if refused {
+							want, after = []int32{before}, after+", refused"
+						}
+						right := slices.Contains(want, got)
+						if !right {
+							t.Errorf("%d replicas after the deploy, want %d", got, want)
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						cases++
+						if got < before && !right {
+							fell++
+						}
+						rows = append(rows, fmt.Sprintf("%-22s %-24s %-9s %-6t %6d %s", first.name, s.name, wanted, force, before, after))
+					})
 				}
 			}
 		}
-	})
-	slices.Sort(rows)
-	cloudtest.Figure(t, "%-22s %-24s %-9s %-6s %6s after\n%s", "first applied by", "scaled by", "manifest", "force", "before", strings.Join(rows, "\n"))
-	cloudtest.Figure(t, "replicas fell that should not have: %d of %d", fell, cases)
+	}
 }
 
 // manifest is what is deployed: with the autoscaler, if it is in the set.
@@ -187,7 +189,7 @@ func (s scaler) deploy(x *cloudtest.Test, wanted string, force, mayRefuse bool) 
 	x.Helper()
 	x.Push(x.SHA(1), nil)
 	x.Write("kubernetes/model.yaml", s.manifest(x.SHA(1), wanted))
-	with := map[string]string{"force_conflicts": fmt.Sprint(force)}
+	with := map[string]string{"force_conflicts": strconv.FormatBool(force)}
 	r := x.Deploy(x.SHA(1), with)
 	after = replicas(x)
 	if mayRefuse && r.Outputs["outcome"] == "failed" && strings.Contains(r.Log, `"helm"`) {

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"context"
 	"maps"
 	"net/http"
 	"strings"
@@ -12,7 +11,7 @@ import (
 type Request struct {
 	N                  int // of the client's requests that the hook was asked about, from 1
 	Host, Method, Path string
-	Context            context.Context // ends with the client's connection
+	Gone               <-chan struct{} // closed when the client's connection ends
 }
 
 // Dry reports whether the API server was asked to change nothing.
@@ -60,7 +59,7 @@ func (p *Proxy) hook(r *http.Request, from peer) (Hook, Request) {
 		return Hook{}, Request{}
 	}
 	h.asked++
-	return h.Hook, Request{N: h.asked, Host: from.host, Method: r.Method, Path: r.URL.RequestURI(), Context: r.Context()}
+	return h.Hook, Request{N: h.asked, Host: from.host, Method: r.Method, Path: r.URL.RequestURI(), Gone: r.Context().Done()}
 }
 
 // through lets a request pass its client's hook and the faults.

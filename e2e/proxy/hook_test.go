@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
 	"sync/atomic"
 	"testing"
@@ -20,7 +21,7 @@ func TestHook(t *testing.T) {
 		w.SetHook("hooked", proxy.Hook{
 			Before: func(r proxy.Request) bool {
 				before.Add(1)
-				if r.Host != host || r.Method != "GET" || r.Path == "" || r.Context == nil {
+				if r.Host != host || r.Method != http.MethodGet || r.Path == "" || r.Gone == nil {
 					t.Errorf("before: %+v", r)
 				}
 				return r.Path != "/never"

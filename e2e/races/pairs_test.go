@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -92,19 +93,19 @@ func TestPairs(t *testing.T) {
 	seed := cloudtest.Seed(t)
 	n := cloudtest.Sample(12, 200)
 	var s summary
-	t.Run("pairs", func(t *testing.T) {
-		for i := range n {
-			p := randomPair(seed, i)
-			t.Run(fmt.Sprint(i), func(t *testing.T) {
-				t.Parallel()
-				t.Logf("%s", p)
-				x := deployed(t)
-				older, newer := p.race(x)
-				s.add(p, older, newer, p.hold(x, older, newer))
-			})
-		}
+	t.Cleanup(func() {
+		cloudtest.Figure(t, "%s", s.table())
 	})
-	cloudtest.Figure(t, "%s", s.table())
+	for i := range n {
+		p := randomPair(seed, i)
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			t.Logf("%s", p)
+			x := deployed(t)
+			older, newer := p.race(x)
+			s.add(p, older, newer, p.hold(x, older, newer))
+		})
+	}
 }
 
 // race runs both.

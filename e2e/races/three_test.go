@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,62 +23,62 @@ func TestThree(t *testing.T) {
 	seed := cloudtest.Seed(t)
 	var mu sync.Mutex
 	rows := make([]string, cloudtest.Sample(3, 30))
-	t.Run("runs", func(t *testing.T) {
-		for i := range rows {
-			t.Run(fmt.Sprint(i), func(t *testing.T) {
-				t.Parallel()
-				r := cloudtest.Random(seed, i)
-				x := deployed(t)
-				var all [3]ran
-				var steps [3]runner.Step
-				var crashes [3]bool
-				var running sync.WaitGroup
-				for n := range steps {
-					labels := map[string]string{"model.ready-after": fmt.Sprintf("%dms", r.IntN(800))}
-					if crashes[n] = i%3 > 0 && r.IntN(3) == 0; crashes[n] {
-						labels = cloudtest.Crashes
-					}
-					x.Push(x.SHA(n+1), labels)
-					steps[n] = x.At(fmt.Sprint("run", n+1), x.SHA(n+1)).Step(x.SHA(n+1), map[string]string{"timeout": "60s"})
-				}
-				for n := range steps {
-					offset := time.Duration(r.IntN(600)) * time.Millisecond
-					running.Go(func() {
-						time.Sleep(offset)
-						all[n].run(x, steps[n])
-					})
-				}
-				running.Wait()
-				want, row := x.SHA(0), ""
-				for n := range all {
-					x.LogRun(fmt.Sprint("run ", n+1), all[n].result)
-					outcome := ended(t, fmt.Sprint("run ", n+1), all[n].result)
-					may := []string{"deployed", "superseded"}
-					switch {
-					case n == 2 && crashes[n]:
-						may = []string{"rolled-back"}
-					case n == 2:
-						may = []string{"deployed"}
-					case crashes[n]:
-						may = []string{"rolled-back", "superseded"}
-					}
-					if !slices.Contains(may, outcome) {
-						t.Errorf("run %d ended as %s, want %s", n+1, outcome, strings.Join(may, " or "))
-					}
-					if outcome == "deployed" {
-						want = x.SHA(n + 1)
-					}
-					row += fmt.Sprintf("%-8s %-12s ", map[bool]string{true: "crashing", false: "good"}[crashes[n]], outcome)
-				}
-				x.WantServes(want)
-				x.NothingIsOpen()
-				mu.Lock()
-				defer mu.Unlock()
-				rows[i] = row + " serves: run " + x.Short(want)
-			})
-		}
+	t.Cleanup(func() {
+		cloudtest.Figure(t, "three at once: run 1, run 2, run 3, what serves\n%s", strings.Join(rows, "\n"))
 	})
-	cloudtest.Figure(t, "three at once: run 1, run 2, run 3, what serves\n%s", strings.Join(rows, "\n"))
+	for i := range rows {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			r := cloudtest.Random(seed, i)
+			x := deployed(t)
+			var all [3]ran
+			var steps [3]runner.Step
+			var crashes [3]bool
+			var running sync.WaitGroup
+			for n := range steps {
+				labels := map[string]string{"model.ready-after": fmt.Sprintf("%dms", r.IntN(800))}
+				if crashes[n] = i%3 > 0 && r.IntN(3) == 0; crashes[n] {
+					labels = cloudtest.Crashes
+				}
+				x.Push(x.SHA(n+1), labels)
+				steps[n] = x.At(fmt.Sprint("run", n+1), x.SHA(n+1)).Step(x.SHA(n+1), map[string]string{"timeout": "60s"})
+			}
+			for n := range steps {
+				offset := time.Duration(r.IntN(600)) * time.Millisecond
+				running.Go(func() {
+					time.Sleep(offset)
+					all[n].run(x, steps[n])
+				})
+			}
+			running.Wait()
+			want, row := x.SHA(0), strings.Builder{}
+			for n := range all {
+				x.LogRun(fmt.Sprint("run ", n+1), all[n].result)
+				outcome := ended(t, fmt.Sprint("run ", n+1), all[n].result)
+				may := []string{"deployed", "superseded"}
+				switch {
+				case n == 2 && crashes[n]:
+					may = []string{"rolled-back"}
+				case n == 2:
+					may = []string{"deployed"}
+				case crashes[n]:
+					may = []string{"rolled-back", "superseded"}
+				}
+				if !slices.Contains(may, outcome) {
+					t.Errorf("run %d ended as %s, want %s", n+1, outcome, strings.Join(may, " or "))
+				}
+				if outcome == "deployed" {
+					want = x.SHA(n + 1)
+				}
+				fmt.Fprintf(&row, "%-8s %-12s ", map[bool]string{true: "crashing", false: "good"}[crashes[n]], outcome)
+			}
+			x.WantServes(want)
+			x.NothingIsOpen()
+			mu.Lock()
+			defer mu.Unlock()
+			rows[i] = row.String() + " serves: run " + x.Short(want)
+		})
+	}
 }
 
 // TestRerun lets a person run an old run again while a new push is under way.

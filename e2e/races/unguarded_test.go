@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -75,32 +76,32 @@ func TestPairsWithoutGuard(t *testing.T) {
 	n := cloudtest.Sample(6, 60)
 	var mu sync.Mutex
 	older := 0
-	t.Run("pairs", func(t *testing.T) {
-		for i := range n {
-			// Both good, and the older one stopped in its apply in every second.
-			p := randomPair(seed, 6*i)
-			t.Run(fmt.Sprint(i), func(t *testing.T) {
-				t.Parallel()
-				x := deployed(t)
-				if i%2 == 0 {
-					p.stopped(x, binary)
-				} else {
-					p.binary = binary
-					p.race(x)
-				}
-				serves, err := x.Serves()
-				t.Logf("commit %s serves (%v)", x.Short(serves), err)
-				if serves != x.SHA(2) {
-					mu.Lock()
-					defer mu.Unlock()
-					older++
-				}
-			})
+	t.Cleanup(func() {
+		cloudtest.Figure(t, "with the guard taken out, the newest does not serve in %d of %d pairs", older, n)
+		if older == 0 {
+			t.Error("without its guard the older run never won: these pairs show nothing, or something else guards")
 		}
 	})
-	cloudtest.Figure(t, "with the guard taken out, the newest does not serve in %d of %d pairs", older, n)
-	if older == 0 {
-		t.Error("without its guard the older run never won: these pairs show nothing, or something else guards")
+	for i := range n {
+		// Both good, and the older one stopped in its apply in every second.
+		p := randomPair(seed, 6*i)
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			x := deployed(t)
+			if i%2 == 0 {
+				p.stopped(x, binary)
+			} else {
+				p.binary = binary
+				p.race(x)
+			}
+			serves, err := x.Serves()
+			t.Logf("commit %s serves (%v)", x.Short(serves), err)
+			if serves != x.SHA(2) {
+				mu.Lock()
+				defer mu.Unlock()
+				older++
+			}
+		})
 	}
 }
 

@@ -150,7 +150,11 @@ func (b *bench) getCredentials(ctx context.Context, address string) error {
 		Scopes: []string{"https://www.googleapis.com/auth/cloud-platform"},
 	}
 	cluster := fmt.Sprintf("https://container.googleapis.com/v1/projects/%s/locations/%s/clusters/%s", localcloud.Project, localcloud.Location, localcloud.Cluster)
-	response, err := config.Client(ctx).Get(cluster)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, cluster, nil)
+	if err != nil {
+		return err
+	}
+	response, err := config.Client(ctx).Do(request)
 	if err != nil {
 		return err
 	}
