@@ -332,6 +332,22 @@ func TestFilesAreOfReadableSize(t *testing.T) {
 	}
 }
 
+// A package with more files has a package inside it that wants out: a prefix of
+// file names stands in for its name.
+func TestPackagesHaveFewFiles(t *testing.T) {
+	t.Parallel()
+	const most = 16
+	files := map[string]int{}
+	for _, s := range product(t) {
+		files[path.Dir(s.name)]++
+	}
+	for dir, n := range files {
+		if n > most {
+			t.Errorf("%s has %d files; %d are the most", dir, n, most)
+		}
+	}
+}
+
 func TestPackagesSayWhatTheyAreFor(t *testing.T) {
 	t.Parallel()
 	comments := map[string][]string{}
