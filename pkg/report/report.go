@@ -59,6 +59,9 @@ func conclude(w *actions.Workflow, r *deploy.Result) {
 	if r.URL != "" && (r.Outcome == deploy.Deployed || r.Outcome == deploy.Unchanged) {
 		w.Printf("URL: %s%s", r.URL, internalNote(r))
 	}
+	if r.Outcome == deploy.Deployed && r.From.Commit != "" && r.From.RunURL != "" {
+		w.Printf("Before, commit %s served; to go back, run its job again: %s", cut(r.From.Commit), r.From.RunURL)
+	}
 }
 
 func internalNote(r *deploy.Result) string {
