@@ -110,9 +110,8 @@ func AtOutcome() func(proxy.Request) bool {
 	}
 }
 
-// AtRecord is the first write of the record itself after a watch, when an undo
-// log may be gone already.
-func AtRecord() func(proxy.Request) bool {
+// AtLog is the deletion of an undo log after a watch, when the outcome is recorded.
+func AtLog() func(proxy.Request) bool {
 	outcome := AtOutcome()
-	return func(r proxy.Request) bool { return outcome(r) && r.Method != http.MethodDelete }
+	return func(r proxy.Request) bool { return outcome(r) && r.Method == http.MethodDelete }
 }

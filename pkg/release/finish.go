@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 )
 
@@ -42,10 +41,10 @@ func (o FinishOptions) verified() bool {
 	return !o.Left && slices.Contains([]string{Deployed, Unchanged, RolledBack}, o.Outcome)
 }
 
-// Finish records the outcome and ends the claim. The log of this process goes
-// first: a process that is killed in between leaves a claim without a log, whose
-// successor has nothing to inherit, and what is there is right. It stays when
-// Left says so, and the next run inherits it.
+// Finish records the outcome and ends the claim, and then deletes the log of this
+// process, which the record calls obsolete from that moment on: what is verified
+// and what is recorded as verified are one and the same, whenever a process is
+// killed or overtaken. The log stays when Left says so, and the next run inherits it.
 //
 // If the record is somebody else's by now it says so with a *SupersededError, and
 // a log that he may need stays. Without a claim it does nothing. It may be called
@@ -67,9 +66,13 @@ func (r *Record) Finish(ctx context.Context, o FinishOptions) error {
 		if err := r.read(ctx); err != nil {
 			return err
 		}
-		return r.giveWay(ctx, o)
+		return r.giveWay(ctx)
 	}
-	undo := r.clear(ctx, o)
+	keep, useless, done := r.sortLogs(o)
+	if r.log != nil || r.run.again() || len(done) > 0 {
+		useless = r.delete(ctx, useless)
+	} // a deploy that is unchanged leaves the request to the next that writes
+	undo := slices.Concat(obsolete(useless), keep, obsolete(done))
 	ended := time.Now()
 	recorded := func(s state) bool { return s.heldBy(r.nonce) && s.holder.Finished }
 	err := r.change(ctx, recorded, func(old stored) (state, error) {
@@ -83,30 +86,33 @@ func (r *Record) Finish(ctx context.Context, o FinishOptions) error {
 	})
 	var superseded *SupersededError
 	if errors.As(err, &superseded) {
-		return r.giveWay(ctx, o)
+		return r.giveWay(ctx)
+	}
+	if err == nil {
+		// Best effort: the record calls them obsolete, and a later run tries again.
+		_ = r.delete(ctx, done)
 	}
 	return err
 }
 
-// clear deletes the logs that nobody needs any more, the oldest first, and
-// returns those that the next run inherits.
-func (r *Record) clear(ctx context.Context, o FinishOptions) []undoRef {
-	var keep []undoRef
-	drop := func(u undoRef, uid types.UID) {
-		p := metav1.Preconditions{}
-		if uid != "" {
-			p.UID = &uid
-		}
-		if r.remove(ctx, r.logRef(u.Log), p) != nil {
-			keep = append(keep, undoRef{Log: u.Log, Nonce: u.Nonce, Obsolete: true})
-		}
-	}
+// knownLog is a log with the object that holds it, as far as that is known.
+type knownLog struct {
+	undoRef
+	uid types.UID
+}
+
+// sortLogs says which logs the next run inherits, which nobody needs as it is, and
+// which nobody needs as soon as the outcome is recorded; the oldest first.
+func (r *Record) sortLogs(o FinishOptions) (keep []undoRef, useless, done []knownLog) {
 	// This process's own log stands for all that it inherited, if they had room in it.
 	stands := r.log != nil && r.log.complete && o.Left
 	for _, e := range r.earlier {
-		if e.Obsolete || e.closed || o.verified() || stands {
-			drop(e.undoRef, e.uid)
-		} else {
+		switch known := (knownLog{e.undoRef, e.uid}); {
+		case e.Obsolete:
+			useless = append(useless, known)
+		case e.closed || o.verified() || stands:
+			done = append(done, known)
+		default:
 			keep = append(keep, e.undoRef)
 		}
 	}
@@ -115,46 +121,49 @@ func (r *Record) clear(ctx context.Context, o FinishOptions) []undoRef {
 	case o.Left:
 		keep = append(keep, r.own)
 	default:
-		drop(r.own, r.log.uid)
+		done = append(done, knownLog{r.own, r.log.uid})
 	}
-	return keep
+	return keep, useless, done
+}
+
+// delete deletes logs one after the other, and returns those that it could not delete.
+func (r *Record) delete(ctx context.Context, logs []knownLog) (stuck []knownLog) {
+	for _, l := range logs {
+		p := metav1.Preconditions{}
+		if l.uid != "" {
+			p.UID = &l.uid
+		}
+		if r.remove(ctx, r.logRef(l.Log), p) != nil {
+			stuck = append(stuck, l)
+		}
+	}
+	return stuck
+}
+
+// obsolete are logs as the record names those that nobody inherits.
+func obsolete(logs []knownLog) []undoRef {
+	var out []undoRef
+	for _, l := range logs {
+		out = append(out, undoRef{Log: l.Log, Nonce: l.Nonce, Obsolete: true})
+	}
+	return out
 }
 
 // giveWay ends a run whose record is somebody else's: its release gets its
 // outcome, and its log goes if nobody has inherited it.
-func (r *Record) giveWay(ctx context.Context, o FinishOptions) error {
+func (r *Record) giveWay(ctx context.Context) error {
 	superseding := r.last().superseding()
-	outcome := Superseded
-	if o.verified() && r.closedBySuccessor(ctx) {
-		// The next run found no log of this one, so what this one verified is what
-		// that one goes back to: the record says so, whoever has the release now.
-		outcome = o.Outcome
-	}
 	// Best effort: what this run did is over, and the record is right without it.
 	_ = r.change(ctx, r.ended, func(old stored) (state, error) {
 		if old.object == nil || r.ended(old.state) {
 			return state{}, superseding
 		}
-		return old.ended(r.nonce, time.Now(), outcome, nil), nil
+		return old.ended(r.nonce, time.Now(), Superseded, nil), nil
 	})
 	if r.log != nil && r.log.uid != "" && r.last().logOf(r.nonce) == (undoRef{}) {
 		_ = r.remove(ctx, r.logRef(r.own.Log), metav1.Preconditions{UID: &r.log.uid})
 	}
 	return superseding
-}
-
-// closedBySuccessor reports whether a run that took over looked for the log of
-// this one when it was gone already.
-func (r *Record) closedBySuccessor(ctx context.Context) bool {
-	if r.own.Log == 0 {
-		return false
-	}
-	found, err := r.client.Get(ctx, r.logRef(r.own.Log), kube.Patience{})
-	if err != nil || found == nil {
-		return false
-	}
-	by := found.GetAnnotations()[annotationClosed]
-	return by != "" && by != r.nonce
 }
 
 // ended reports whether there is no release of this process without an outcome.

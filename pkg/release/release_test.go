@@ -104,7 +104,8 @@ func TestRequests(t *testing.T) {
 			"GET configmaps/deploy-model-action.model", "PUT configmaps/deploy-model-action.model", "PUT configmaps/deploy-model-action.model",
 		}},
 		{"changed", []kube.Change{change("a", "1")}, []string{
-			"DELETE secrets/deploy-model-action.model.1", "GET configmaps/deploy-model-action.model", "POST secrets",
+			"DELETE secrets/deploy-model-action.model.1", "DELETE secrets/deploy-model-action.model.2", // the first has nothing left to delete
+			"GET configmaps/deploy-model-action.model", "POST secrets",
 			"PUT configmaps/deploy-model-action.model", "PUT configmaps/deploy-model-action.model",
 		}},
 	} {

@@ -39,7 +39,8 @@ type holder struct {
 type undoRef struct {
 	Log   int    `json:"log"`
 	Nonce string `json:"nonce"` // of the process whose it is
-	// Obsolete says that its run ended well and could not delete it.
+	// Obsolete says that its run ended and nobody inherits it; it is deleted, or
+	// about to be.
 	Obsolete bool `json:"obsolete,omitempty"`
 }
 
