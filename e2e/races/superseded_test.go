@@ -45,7 +45,7 @@ func TestSuperseded(t *testing.T) {
 		{phase: "health check", at: cloudtest.AtHealth, with: map[string]string{"health_path": "/readyz"}},
 		{phase: "rollback", at: cloudtest.AtRollback, olderCrashes: true},
 		{phase: "record of the outcome", at: cloudtest.AtOutcome},
-		{phase: "deletion of the log", at: cloudtest.AtLog, verified: true, or: "deployed"}, // which it recorded
+		{phase: "deletion of the log", at: cloudtest.AtLog, verified: true, or: "deployed"},                               // which it recorded
 		{phase: "record of the outcome after a rollback", at: cloudtest.AtOutcome, olderCrashes: true, or: "rolled-back"}, // which it had
 	} {
 		for newer, newerCrashes := range map[string]bool{"good": false, "crashing": true} {
