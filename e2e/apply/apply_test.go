@@ -6,10 +6,15 @@ package apply_test
 import (
 	"os"
 	"os/exec"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/org/deploy-model-action/e2e/cloudtest"
 )
+
+// failed matches the test that failed and what it said.
+var failed = regexp.MustCompile(`(?m)^ *(--- FAIL: .*|\w+_test\.go:\d+: .*\S.*)$`)
 
 func TestMain(m *testing.M) { cloudtest.Main(m) }
 
@@ -21,6 +26,6 @@ func TestEngine(t *testing.T) {
 	out, err := test.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
-		t.Error(err)
+		t.Errorf("%v: %s", err, strings.Join(failed.FindAllString(string(out), -1), "; ")) // last, where a CI log that is cut begins
 	}
 }
