@@ -164,13 +164,13 @@ func TestLiveNobodyWritesInBetween(t *testing.T) {
 	config := func(value string) string {
 		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: model}\ndata: {a: " + value + "}\n"
 	}
-	e.must(e.options("1-1"), config("x"))
+	e.must(e.options("1-1"), config("one"))
 	o := e.options("2-1")
 	o.Held = func(context.Context) error {
 		t.Error("asked whether it may go on, although nobody wrote")
 		return nil
 	}
-	e.must(o, config("y"))
+	e.must(o, config("two"))
 }
 
 func imageOf(u map[string]any) string {
