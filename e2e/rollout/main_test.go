@@ -29,6 +29,9 @@ func TestMain(m *testing.M) { cloudtest.Main(m) }
 // workload writes a Deployment or StatefulSet of the seed's model; spec and
 // template are lines that are added to it.
 func workload(kind, spec, template string) string {
+	if !strings.Contains(spec, "minReadySeconds") {
+		spec += "\n  minReadySeconds: 0" // what serves is held by TestServes
+	}
 	return `apiVersion: apps/v1
 kind: ` + kind + `
 metadata: {name: model, labels: {app: model}}
