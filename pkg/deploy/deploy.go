@@ -116,6 +116,9 @@ func (d *deployment) deploy(ctx context.Context) error {
 		if err := d.phase(ctx, "Health check", d.health); err != nil {
 			return d.rollback(ctx, err)
 		}
+		if err := d.confirm(ctx); err != nil {
+			return d.rollback(ctx, err)
+		}
 	}
 	return nil
 }
