@@ -2,6 +2,9 @@ package deploy
 
 import (
 	"context"
+	"errors"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/kube"
@@ -10,9 +13,12 @@ import (
 
 // apply checks every object, claims the release, and writes.
 func (d *deployment) apply(ctx context.Context) error {
+	var group errgroup.Group
+	group.Go(d.fits) // waits for the registry
 	var err error
-	if d.plan, err = apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions()); err != nil {
-		return d.explain(err)
+	d.plan, err = apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions())
+	if err := errors.Join(group.Wait(), d.explain(err)); err != nil {
+		return err
 	}
 	if err := d.claim(ctx); err != nil {
 		return err

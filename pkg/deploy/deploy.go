@@ -43,6 +43,7 @@ type deployment struct {
 	prefix      registry.Prefix
 	registries  *registry.Client
 	matches     []image.Match
+	resolved    []image.Image // of the matches
 	credentials *credentials.Credentials
 	name        cluster.Name
 	cluster     *cluster.Cluster
