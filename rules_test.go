@@ -27,7 +27,8 @@ var floor = map[string][]string{
 	"retry":    {},
 	"object":   {},
 	"workload": {"object"},
-	"kube":     {"object", "redact", "retry", "workload"},
+	"wire":     {"object", "redact"},
+	"kube":     {"object", "redact", "retry", "wire", "workload"},
 	"google":   {"redact", "retry"},
 	"registry": {"google", "redact", "retry"},
 }
@@ -41,7 +42,7 @@ var mayImport = map[string][]string{
 	"deploy":      {"apply", "candidate", "cluster", "credentials", "diagnosis", "google", "image", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
 	"actions":     {},
 	"credentials": {"google", "redact", "retry"},
-	"cluster":     {"google", "redact", "retry"},
+	"cluster":     {"google", "redact", "retry", "wire"},
 	"image":       {"google", "redact", "registry", "retry"},
 	"publish":     {"google", "redact", "registry", "retry"},
 	"manifest":    {"object", "redact"},
