@@ -238,10 +238,15 @@ func (e *Evidence) ObserveEventsDenied(err error) {
 	}
 }
 
-// observeRight remembers that a right is missing, or with nil that it is there again.
+// observeRight remembers that something cannot be read, as a right is missing or
+// as its list has no end, or with nil that it can be again.
 func (e *Evidence) observeRight(resource string, err error) {
 	if err == nil {
 		delete(e.denied, resource)
+		return
+	}
+	if !apierrors.IsForbidden(err) {
+		e.denied[resource] = fmt.Sprintf("the %s cannot be read: %s", resource, line(err.Error()))
 		return
 	}
 	e.denied[resource] = fmt.Sprintf(right(resource), e.id.Namespace)
