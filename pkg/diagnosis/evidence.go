@@ -265,12 +265,23 @@ func right(resource string) string {
 	return `the events cannot be read: a Role in namespace %q has to allow "list" and "watch" on events`
 }
 
-// settle remembers since when pods cannot be created. As long as pods come, the
-// time begins again.
+// ending reports whether a pod of the workload, of whichever revision, is still
+// being ended: what it holds of a quota is free when it is gone.
+func (e *Evidence) ending() bool {
+	for _, p := range e.states {
+		if p.DeletionTimestamp != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// settle remembers since when pods cannot be created. As long as pods come, or
+// hold what the new ones need, the time begins again.
 func (e *Evidence) settle(now time.Time) {
 	state := ""
 	if f := e.refusal(); f.Severity != Healthy {
-		state = fmt.Sprintf("%s %d", f.State, len(e.candidates()))
+		state = fmt.Sprintf("%s %d %v", f.State, len(e.candidates()), f.Freed && e.ending())
 	}
 	if state != e.refused {
 		e.refused, e.refusedSince = state, now

@@ -40,8 +40,12 @@ type Result struct {
 	Note, Warning string
 	// RecheckAfter is when the same object may have another outcome; 0: never.
 	RecheckAfter time.Duration
-	// Failure is why it cannot become ready; nil unless it Failed.
+	// Failure is why it cannot become ready; nil unless it Failed, or will have if it
+	// is not ready when there is no time left.
 	Failure *Failure
+	// Optional says that nothing failed if it is not ready when there is no time left;
+	// then it is not waited for, and the text is said loudly.
+	Optional string
 }
 
 // Failure is why an object cannot become ready, as its own status says.

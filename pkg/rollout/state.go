@@ -43,6 +43,7 @@ type state struct {
 	evidence *diagnosis.Evidence
 	followed bool // its pods and events are: until then the evidence says nothing
 
+	ill        bool          // it was not ready before, nothing of it was changed, and it fails nothing
 	renewed    bool          // the write makes new pods
 	steadyFor  time.Duration // how long its containers have to run
 	readySince time.Time     // by its own status; zero if it is not
@@ -57,8 +58,19 @@ func newState(c kube.Change, now time.Time) *state {
 	s := &state{change: c, began: now, live: c.After, evidence: diagnosis.NewEvidence(c, now), renewed: renews(c), steadyFor: steadyFor(c)}
 	// What the write returned is about the rollout before.
 	s.previous, _ = object.ConditionOf(c.After, "Progressing")
+	s.taken = s.takenBy(c.After)
 	s.observeReady(now)
 	return s
+}
+
+// illBefore reports whether the object was not ready before a deploy that did not
+// change it. What is being deleted is another matter: it will be gone.
+func (s *state) illBefore() bool {
+	if s.change.Changed() || s.taken != nil {
+		return false
+	}
+	outcome := readiness.Evaluate(s.change.After, readiness.Context{}).Outcome
+	return outcome == readiness.Pending || outcome == readiness.Failed
 }
 
 // context is what readiness has to know.
