@@ -29,7 +29,7 @@ type observation struct {
 	evidence func(*diagnosis.Evidence, time.Time) // adds to it: pods, ReplicaSets, events
 	warnings []diagnosis.Event                    // about an object that has no pods
 	skip     string                               // why it is not waited for after all
-	watched  bool                                 // a watch brought it
+	watch    int                                  // which watch brought it, from 1; 0: none did
 }
 
 // state is all that is known of one object that is waited for. One goroutine owns

@@ -32,7 +32,7 @@ func TestIllBefore(t *testing.T) {
 		t.Helper()
 		return &kubetest.Stage{Scripts: map[string][]kubetest.Scene{
 			modelPath: {read(deployed(t, 150, 1), kubetest.Open())}, podsPath: {list(crash)}, setsPath: {list(set)},
-			servicePath: {read(balancer(t, `ingress: [{ip: 203.0.113.7}]`), kubetest.Slowly(20*time.Second, kubetest.Event("MODIFIED", balancer(t, `ingress: [{ip: 203.0.113.7}]`))))},
+			servicePath: {read(balancer(t, ""), kubetest.Slowly(20*time.Second, kubetest.Event("MODIFIED", balancer(t, `ingress: [{ip: 203.0.113.7}]`))))},
 		}}
 	}
 	t.Run("beside what is changed", func(t *testing.T) {

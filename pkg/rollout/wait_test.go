@@ -378,21 +378,25 @@ func TestTimeout(t *testing.T) {
 // TestCancelled holds that a wait ends with its context, whatever it is about to do.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
-	for name, s := range map[string]*kubetest.Stage{
-		"watching":              {},
-		"polling":               {Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.No(403, "Forbidden"), kubetest.Hang}}},
-		"nobody answers":        {Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.Hang}, setsPath: {kubetest.Hang}, podsPath: {kubetest.Hang}, eventsPath: {kubetest.Hang}, "/apis/storage.k8s.io/v1/storageclasses/fast": {kubetest.Hang}}},
-		"everything is refused": {Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.No(503, "ServiceUnavailable")}, setsPath: {kubetest.No(403, "Forbidden")}, podsPath: {kubetest.No(500, "InternalError")}, eventsPath: {kubetest.HangUp}}},
+	claim := func() *unstructured.Unstructured {
+		return objecttest.FromYAML(t, objecttest.Text("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`))
+	}
+	for name, scripts := range map[string]map[string][]kubetest.Scene{
+		"watching":              {modelPath: {read(deployed(t, 100, 2), kubetest.Open())}},
+		"polling":               {modelPath: {kubetest.No(403, "Forbidden"), kubetest.Hang}},
+		"nobody answers":        {modelPath: {kubetest.Hang}, setsPath: {kubetest.Hang}, podsPath: {kubetest.Hang}, eventsPath: {kubetest.Hang}, "/apis/storage.k8s.io/v1/storageclasses/fast": {kubetest.Hang}},
+		"everything is refused": {modelPath: {kubetest.No(503, "ServiceUnavailable")}, setsPath: {kubetest.No(403, "Forbidden")}, podsPath: {kubetest.No(500, "InternalError")}, eventsPath: {kubetest.HangUp}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				server := kubetest.Serve(t, s)
+				scripts[servicePath] = []kubetest.Scene{read(balancer(t, ""), kubetest.Open())}
+				scripts["/api/v1/namespaces/default/persistentvolumeclaims/model"] = []kubetest.Scene{read(claim(), kubetest.Open())}
+				server := kubetest.Serve(t, &kubetest.Stage{Scripts: scripts})
 				ctx, cancel := context.WithCancelCause(context.Background())
 				reason := errors.New("the runner cancels")
 				time.AfterFunc(71*time.Second, func() { cancel(reason) })
-				claim := objecttest.FromYAML(t, objecttest.Text("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`))
-				changes := []kube.Change{changeOf(deployed(t, 100, 2)), changeOf(balancer(t, "")), changeOf(claim), changeOf(deployed(t, 200, 2))}
+				changes := []kube.Change{changeOf(deployed(t, 100, 2)), changeOf(balancer(t, "")), changeOf(claim()), changeOf(deployed(t, 200, 2))}
 				statuses, err := Wait(ctx, server.Client, changes, Options{FailFast: true})
 				if took := time.Since(objecttest.Start()); took != 71*time.Second {
 					t.Errorf("took %s", took)
