@@ -288,4 +288,3 @@ func interrupt(t *testing.T, how string, delay time.Duration) bool {
 	}
 	return len(found) == 0 && !t.Failed()
 }
-
