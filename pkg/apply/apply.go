@@ -132,17 +132,6 @@ func (p *Plan) Inventory() []object.ID {
 	return ids
 }
 
-// Namespace writes a Namespace of the set before all else, if the set holds one
-// of that name and it needs a write: something else is to be created in it.
-func (p *Plan) Namespace(ctx context.Context, name string) error {
-	for _, it := range p.items {
-		if it.ref().ID() == (object.ID{Kind: "Namespace", Name: name}) && !it.written && it.write.Pending() {
-			return flat(ctx, p.send(ctx, []*item{it}))
-		}
-	}
-	return nil
-}
-
 // Write writes what needs it, by stages. It returns what it did, in the order of
 // application, also with an error: an object that is not among the changes was
 // not touched, and one whose Action is kube.Uncertain may have been.
