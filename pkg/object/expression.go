@@ -50,12 +50,15 @@ func ParseExpression(text string) (Expression, error) {
 			return Expression{}, fmt.Errorf("%q: %s compares numbers, and %s is none", text, op, want)
 		}
 	}
+	if strings.HasPrefix(path, "{") && !strings.HasSuffix(path, "}") {
+		return Expression{}, fmt.Errorf("%q is no JSONPath: a brace or a quote is not closed", path)
+	}
 	if strings.Count(path, "..")+strings.Count(path, ",") > 1 {
 		// Each multiplies what is walked through, whatever the object's size.
 		return Expression{}, fmt.Errorf("%q holds more than one .. or comma; write one path to one value", path)
 	}
 	e := Expression{text: text, path: braced(path), op: op, want: unquote(want)}
-	if err := jsonpath.New("").Parse(e.path); err != nil {
+	if _, _, err := e.evaluate(map[string]any{}); err != nil {
 		return Expression{}, fmt.Errorf("%q is no JSONPath: %w", path, err)
 	}
 	return e, nil
@@ -72,11 +75,7 @@ func (e Expression) IsZero() bool { return e.text == "" }
 // Where a path finds several values, each has to meet it; where it finds none,
 // none does, also not with !=.
 func (e Expression) Holds(data any) (holds bool, found string) {
-	path := jsonpath.New("").AllowMissingKeys(true) // it keeps state, so each evaluation has its own
-	if path.Parse(e.path) != nil {
-		return false, ""
-	}
-	results, err := path.FindResults(data)
+	path, results, err := e.evaluate(data)
 	if err != nil {
 		return false, ""
 	}
@@ -97,6 +96,27 @@ func (e Expression) Holds(data any) (holds bool, found string) {
 		found = string(runes[:shownLimit]) + "…"
 	}
 	return holds && len(all) > 0, found
+}
+
+// evaluate finds what the path leads to. A path that cannot be parsed is an error,
+// and nothing is found by one that does not fit the data.
+func (e Expression) evaluate(data any) (path *jsonpath.JSONPath, results [][]reflect.Value, err error) {
+	defer func() {
+		// The library indexes past what it has found, as with {end} or [?(@)].
+		if r := recover(); r != nil {
+			panic(r)
+			results, err = nil, fmt.Errorf("it cannot be evaluated: %v", r)
+		}
+	}()
+	path = jsonpath.New("").AllowMissingKeys(true) // it keeps state, so each evaluation has its own
+	if err := path.Parse(e.path); err != nil {
+		return nil, nil, err
+	}
+	results, err = path.FindResults(data)
+	if err != nil {
+		return path, nil, nil //nolint:nilerr // it says of which type the data is not
+	}
+	return path, results, nil
 }
 
 // meets compares one value.
