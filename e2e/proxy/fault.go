@@ -24,6 +24,7 @@ type Fault struct {
 	DelayMS     int    `json:"delay_ms,omitempty"`     // before anything else happens
 	Status      int    `json:"status,omitempty"`       // answered instead of asking the host
 	Body        string `json:"body,omitempty"`         // of that answer
+	Size        int64  `json:"size,omitempty"`         // bytes that the body is filled up to, with x
 	RetryAfter  int    `json:"retry_after,omitempty"`  // seconds, in that answer
 	ResetBefore bool   `json:"reset_before,omitempty"` // the connection breaks, with all that is on it, and the host was not asked
 	ResetAfter  bool   `json:"reset_after,omitempty"`  // the connection breaks in the same way, after the host has done it
@@ -116,9 +117,21 @@ func (f *Faults) play(w http.ResponseWriter, r *http.Request, from peer, handler
 		}
 		w.WriteHeader(fault.Status)
 		fmt.Fprint(w, fault.Body)
+		_, _ = io.CopyN(w, filler{}, fault.Size-int64(len(fault.Body)))
 	case fault.CutAfterMS > 0:
 		cut(w, r, handler, time.Duration(fault.CutAfterMS)*time.Millisecond)
 	default:
 		handler.ServeHTTP(w, r)
 	}
+}
+
+// filler is x without end.
+type filler struct{}
+
+// Read implements io.Reader.
+func (filler) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
 }

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+
+	"github.com/org/deploy-model-action/pkg/wire"
 )
 
 // userAgent is how the requests call themselves, to Google and to the cluster.
@@ -48,7 +50,7 @@ func (c *Cluster) Config(tokens oauth2.TokenSource) *rest.Config {
 		WarningHandler: rest.NoWarnings{},
 	}
 	config.Wrap(func(base http.RoundTripper) http.RoundTripper {
-		return &tokenTransport{base: &frontTransport{base: base, cluster: c}, tokens: tokens, hosts: []string{c.authority()}}
+		return &tokenTransport{base: &frontTransport{base: wire.Bound(base), cluster: c}, tokens: tokens, hosts: []string{c.authority()}}
 	})
 	return config
 }

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/org/deploy-model-action/pkg/google"
+	"github.com/org/deploy-model-action/pkg/wire"
 )
 
 // Explain turns the error of requests through a Client into what a user can act
@@ -69,8 +70,11 @@ func (c *Cluster) explain(err error) error {
 	var (
 		token *tokenError
 		door  *frontError
+		long  *wire.LongError
 	)
 	switch {
+	case errors.As(err, &long):
+		return c.endless(long)
 	case errors.As(err, &token):
 		return token.err
 	case errors.As(err, &door):

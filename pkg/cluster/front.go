@@ -13,6 +13,7 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"github.com/org/deploy-model-action/pkg/redact"
+	"github.com/org/deploy-model-action/pkg/wire"
 )
 
 // maxRefusal bounds what is read of an answer to find out whose it is.
@@ -71,6 +72,14 @@ func (c *Cluster) redirected(resp *http.Response) error {
 	}
 	e := c.unreached(fmt.Sprintf("the answer is a redirect %s (status %d), which is not followed with a token in hand", to, resp.StatusCode))
 	e.Hint = "let the runner reach the cluster itself, without a portal or proxy that answers in its place"
+	return e
+}
+
+// endless explains an answer that is longer than any of an API server.
+func (c *Cluster) endless(long *wire.LongError) error {
+	e := c.unreached(long.Error())
+	e.Hint = "let the runner reach the cluster itself, without a portal or proxy that answers in its place; if it does, look which extension of the cluster (an APIService) answers so"
+	e.Err = long
 	return e
 }
 

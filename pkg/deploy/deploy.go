@@ -43,6 +43,7 @@ type deployment struct {
 	prefix      registry.Prefix
 	registries  *registry.Client
 	matches     []image.Match
+	resolved    []image.Image // of the matches
 	credentials *credentials.Credentials
 	name        cluster.Name
 	cluster     *cluster.Cluster
@@ -95,7 +96,17 @@ func (d *deployment) deploy(ctx context.Context) error {
 	if err := d.phase(ctx, "Cluster and images", d.connect); err != nil {
 		return err
 	}
-	if err := d.phase(ctx, "Apply", d.apply); err != nil {
+	apply := d.apply
+	if d.Candidate {
+		if err := d.phase(ctx, "Check", d.check); err != nil {
+			return d.rollback(ctx, err)
+		}
+		if err := d.phase(ctx, "Candidate", d.candidate); err != nil {
+			return d.rollback(ctx, err)
+		}
+		apply = d.write
+	}
+	if err := d.phase(ctx, "Apply", apply); err != nil {
 		return d.rollback(ctx, err)
 	}
 	if err := d.phase(ctx, "Rollout", d.wait); err != nil {
@@ -103,6 +114,9 @@ func (d *deployment) deploy(ctx context.Context) error {
 	}
 	if d.HealthPath != "" {
 		if err := d.phase(ctx, "Health check", d.health); err != nil {
+			return d.rollback(ctx, err)
+		}
+		if err := d.confirm(ctx); err != nil {
 			return d.rollback(ctx, err)
 		}
 	}

@@ -73,6 +73,9 @@ type Options struct {
 	Rollback bool `input:"rollback"`
 	// HealthPath must answer 2xx before the deploy counts. Default: not asked.
 	HealthPath string `input:"health_path"`
+	// Candidate tries a pod of each changed workload beside what serves, before
+	// anything that serves is changed.
+	Candidate bool `input:"candidate"`
 	// ForceConflicts takes fields over from other field managers.
 	ForceConflicts bool `input:"force_conflicts"`
 

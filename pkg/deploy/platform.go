@@ -2,13 +2,15 @@ package deploy
 
 import (
 	"context"
+	"encoding/json"
+	"io"
+	"strconv"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/workload"
@@ -34,13 +36,13 @@ func (e *PlatformError) Title() string { return "Platform does not fit" }
 // starts with "exec format error" and nothing else. One that fits none of the
 // nodes is an error, one that fits only some a warning. Where there are no nodes
 // to compare with (an autoscaler begins with none), nothing is said.
-func (d *deployment) fits(images []image.Image) error {
+func (d *deployment) fits() error {
 	if len(d.nodes) == 0 {
 		return nil
 	}
 	platforms := map[string][]string{}
-	for _, i := range images {
-		platforms[i.Pinned] = i.Platforms
+	for _, i := range d.resolved {
+		platforms[i.Pinned] = i.Platforms()
 	}
 	seen := map[string]bool{}
 	for _, use := range d.manifests.Images() {
@@ -65,19 +67,62 @@ func (d *deployment) fits(images []image.Image) error {
 func (d *deployment) readNodes(ctx context.Context) []corev1.Node {
 	ctx, cancel := context.WithTimeout(ctx, nodesTimeout)
 	defer cancel()
-	list, err := d.client.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}).
-		List(ctx, metav1.ListOptions{FieldSelector: "spec.unschedulable=false", Limit: nodesLimit})
+	body, err := d.client.REST.Get().AbsPath("/api/v1/nodes").
+		Param("fieldSelector", "spec.unschedulable=false").Param("limit", strconv.Itoa(nodesLimit)).
+		SetHeader("Accept", "application/json").Stream(ctx)
 	if err != nil {
 		return nil
 	}
-	var nodes []corev1.Node
-	for _, o := range list.Items {
-		var node corev1.Node
-		if runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &node) == nil {
-			nodes = append(nodes, node)
-		}
+	defer body.Close()
+	nodes, err := decodeNodes(body)
+	if err != nil {
+		return nil
 	}
 	return nodes
+}
+
+// decodeNodes takes from a list of nodes what says which pods go where. A node has
+// tens of kilobytes, most of them names of images, so that one is decoded after
+// the other and nothing else of it kept.
+func decodeNodes(list io.Reader) ([]corev1.Node, error) {
+	decoder := json.NewDecoder(list)
+	if _, err := decoder.Token(); err != nil {
+		return nil, err
+	}
+	var nodes []corev1.Node
+	for decoder.More() {
+		key, err := decoder.Token()
+		if err != nil {
+			return nil, err
+		}
+		if key != "items" {
+			if err := decoder.Decode(&json.RawMessage{}); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if begin, err := decoder.Token(); err != nil || begin != json.Delim('[') {
+			return nil, err // null, where there are none
+		}
+		for decoder.More() {
+			var item struct {
+				Metadata struct{ Labels map[string]string }
+				Spec     struct{ Taints []corev1.Taint }
+			}
+			if err := decoder.Decode(&item); err != nil {
+				return nil, err
+			}
+			if len(nodes) < nodesLimit {
+				nodes = append(nodes, corev1.Node{
+					ObjectMeta: metav1.ObjectMeta{Labels: item.Metadata.Labels}, Spec: corev1.NodeSpec{Taints: item.Spec.Taints},
+				})
+			}
+		}
+		if _, err := decoder.Token(); err != nil {
+			return nil, err
+		}
+	}
+	return nodes, nil
 }
 
 // podSpec finds the pod that a container's image is part of.

@@ -29,13 +29,8 @@ func (d *deployment) rolloutOptions() rollout.Options {
 // wait waits for the generation that was applied.
 func (d *deployment) wait(ctx context.Context) error {
 	statuses, err := rollout.Wait(ctx, d.kube, d.changes, d.rolloutOptions())
-	var failed *rollout.FailedError
-	if errors.As(err, &failed) && failed.ByOthers() {
-		// A newer run that took over is no failure of what was deployed.
-		var newer *release.SupersededError
-		if held := d.held(ctx); errors.As(held, &newer) {
-			return newer
-		}
+	if newer := d.overtaken(ctx, err); newer != nil {
+		return newer
 	}
 	d.statuses = statuses
 	d.recordRollouts(statuses)
@@ -46,6 +41,19 @@ func (d *deployment) wait(ctx context.Context) error {
 	d.address = serving.FindAddress(live)
 	d.result.URL, d.result.Host, d.result.Internal = d.address.URL, d.address.Host, d.address.Internal
 	return err
+}
+
+// overtaken is the run that took over, if that is why a wait failed: it is no
+// failure of what was deployed.
+func (d *deployment) overtaken(ctx context.Context, err error) error {
+	var (
+		failed *rollout.FailedError
+		newer  *release.SupersededError
+	)
+	if errors.As(err, &failed) && failed.ByOthers() && errors.As(d.held(ctx), &newer) {
+		return newer
+	}
+	return nil
 }
 
 // health asks the model itself.
@@ -66,6 +74,17 @@ func (d *deployment) health(ctx context.Context) error {
 	for _, note := range answer.Notes {
 		d.log.Printf("%s", note)
 	}
+	return err
+}
+
+// confirm looks once more at what serves, after it was asked.
+func (d *deployment) confirm(ctx context.Context) error {
+	statuses, err := rollout.Confirm(ctx, d.kube, d.statuses, d.rolloutOptions())
+	if newer := d.overtaken(ctx, err); newer != nil {
+		return newer
+	}
+	d.statuses, d.result.Rollouts = statuses, nil
+	d.recordRollouts(statuses)
 	return err
 }
 

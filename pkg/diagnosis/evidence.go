@@ -35,6 +35,7 @@ type Evidence struct {
 	replicaSets map[types.UID]*unstructured.Unstructured
 	events      []Event           // of the object itself
 	denied      map[string]string // resource → the right that is missing, in a sentence
+	clock       clock
 
 	// refused is why pods cannot be created, as it has been since then.
 	refused      string
@@ -97,6 +98,7 @@ func (e *Evidence) HasPods() bool { return e.pods.Kind != "" }
 // ObserveObject takes in the object as it is now.
 func (e *Evidence) ObserveObject(u *unstructured.Unstructured, now time.Time) {
 	e.object, e.pods = u, workload.Pods(u)
+	e.clock.observe(u, now)
 	e.renew()
 	if at := written(u, ours); e.changed && at.After(e.since) {
 		e.since = at
@@ -175,6 +177,9 @@ func (e *Evidence) Observe(s Source, u kube.ListUpdate, now time.Time) {
 }
 
 func (e *Evidence) observePods(all []unstructured.Unstructured, now time.Time) {
+	for i := range all {
+		e.clock.observe(&all[i], now)
+	}
 	for _, pod := range workload.ToPods(all) {
 		p := e.states[pod.UID]
 		if p == nil {
@@ -233,10 +238,15 @@ func (e *Evidence) ObserveEventsDenied(err error) {
 	}
 }
 
-// observeRight remembers that a right is missing, or with nil that it is there again.
+// observeRight remembers that something cannot be read, as a right is missing or
+// as its list has no end, or with nil that it can be again.
 func (e *Evidence) observeRight(resource string, err error) {
 	if err == nil {
 		delete(e.denied, resource)
+		return
+	}
+	if !apierrors.IsForbidden(err) {
+		e.denied[resource] = fmt.Sprintf("the %s cannot be read: %s", resource, line(err.Error()))
 		return
 	}
 	e.denied[resource] = fmt.Sprintf(right(resource), e.id.Namespace)

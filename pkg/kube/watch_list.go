@@ -2,6 +2,8 @@ package kube
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/org/deploy-model-action/pkg/retry"
+	"github.com/org/deploy-model-action/pkg/wire"
 )
 
 // Pauses of a WatchList: after a list or watch went wrong, and when a right is
@@ -21,6 +24,8 @@ const (
 	listMaxPause  = 2 * time.Second
 	listForbidden = 30 * time.Second
 	listTimeout   = 15 * time.Second
+	// listPage is how many objects one answer brings, and listPages bounds the answers.
+	listPage, listPages = 500, 40
 )
 
 // Selection says which objects of one kind a list or watch is about.
@@ -37,11 +42,27 @@ func (s Selection) options() metav1.ListOptions {
 	return metav1.ListOptions{LabelSelector: s.Labels, FieldSelector: s.Fields, Limit: s.Limit}
 }
 
-// List reads what is selected, once, within 15 s.
+// List reads what is selected, once, within 15 s: page by page, as thousands of
+// pods in one answer would be in memory twice, as text and decoded.
 func (c *Client) List(ctx context.Context, s Selection) (*unstructured.UnstructuredList, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	return c.Objects(s.Resource, s.Namespace).List(ctx, s.options())
+	options, all := s.options(), &unstructured.UnstructuredList{}
+	if s.Limit == 0 {
+		options.Limit = listPage
+	}
+	for range listPages {
+		page, err := c.Objects(s.Resource, s.Namespace).List(ctx, options)
+		if err != nil {
+			return nil, err
+		}
+		// The version is of the first page, and all are of that moment.
+		all.Object, all.Items = page.Object, append(all.Items, page.Items...)
+		if options.Continue = page.GetContinue(); options.Continue == "" || s.Limit > 0 {
+			return all, nil
+		}
+	}
+	return nil, fmt.Errorf("list %s: there are more than %d", s.GroupResource(), listPage*listPages)
 }
 
 // ListUpdate is what a WatchList brought.
@@ -50,7 +71,7 @@ type ListUpdate struct {
 	Listed bool
 	All    []unstructured.Unstructured
 	// Update is about one object, if All is not given; its Err is that listing is
-	// not allowed.
+	// not allowed, or that the list is longer than any may be.
 	Update
 }
 
@@ -87,13 +108,19 @@ func (l *listWatch) run(ctx context.Context) {
 			// A server that loses every place at once must not be hammered.
 			l.pause(ctx, spread(success))
 			success = min(2*success, watchMaxPause)
-		case apierrors.IsForbidden(err):
+		case apierrors.IsForbidden(err), tooLong(err):
 			l.pause(ctx, listForbidden)
 		default:
 			l.pause(ctx, spread(failure))
 			failure = min(2*failure, listMaxPause)
 		}
 	}
+}
+
+// tooLong reports an answer that would be so again.
+func tooLong(err error) bool {
+	var long *wire.LongError
+	return errors.As(err, &long)
 }
 
 func (l *listWatch) pause(ctx context.Context, d time.Duration) {
@@ -106,7 +133,11 @@ func (l *listWatch) update(u ListUpdate) { l.ended = l.ended || !l.yield(u) }
 
 func (l *listWatch) list(ctx context.Context) (version string, err error) {
 	list, err := l.client.List(ctx, l.selection)
-	if apierrors.IsForbidden(err) {
+	var long *wire.LongError
+	switch {
+	case errors.As(err, &long):
+		l.update(ListUpdate{Update: Update{Err: long}})
+	case apierrors.IsForbidden(err):
 		l.update(ListUpdate{Update: Update{Err: err}})
 	}
 	if err != nil {

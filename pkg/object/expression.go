@@ -101,13 +101,6 @@ func (e Expression) Holds(data any) (holds bool, found string) {
 // evaluate finds what the path leads to. A path that cannot be parsed is an error,
 // and nothing is found by one that does not fit the data.
 func (e Expression) evaluate(data any) (path *jsonpath.JSONPath, results [][]reflect.Value, err error) {
-	defer func() {
-		// The library indexes past what it has found, as with {end} or [?(@)].
-		if r := recover(); r != nil {
-			panic(r)
-			results, err = nil, fmt.Errorf("it cannot be evaluated: %v", r)
-		}
-	}()
 	path = jsonpath.New("").AllowMissingKeys(true) // it keeps state, so each evaluation has its own
 	if err := path.Parse(e.path); err != nil {
 		return nil, nil, err

@@ -94,6 +94,12 @@ func FuzzExpression(f *testing.F) {
 	f.Add(`{.status.phase} == Running`, `{"status":{"phase":"Running"}}`)
 	f.Add(`{.a[?(@.b=="c")].d} >= 4`, `{"a":[{"b":"c","d":5}]}`)
 	f.Add(`{range .a[*]}{end} != x`, `{"a":[1]}`)
+	f.Add(`{end}`, `{"a":[1]}`)
+	f.Add(`{.a[?(@)]}`, `{"a":[1,{"b":2}]}`)
+	f.Add(`{.a[?(@.b>"x")]}`, `{"a":[1,{"b":2},{"b":null},{"b":{}}]}`)
+	f.Add(`{.a[-5:0]}`, `{"a":[1]}`)
+	f.Add(`{.a[-5]}`, `{"a":[1]}`)
+	f.Add(`{.a['b','c']}`, `{"a":null}`)
 	f.Add(`{..a}`, `{"a":[{"a":1}]}`)
 	f.Add(`{.a[0:9:2]} < 4`, `{"a":[1]}`)
 	f.Fuzz(func(t *testing.T, text, document string) {

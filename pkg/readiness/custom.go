@@ -2,6 +2,7 @@ package readiness
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
@@ -31,10 +32,35 @@ func definition(v view) Result {
 
 // dated reports whether a status says of which generation it is.
 func (v view) dated() bool {
-	if object.Number(v.live, -1, "status", "observedGeneration") >= 0 {
+	if _, ok := v.observedGeneration(); ok {
 		return true
 	}
 	return slices.ContainsFunc(object.Conditions(v.live), func(c object.Condition) bool { return c.Generation != 0 })
+}
+
+// observedGeneration is the generation that the status says it is about. Argo
+// Rollouts writes it as a string.
+func (v view) observedGeneration() (int64, bool) {
+	switch n := object.Map(v.live.Object, "status")["observedGeneration"].(type) {
+	case int64:
+		return n, true
+	case string:
+		number, err := strconv.ParseInt(n, 10, 64)
+		return number, err == nil
+	}
+	return 0, false
+}
+
+// stale reports whether the status says that it is about an earlier generation.
+func (v view) stale() bool {
+	n, ok := v.observedGeneration()
+	return ok && n < v.generation()
+}
+
+// asApplied reports whether the status is still the one that was there when the
+// object was written.
+func (v view) asApplied() bool {
+	return equality.Semantic.DeepEqual(object.Map(v.live.Object, "status"), v.applied())
 }
 
 // custom evaluates custom resources and unknown kinds by what their
@@ -51,7 +77,7 @@ func custom(v view) Result {
 	if c, ok := v.condition("Ready"); ok && !c.About(v.generation()) {
 		return notObserved
 	}
-	if left := grace - v.Elapsed; v.Changed && left > 0 && !v.dated() && equality.Semantic.DeepEqual(has, v.applied()) {
+	if left := grace - v.Elapsed; v.Changed && left > 0 && !v.dated() && v.asApplied() {
 		return Result{Message: notObserved.Message, RecheckAfter: left}
 	}
 	result, err := status.Compute(v.live)

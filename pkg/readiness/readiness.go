@@ -70,13 +70,31 @@ type Context struct {
 	Previous object.Condition
 }
 
-// Evaluate says whether an object is ready.
+// Evaluate says whether an object is ready: as its annotations ask, or else as its
+// kind says.
 func Evaluate(u *unstructured.Unstructured, c Context) Result {
-	rule := ruleFor(u)
-	if rule == nil {
+	v, rule := view{live: u, Context: c}, ruleFor(u)
+	asked := v.directives()
+	switch {
+	case asked.NoWait:
+		return Result{Outcome: NotWaitedFor, Message: "not waited for, as its annotation " + object.WaitAnnotation + " asks"}
+	case !asked.ReadyWhen.IsZero():
+		return readyWhen(v, asked.ReadyWhen, rule)
+	case rule == nil:
 		return Result{Outcome: NotWaitedFor}
 	}
-	return rule(view{live: u, Context: c})
+	return rule(v)
+}
+
+// directives are those of the object as it was written: what somebody else does to
+// its annotations since changes nothing. A manifest's mistakes were found in its file.
+func (v view) directives() object.Directives {
+	u := v.Applied
+	if u == nil {
+		u = v.live
+	}
+	d, _ := object.ReadDirectives(u)
+	return d
 }
 
 // Observed reports whether a status is about the generation that counts.

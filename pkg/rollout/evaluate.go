@@ -45,7 +45,14 @@ func evaluate(s *state, o Options, now time.Time) verdict {
 	v.notes = s.notes(r)
 	switch r.Outcome {
 	case readiness.Ready:
-		return v
+		steady, left := s.steady(now)
+		if steady {
+			return v
+		}
+		if left > 0 {
+			v.message += "; " + goesOn(s.steadyFor)
+			v = v.recheck(left)
+		}
 	case readiness.NotWaitedFor:
 		if r.Warning != "" {
 			v.message = r.Warning
