@@ -40,8 +40,7 @@ type Result struct {
 	Note, Warning string
 	// RecheckAfter is when the same object may have another outcome; 0: never.
 	RecheckAfter time.Duration
-	// Failure is why it cannot become ready; nil unless it Failed, or will have if it
-	// is not ready when there is no time left.
+	// Failure is why it cannot become ready; nil unless it Failed.
 	Failure *Failure
 	// Optional says that nothing failed if it is not ready when there is no time left;
 	// then it is not waited for, and the text is said loudly.
@@ -53,8 +52,9 @@ type Failure struct {
 	// Reason is one word, Kubernetes' own where it has one; Cause and Fix are a
 	// sentence each, without a full stop.
 	Reason, Cause, Fix string
-	// Final says that no time heals it.
-	Final bool
+	// Final says that no time heals it. Lasting says that it proves something only
+	// when it has lasted, and AtTimeout only when there is no time left.
+	Final, Lasting, AtTimeout bool
 }
 
 // Context is what is known of an object besides its state. Its zero value is for
@@ -112,7 +112,7 @@ func ruleFor(u *unstructured.Unstructured) func(view) Result {
 	if rule, ok := rules[kind]; ok {
 		return rule
 	}
-	if builtIn[kind.Group] {
+	if builtIn[kind.Group] || settings[kind] {
 		return nil
 	}
 	return custom
@@ -182,6 +182,14 @@ func because(c object.Condition) string {
 		return message
 	}
 	return fmt.Sprintf("%s: %s", reason, message)
+}
+
+// saying is a sentence with what a controller says behind it, if it says anything.
+func saying(sentence, said string) string {
+	if said = line(said); said == "" {
+		return sentence
+	}
+	return sentence + ": " + said
 }
 
 // countOf is a number of things in words: "1 pod", "2 pods".

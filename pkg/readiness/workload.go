@@ -23,12 +23,11 @@ func deployment(v view) Result {
 		s.Note = "strategy Recreate: nothing serves between the old pods' end and the new ones' readiness"
 	}
 	if c, ok := v.condition("Progressing"); ok && c.Reason == "ProgressDeadlineExceeded" && c != v.Previous {
-		// It is reported when there is no time left: whoever deploys has said how long
-		// it may take, and the deadline has a default.
-		s.Failure = &Failure{
-			Reason: c.Reason,
-			Cause:  fmt.Sprintf("it made no progress for %d seconds, its progressDeadlineSeconds", v.spec(600, "progressDeadlineSeconds")),
-			Fix:    "look at its pods and events, or raise progressDeadlineSeconds if they need longer",
+		// Whoever deploys has said how long it may take, and the deadline has a default.
+		s.Outcome, s.Failure = Failed, &Failure{
+			Reason: c.Reason, AtTimeout: true,
+			Cause: fmt.Sprintf("it made no progress for %d seconds, its progressDeadlineSeconds", v.spec(600, "progressDeadlineSeconds")),
+			Fix:   "look at its pods and events, or raise progressDeadlineSeconds if they need longer",
 		}
 	}
 	switch {

@@ -45,9 +45,12 @@ func TestSilentSubsets(t *testing.T) {
 	running := `state: {running: {startedAt: "2000-01-01T00:00:03Z"}}`
 	looping := `state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 3, reason: Error}}`
 	healthy := []moment{
-		{at: 1, object: fmt.Sprintf(storySet, `{}`)}, {at: 1, object: storyWorkload("Deployment", `{replicas: 2}`, status(0))},
-		{at: 3, object: pod("a", running, false, 0)}, {at: 3, object: pod("b", running, false, 0)},
-		{at: 14, object: pod("a", running, true, 0)}, {at: 20, object: pod("b", running, true, 0)},
+		{at: 1, object: fmt.Sprintf(storySet, `{}`)},
+		{at: 1, object: storyWorkload("Deployment", `{replicas: 2}`, status(0))},
+		{at: 3, object: pod("a", running, false, 0)},
+		{at: 3, object: pod("b", running, false, 0)},
+		{at: 14, object: pod("a", running, true, 0)},
+		{at: 20, object: pod("b", running, true, 0)},
 		{at: 20, object: storyWorkload("Deployment", `{replicas: 2}`, status(2))},
 	}
 	ends := append(healthy[:4:4],
