@@ -50,7 +50,8 @@ func evaluate(s *state, o Options, now time.Time) verdict {
 	switch r.Outcome {
 	case readiness.Ready:
 		steady, left := s.steady(now)
-		if steady {
+		var leads bool
+		if v, leads = v.withEndpoints(s, o, now); steady && leads {
 			return v
 		}
 		if left > 0 {
@@ -75,6 +76,9 @@ func evaluate(s *state, o Options, now time.Time) verdict {
 		var left time.Duration
 		proved, left = s.proves(r.Failure, o, now)
 		v = v.recheck(left)
+	}
+	if s.exposes != nil && s.exposes.fault != nil {
+		v.pending = s.exposes.fault
 	}
 	own := v.pending
 	if s.followed {

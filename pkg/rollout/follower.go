@@ -35,18 +35,30 @@ type follower struct {
 	change       kube.Change
 	version      string // of the state that is known
 	sources      []diagnosis.Source
+	exposes      *exposure // of a Service; only what never changes of it is read here
+	board        *board
 	hasPods      bool
 	observations chan observation
 	pods         chan diagnosis.PodRef   // whose events are to be read
 	requested    map[types.UID]time.Time // when they were last
 }
 
-func newFollower(client *kube.Client, s *state) *follower {
+func newFollower(client *kube.Client, s *state, b *board) *follower {
 	return &follower{
+		exposes: s.exposes, board: b,
 		client: client, change: s.change, version: s.live.GetResourceVersion(), sources: s.evidence.Sources(), hasPods: s.evidence.HasPods(),
 		observations: make(chan observation, backlog),
 		pods:         make(chan diagnosis.PodRef, explainLimit), requested: map[types.UID]time.Time{},
 	}
+}
+
+// watches is how many of them it has.
+func (f *follower) watches() int {
+	n := 1 + len(f.sources)
+	if f.exposes != nil {
+		n++
+	}
+	return n
 }
 
 // follow returns when ctx ends.
@@ -65,6 +77,9 @@ func (f *follower) follow(ctx context.Context) {
 			}
 		})
 	}
+	if f.exposes != nil {
+		f.followEndpoints(ctx, &group)
+	}
 	if f.hasPods {
 		group.Go(func() { f.readPodEvents(ctx) })
 	} else {
@@ -73,6 +88,22 @@ func (f *follower) follow(ctx context.Context) {
 	if f.change.ID().GroupKind().String() == "PersistentVolumeClaim" {
 		group.Go(func() {
 			f.send(ctx, observation{skip: bindsLater(ctx, f.client, object.Text(f.change.After, "spec", "storageClassName"))})
+		})
+	}
+}
+
+// followEndpoints observes where a Service leads, and which of its pods are ready.
+func (f *follower) followEndpoints(ctx context.Context, group *sync.WaitGroup) {
+	group.Go(func() {
+		for u := range f.client.WatchList(ctx, f.exposes.selection()) {
+			f.send(ctx, observation{watch: len(f.sources) + 2, exposure: func(e *exposure, _ time.Time) { e.observe(u) }})
+		}
+	})
+	for _, id := range f.exposes.selected {
+		group.Go(func() {
+			if p, ok := f.board.await(ctx, id); ok {
+				f.send(ctx, observation{exposure: func(e *exposure, now time.Time) { e.observePublished(id, p, now) }})
+			}
 		})
 	}
 }

@@ -74,8 +74,12 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 	defer leave(nil)
 	var group, ill sync.WaitGroup
 	setAside(states)
+	for _, s := range states {
+		s.exposes = expose(s, states)
+	}
+	shared := newBoard(states)
 	for i, s := range states {
-		w := &waiter{client: client, options: o, report: newReporter(s.change, out, o)}
+		w := &waiter{client: client, options: o, report: newReporter(s.change, out, o), board: shared}
 		if s.ill {
 			ill.Go(func() { ends[i] = wait(w, ctx, beside, s) })
 			continue

@@ -28,6 +28,7 @@ type waiter struct {
 	client  *kube.Client
 	options Options
 	report  *reporter
+	board   *board
 }
 
 // wait returns when the object is ready, has failed for certain, or waiting ends,
@@ -45,10 +46,10 @@ func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
 	defer group.Wait()
 	defer stop()
 	s.follow(began)
-	f := newFollower(w.client, s)
+	f := newFollower(w.client, s, w.board)
 	group.Go(func() { f.follow(following) })
 
-	news := newNews(1+len(f.sources), began)
+	news := newNews(f.watches(), began)
 	for watched := true; ; {
 		v = w.evaluate(ctx, s, watched)
 		if v.final() {
@@ -151,12 +152,24 @@ func (w *waiter) read(ctx context.Context, s *state) {
 			now = &kube.Update{Deleted: true}
 		}
 	})
+	var endpoints *kube.ListUpdate
+	if s.exposes != nil {
+		group.Go(func() {
+			if list, err := w.client.List(ctx, s.exposes.selection()); err == nil {
+				endpoints = &kube.ListUpdate{Listed: true, All: list.Items}
+			}
+		})
+	}
 	_ = diagnosis.Read(ctx, w.client, s.evidence)
 	group.Wait()
 	s.observe(observation{object: now}, time.Now())
+	if endpoints != nil {
+		s.exposes.observe(*endpoints)
+	}
 }
 
 func (w *waiter) end(s *state, v verdict) end {
+	w.board.publish(s)
 	return end{
 		Status: Status{
 			Change: s.change, Live: s.live, Message: v.message, Failure: v.failure, Began: s.began, Ended: time.Now(), known: s,

@@ -1,0 +1,78 @@
+package rollout
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/org/deploy-model-action/pkg/object"
+)
+
+// published is what the wait for one object says of its pods when it is over.
+type published struct {
+	pods     map[types.UID]bool // of the live revision; nil if they are not known
+	prefixes []string           // of the names of its pods
+	wanted   int64
+}
+
+// holds reports whether a pod is one of them.
+func (p published) holds(name string, uid types.UID) bool {
+	if p.pods == nil || p.pods[uid] {
+		return true
+	}
+	for _, prefix := range p.prefixes { // one that was made since
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// board is where the waits for workloads leave what those for Services need.
+type board struct {
+	mu    sync.Mutex
+	over  map[object.ID]chan struct{}
+	notes map[object.ID]published
+}
+
+func newBoard(states []*state) *board {
+	b := &board{over: map[object.ID]chan struct{}{}, notes: map[object.ID]published{}}
+	for _, s := range states {
+		b.over[s.change.ID()] = make(chan struct{})
+	}
+	return b
+}
+
+// publish leaves what is known of an object's pods; its wait is over.
+func (b *board) publish(s *state) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	id := s.change.ID()
+	if _, there := b.notes[id]; !there {
+		b.notes[id] = s.publication()
+		close(b.over[id])
+	}
+}
+
+// await returns what was published of an object, and false if ctx ends before.
+func (b *board) await(ctx context.Context, id object.ID) (published, bool) {
+	select {
+	case <-b.over[id]:
+	case <-ctx.Done():
+		return published{}, false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.notes[id], true
+}
+
+// publication is what is known of the object's pods by now.
+func (s *state) publication() published {
+	p := published{wanted: s.evidence.Wanted()}
+	if s.followed {
+		p.pods, p.prefixes = s.evidence.Serving()
+	}
+	return p
+}
