@@ -6,12 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
-	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
 	"github.com/org/deploy-model-action/pkg/serving"
@@ -54,27 +52,6 @@ func (d *deployment) overtaken(ctx context.Context, err error) error {
 		return newer
 	}
 	return nil
-}
-
-// health asks the model itself.
-func (d *deployment) health(ctx context.Context) error {
-	changes := make([]kube.Change, len(d.statuses))
-	for i, s := range d.statuses {
-		changes[i] = s.Change
-		changes[i].After = s.Live
-	}
-	answer, err := serving.Check(ctx, d.kube, serving.Options{
-		Path: d.HealthPath, Changes: changes, Address: d.address, HTTP: d.runner.Transport,
-		Progress: func(line string) { d.log.Printf("%s", line) },
-	})
-	if answer.URL != "" {
-		d.result.Health = answer.String()
-		d.log.Printf("%s (after %s, %d tries)", answer, answer.Took.Round(time.Millisecond), answer.Tries)
-	}
-	for _, note := range answer.Notes {
-		d.log.Printf("%s", note)
-	}
-	return err
 }
 
 // confirm looks once more at what serves, after it was asked.
