@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"main":        {"actions", "deploy", "grant", "release", "report"},
 	"report":      {"actions", "deploy"},
 	"grant":       {"credentials", "google", "redact", "retry"}, // the subcommand, which shares no other step with a deploy
-	"deploy":      {"apply", "cluster", "credentials", "diagnosis", "google", "image", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
+	"deploy":      {"apply", "candidate", "cluster", "credentials", "diagnosis", "google", "image", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
 	"actions":     {},
 	"credentials": {"google", "redact", "retry"},
 	"cluster":     {"google", "redact", "retry", "wire"},
@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"publish":     {"google", "redact", "registry", "retry"},
 	"manifest":    {"object", "redact"},
 	"apply":       {"kube", "object", "redact", "retry", "workload"},
+	"candidate":   {"object", "workload"},
 	"release":     {"kube", "object", "redact", "retry"},
 	"readiness":   {"object", "redact", "workload"},
 	"diagnosis":   {"kube", "object", "redact", "retry", "workload"},

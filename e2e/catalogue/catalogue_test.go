@@ -48,7 +48,7 @@ func TestCatalogue(t *testing.T) {
 func (s scene) restored(x *cloudtest.Test, table *table) {
 	first := s.deployGood(x, 1)
 	before := s.specs(x, s.goodManifest())
-	users := newClient(x, first.Outputs["url"])
+	users := x.User(first.Outputs["url"], 50*time.Millisecond)
 	broken := s.deployBroken(x, nil)
 	want := or(s.outcome, "rolled-back")
 	if broken.ExitCode != s.code(want) || broken.Outputs["outcome"] != want {
@@ -62,7 +62,7 @@ func (s scene) restored(x *cloudtest.Test, table *table) {
 	} else if diff := cmp.Diff(before, s.specs(x, s.goodManifest())); diff != "" {
 		x.Errorf("what is there is not what was there (-before +after):\n%s", diff)
 	}
-	users.end()
+	users.End()
 	s.checkUsers(x, users, served)
 	if want == "rolled-back" {
 		for _, command := range s.kubectl {
@@ -76,16 +76,16 @@ func (s scene) restored(x *cloudtest.Test, table *table) {
 }
 
 // checkUsers checks what users saw of the broken deploy.
-func (s scene) checkUsers(x *cloudtest.Test, c *client, served []string) {
+func (s scene) checkUsers(x *cloudtest.Test, c *cloudtest.User, served []string) {
 	x.Helper()
-	x.Logf("users asked %d times, and %d times without success", c.asked, len(c.failures))
+	x.Logf("users asked %d times, and %d times without success", c.Asked, len(c.Failures))
 	if s.goodManifest() != web {
 		return // a StatefulSet or DaemonSet takes one pod away before the next one comes
 	}
-	if len(c.failures) > 0 {
-		x.Errorf("%d of %d requests failed: %s", len(c.failures), c.asked, strings.Join(c.failures, "; "))
+	if len(c.Failures) > 0 {
+		x.Errorf("%d of %d requests failed: %s", len(c.Failures), c.Asked, strings.Join(c.Failures, "; "))
 	}
-	for _, image := range c.answers {
+	for _, image := range c.Answers {
 		if !slices.Contains(served, image) && !s.serves {
 			x.Errorf("users were served by %s, want %s", image, served)
 		}

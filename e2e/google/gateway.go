@@ -38,7 +38,7 @@ func (c *Cloud) Gateway(next http.Handler) http.Handler {
 		http.StripPrefix(prefix, next).ServeHTTP(w, out)
 	})
 	mux.HandleFunc("/", notFound)
-	return c.authenticated(mux)
+	return c.authenticated(mux, "")
 }
 
 // DNSEndpoint answers for a cluster's name under gke.goog: IAM is asked before
@@ -55,5 +55,5 @@ func (c *Cloud) DNSEndpoint(cluster Cluster, outside func(*http.Request) bool, n
 		default:
 			next.ServeHTTP(w, r)
 		}
-	}))
+	}), "")
 }

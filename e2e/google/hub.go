@@ -30,7 +30,7 @@ func (c *Cloud) Hub() http.Handler {
 	mux.HandleFunc("GET /v1/projects/{project}/locations/{location}/memberships", c.listMemberships)
 	mux.HandleFunc("GET /v1/projects/{project}/locations/{location}/memberships/{membership}", c.getMembership)
 	mux.HandleFunc("/", notFound)
-	return c.authenticated(mux)
+	return c.authenticated(mux, "")
 }
 
 func (c *Cloud) hubAllowed(w http.ResponseWriter, r *http.Request, permission, resource string) bool {

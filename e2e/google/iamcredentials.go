@@ -22,7 +22,7 @@ func (c *Cloud) IAMCredentials() http.Handler {
 		c.generateAccessToken(w, r, account)
 	})
 	mux.HandleFunc("/", notFound)
-	return c.authenticated(mux)
+	return c.authenticated(mux, "")
 }
 
 func (c *Cloud) generateAccessToken(w http.ResponseWriter, r *http.Request, account string) {

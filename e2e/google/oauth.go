@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,7 +21,7 @@ func (c *Cloud) OAuth() http.Handler {
 		var principal, refused string
 		switch got := r.PostFormValue("grant_type"); got {
 		case "urn:ietf:params:oauth:grant-type:jwt-bearer":
-			principal, refused = c.verify(r.PostFormValue("assertion"), time.Now())
+			principal, refused = c.verify(r.PostFormValue("assertion"), claimsFor{audiences: audiencesOAuth, scope: true}, time.Now())
 		case "refresh_token":
 			principal, refused = c.person(r.PostFormValue("client_id"), r.PostFormValue("client_secret"), r.PostFormValue("refresh_token"))
 		default:
@@ -54,16 +55,25 @@ func (c *Cloud) person(client, secret, token string) (principal, refused string)
 	return email, ""
 }
 
+var audiencesOAuth = []string{"https://oauth2.googleapis.com/token", "https://www.googleapis.com/oauth2/v4/token"}
+
+// claimsFor is what a JWT has to claim.
+type claimsFor struct {
+	audiences []string
+	scope     bool // what it is good for
+	subject   bool // its issuer once more
+}
+
 // verify checks a JWT and returns the account it speaks for, or Google's error.
-func (c *Cloud) verify(assertion string, now time.Time) (email, refused string) {
+func (c *Cloud) verify(assertion string, want claimsFor, now time.Time) (email, refused string) {
 	parts := strings.Split(assertion, ".")
 	if len(parts) != 3 {
 		return "", "Bad Request"
 	}
 	var header struct{ Alg, Kid string }
 	var claims struct {
-		Iss, Aud, Scope string
-		Iat, Exp        int64
+		Iss, Sub, Aud, Scope string
+		Iat, Exp             int64
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
 	if err != nil || decode(parts[0], &header) != nil || decode(parts[1], &claims) != nil || header.Alg != "RS256" {
@@ -96,11 +106,11 @@ func (c *Cloud) verify(assertion string, now time.Time) (email, refused string) 
 		return "", "Invalid grant: account is disabled."
 	case !valid:
 		return "", "Invalid JWT Signature."
-	case claims.Aud != "https://oauth2.googleapis.com/token" && claims.Aud != "https://www.googleapis.com/oauth2/v4/token":
+	case !slices.Contains(want.audiences, claims.Aud) || want.subject && claims.Sub != claims.Iss:
 		return "", "Invalid JWT: Failed audience check."
 	case issued.After(now.Add(10*time.Minute)) || expires.Before(now.Add(-10*time.Minute)) || expires.Sub(issued) > time.Hour+time.Minute:
 		return "", "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim."
-	case claims.Scope == "":
+	case want.scope && claims.Scope == "":
 		return "", "Empty or missing scope not allowed."
 	}
 	return claims.Iss, ""

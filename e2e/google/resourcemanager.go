@@ -31,7 +31,7 @@ func (c *Cloud) ResourceManager() http.Handler {
 		})
 	}
 	mux.HandleFunc("/", notFound)
-	return c.authenticated(mux)
+	return c.authenticated(mux, "")
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) {

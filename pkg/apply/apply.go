@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -76,6 +77,7 @@ type Plan struct {
 	fence   bool
 	results *results
 	stop    stop
+	holding *holding // asked beside the stage before; nil if not
 }
 
 // stop ends what is done for many objects at once.
@@ -130,17 +132,6 @@ func (p *Plan) Inventory() []object.ID {
 	return ids
 }
 
-// Namespace writes a Namespace of the set before all else, if the set holds one
-// of that name and it needs a write: something else is to be created in it.
-func (p *Plan) Namespace(ctx context.Context, name string) error {
-	for _, it := range p.items {
-		if it.ref().ID() == (object.ID{Kind: "Namespace", Name: name}) && !it.written && it.write.Pending() {
-			return flat(ctx, p.send(ctx, []*item{it}))
-		}
-	}
-	return nil
-}
-
 // Write writes what needs it, by stages. It returns what it did, in the order of
 // application, also with an error: an object that is not among the changes was
 // not touched, and one whose Action is kube.Uncertain may have been.
@@ -176,6 +167,7 @@ func (p *Plan) writeAll(ctx context.Context) []fault {
 		if err := p.stillHeld(ctx, items); err != nil {
 			return []fault{{index: len(p.items), err: err}}
 		}
+		p.askBeside(ctx, stage)
 		if faults := p.send(ctx, items); len(faults) > 0 || ctx.Err() != nil {
 			return faults
 		}
@@ -183,14 +175,55 @@ func (p *Plan) writeAll(ctx context.Context) []fault {
 	return nil
 }
 
+// heldFor is how long an answer counts that this run may write: hardly longer than
+// the request that it allows is on its way, during which the answer may change as well.
+const heldFor = time.Second
+
+// holding is a question whether this run may still write.
+type holding struct {
+	since time.Time
+	done  chan struct{}
+	err   error
+}
+
+// askBeside asks while a stage is written whether the next one may be, so that
+// nothing waits for the answer.
+func (p *Plan) askBeside(ctx context.Context, stage int) {
+	for next := stage + 1; next <= lastStage && len(p.inStage(stage)) > 0; next++ {
+		if items := p.inStage(next); p.mayCreate(items) {
+			h := &holding{since: time.Now(), done: make(chan struct{})}
+			p.holding = h
+			go func() {
+				defer close(h.done)
+				h.err = p.o.Held(ctx)
+			}()
+			return
+		} else if len(items) > 0 {
+			return
+		}
+	}
+}
+
+// mayCreate reports whether Held is asked before the items are written.
+func (p *Plan) mayCreate(items []*item) bool {
+	creates := slices.ContainsFunc(items, func(it *item) bool { return !it.written && it.live() == nil })
+	return p.o.HeldByStage && p.o.Held != nil && creates && items[0].order > 0
+}
+
 // stillHeld asks, before objects are created, whether this run may still write.
 func (p *Plan) stillHeld(ctx context.Context, items []*item) error {
-	creates := slices.ContainsFunc(items, func(it *item) bool { return !it.written && it.live() == nil })
-	if !p.o.HeldByStage || p.o.Held == nil || !creates || len(items) > 0 && items[0].order == 0 {
+	if !p.mayCreate(items) {
 		return nil
 	}
-	if err := p.o.Held(ctx); err != nil {
-		return &kube.StoppedError{Err: err}
+	h := p.holding
+	if h != nil {
+		<-h.done
+	}
+	if h == nil || h.err == nil && time.Since(h.since) > heldFor {
+		h = &holding{err: p.o.Held(ctx)}
+	}
+	if h.err != nil {
+		return &kube.StoppedError{Err: h.err}
 	}
 	return nil
 }

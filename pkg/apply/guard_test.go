@@ -230,7 +230,7 @@ func TestUndoIsKnownBefore(t *testing.T) {
 
 	// A namespace can be written before all else, and is written once.
 	for range 2 {
-		if err := plan.Namespace(t.Context(), "models"); err != nil {
+		if err := plan.Ahead(t.Context(), func(id object.ID) bool { return id == object.ID{Kind: "Namespace", Name: "models"} }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -40,6 +40,8 @@ type Options struct {
 	FleetMembership string
 	// Tokens authorise the requests to Google's APIs.
 	Tokens oauth2.TokenSource
+	// GKE authorises those to the GKE API; nil: Tokens do.
+	GKE oauth2.TokenSource
 	// Principal is whose tokens they are, an e-mail address or principal://…,
 	// to name in refusals. Default, refusals have a placeholder.
 	Principal string

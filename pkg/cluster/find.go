@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/oauth2"
 	"google.golang.org/api/container/v1"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
@@ -58,12 +59,17 @@ func newFinder(ctx context.Context, o Options) (*finder, error) {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	client := &http.Client{
-		Transport:     &capped{&tokenTransport{base: base, tokens: o.Tokens, hosts: []string{hostContainer, hostHub, hostProjects}}},
-		CheckRedirect: noRedirect,
+	if o.GKE == nil {
+		o.GKE = o.Tokens
+	}
+	client := func(tokens oauth2.TokenSource, hosts ...string) *http.Client {
+		return &http.Client{
+			Transport:     &capped{&tokenTransport{base: base, tokens: tokens, hosts: hosts}},
+			CheckRedirect: noRedirect,
+		}
 	}
 	containers, err := container.NewService(ctx,
-		option.WithHTTPClient(client),
+		option.WithHTTPClient(client(o.GKE, hostContainer)),
 		option.WithEndpoint("https://"+hostContainer+"/"),
 		option.WithUniverseDomain("googleapis.com"),
 		// With GOOGLE_SDK_GO_LOGGING_LEVEL=debug the client would log what it sends.
@@ -73,7 +79,7 @@ func newFinder(ctx context.Context, o Options) (*finder, error) {
 		return nil, fmt.Errorf("prepare the GKE API's client: %w", err)
 	}
 	containers.UserAgent = userAgent
-	return &finder{Options: o, budget: retry.NewBudget(retry.DefaultBudget), client: client, containers: containers}, nil
+	return &finder{Options: o, budget: retry.NewBudget(retry.DefaultBudget), client: client(o.Tokens, hostHub, hostProjects), containers: containers}, nil
 }
 
 // capped bounds the answers.

@@ -69,6 +69,9 @@ type Credentials struct {
 	// one ends. A caller to whom a token was refused may give it to Forget, if
 	// it finds that method.
 	Tokens oauth2.TokenSource
+	// GKE is as Tokens, for requests to the GKE API alone. A service account key
+	// signs those itself, and so nobody waits for the token service.
+	GKE oauth2.TokenSource
 	// Kind is what the tokens are made of, e.g. "service account key".
 	Kind string
 	// Principal is the identity: the e-mail address of a service account, or
@@ -91,6 +94,7 @@ type identity struct {
 	quota                          string // project that the requests of a person count for
 	federated                      bool   // a principal of a workload identity pool, not a service account
 	personal                       bool
+	key                            *serviceAccountKey // that signs for the identity itself; nil if none does
 	fetch                          func(context.Context) (grant, error)
 }
 
@@ -118,9 +122,14 @@ func Find(ctx context.Context, o Options) (*Credentials, error) {
 	if f.ServiceAccount != "" && f.ServiceAccount != found.principal {
 		found = f.impersonate(found, f.ServiceAccount, f.Delegates)
 	}
+	tokens := oauth2.TokenSource(f.source(ctx, found.fetch))
+	gke := tokens
+	if found.key != nil {
+		gke = &selfSigned{key: found.key, mask: f.Mask, other: tokens}
+	}
 	return &Credentials{
-		Tokens: f.source(ctx, found.fetch),
-		Kind:   found.kind, Principal: found.principal, ProjectID: found.project, File: found.file,
+		Tokens: tokens, GKE: gke,
+		Kind: found.kind, Principal: found.principal, ProjectID: found.project, File: found.file,
 		Personal: found.personal, QuotaProject: found.quota,
 	}, nil
 }

@@ -93,6 +93,7 @@ func (f *finder) key(doc object) (*identity, string) {
 	}
 	return &identity{
 		kind: "service account key", principal: k.email, project: project,
+		key:   k,
 		fetch: func(ctx context.Context) (grant, error) { return f.exchangeKey(ctx, k) },
 	}, ""
 }
@@ -123,22 +124,20 @@ func parsePrivateKey(text string) (*rsa.PrivateKey, string) {
 	return private, ""
 }
 
-// sign makes the assertion that is exchanged for a token, as of now.
-func (k *serviceAccountKey) sign(now time.Time) (string, error) {
+// sign makes a JWT of the claims, as of now, and returns when it ends.
+func (k *serviceAccountKey) sign(now time.Time, claims map[string]any) (string, time.Time, error) {
 	header := map[string]string{"alg": "RS256", "typ": "JWT"}
 	if k.id != "" {
 		header["kid"] = k.id
 	}
 	issued := now.Add(-10 * time.Second) // Google refuses what is from its future
-	claims := map[string]any{
-		"iss": k.email, "aud": tokenURI, "scope": scopeCloud + " " + scopeEmail,
-		"iat": issued.Unix(), "exp": issued.Add(time.Hour).Unix(),
-	}
+	expires := issued.Add(time.Hour)
+	claims["iss"], claims["iat"], claims["exp"] = k.email, issued.Unix(), expires.Unix()
 	var parts []string
 	for _, part := range []any{header, claims} {
 		text, err := json.Marshal(part)
 		if err != nil {
-			return "", err
+			return "", time.Time{}, err
 		}
 		parts = append(parts, base64.RawURLEncoding.EncodeToString(text))
 	}
@@ -146,9 +145,9 @@ func (k *serviceAccountKey) sign(now time.Time) (string, error) {
 	sum := sha256.Sum256([]byte(signed))
 	signature, err := rsa.SignPKCS1v15(rand.Reader, k.private, crypto.SHA256, sum[:])
 	if err != nil {
-		return "", err
+		return "", time.Time{}, err
 	}
-	return signed + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+	return signed + "." + base64.RawURLEncoding.EncodeToString(signature), expires, nil
 }
 
 // exchangeKey asks for a token. A runner whose clock is wrong is told so by
@@ -165,7 +164,7 @@ func (f *finder) exchangeKey(ctx context.Context, k *serviceAccountKey) (grant, 
 // returns by how much Google's clock is ahead if that may be why it refused.
 func (f *finder) exchangeAt(ctx context.Context, k *serviceAccountKey, ahead time.Duration) (grant, time.Duration, error) {
 	act := "exchange the key of " + k.email + " for a token"
-	assertion, err := k.sign(time.Now().Add(ahead))
+	assertion, _, err := k.sign(time.Now().Add(ahead), map[string]any{"aud": tokenURI, "scope": scopeCloud + " " + scopeEmail})
 	if err != nil {
 		return grant{}, 0, fmt.Errorf("%s: sign: %w", act, err)
 	}

@@ -2,6 +2,9 @@ package deploy
 
 import (
 	"context"
+	"errors"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/kube"
@@ -10,18 +13,45 @@ import (
 
 // apply checks every object, claims the release, and writes.
 func (d *deployment) apply(ctx context.Context) error {
-	var err error
-	if d.plan, err = apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions()); err != nil {
-		return d.explain(err)
-	}
-	if err := d.claim(ctx); err != nil {
+	if err := d.check(ctx); err != nil {
 		return err
 	}
-	d.changes, err = d.plan.Write(ctx)
-	for _, c := range d.changes {
+	return d.write(ctx)
+}
+
+// check reads and dry-runs every object, and claims the release.
+func (d *deployment) check(ctx context.Context) error {
+	var group errgroup.Group
+	group.Go(d.fits) // waits for the registry
+	var err error
+	d.plan, err = apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions())
+	if err := errors.Join(group.Wait(), d.explain(err)); err != nil {
+		return err
+	}
+	return d.claim(ctx)
+}
+
+// candidate tries the new pods before anything that serves is changed.
+func (d *deployment) candidate(ctx context.Context) error {
+	err := d.try(ctx)
+	if err != nil {
+		d.wrote(d.plan.Changes()) // what did not exist, and the pods needed
+	}
+	return err
+}
+
+// write writes what was checked.
+func (d *deployment) write(ctx context.Context) error {
+	changes, err := d.plan.Write(ctx)
+	d.wrote(changes)
+	return d.explain(err)
+}
+
+func (d *deployment) wrote(changes []kube.Change) {
+	d.changes = changes
+	for _, c := range changes {
 		d.result.Changes = append(d.result.Changes, d.changeOf(c))
 	}
-	return d.explain(err)
 }
 
 // explain adds to a refusal what allows it.

@@ -86,7 +86,8 @@ func (d *deployment) claim(ctx context.Context) error {
 	claimed, err := d.record.Claim(ctx, d.claimOptions())
 	var absent *release.NamespaceError
 	if errors.As(err, &absent) {
-		if err := d.plan.Namespace(ctx, absent.Namespace); err != nil {
+		namespace := object.ID{Kind: "Namespace", Name: absent.Namespace}
+		if err := d.plan.Ahead(ctx, func(id object.ID) bool { return id == namespace }); err != nil {
 			return d.explain(err)
 		}
 		claimed, err = d.record.Claim(ctx, d.claimOptions())
@@ -113,6 +114,9 @@ func (d *deployment) takeOver(ctx context.Context, claimed *release.Claimed) err
 		d.log.Warning("what the objects were before an unfinished run cannot be read (" + name + "): if this run fails, they go back to how it found them")
 	}
 	d.inherited = claimed.Inherited
+	if err := d.removeCandidates(ctx); err != nil {
+		d.log.Warning("what a run before this one left of its candidates may still be there: " + err.Error())
+	}
 	if err := d.plan.Refresh(ctx, true); err != nil {
 		return d.explain(err)
 	}

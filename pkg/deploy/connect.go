@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/sync/errgroup"
@@ -35,10 +36,7 @@ func (d *deployment) findArchive() error {
 // publish brings the images into the registry. The cluster is looked up first:
 // that takes one request, and its name may be wrong.
 func (d *deployment) publish(ctx context.Context) error {
-	if err := d.login(); err != nil {
-		return err
-	}
-	if err := d.find(ctx); err != nil {
+	if err := d.enter(ctx, d.login); err != nil {
 		return err
 	}
 	client, err := d.registry()
@@ -65,28 +63,27 @@ func (d *deployment) publish(ctx context.Context) error {
 	return err
 }
 
-// connect asks the GKE API and the registry at the same time, with one token.
+// connect asks the GKE API and the registry at the same time.
 func (d *deployment) connect(ctx context.Context) error {
-	if err := d.login(); err != nil {
-		return err
-	}
 	client, err := d.registry()
 	if err != nil {
 		return err
 	}
 	var (
-		group                           errgroup.Group
-		images                          []image.Image
-		clusterErr, recordErr, imageErr error
+		group                         errgroup.Group
+		enterErr, recordErr, imageErr error
 	)
+	login := sync.OnceValue(d.login)
 	group.Go(func() error {
-		if clusterErr = d.find(ctx); clusterErr == nil {
+		if enterErr = d.enter(ctx, login); enterErr == nil {
 			recordErr = d.lookAround(ctx)
 		}
 		return nil
 	})
 	group.Go(func() error {
-		images, imageErr = image.Resolve(ctx, client, d.matches)
+		if login() == nil { // else it is said once, by enter
+			d.resolved, imageErr = image.Resolve(ctx, client, d.matches)
+		}
 		return nil
 	})
 	_ = group.Wait()
@@ -94,11 +91,24 @@ func (d *deployment) connect(ctx context.Context) error {
 	if errors.As(recordErr, &newer) {
 		return newer
 	}
-	if err := errors.Join(clusterErr, recordErr, imageErr); err != nil {
+	if err := errors.Join(enterErr, recordErr, imageErr); err != nil {
 		return err
 	}
-	d.pin(images)
-	return d.fits(images)
+	d.pin()
+	return nil
+}
+
+// enter gets the first token and looks the cluster up, at the same time if the
+// credentials let it. What refuses the token is said once, rather than by each
+// that needs one.
+func (d *deployment) enter(ctx context.Context, login func() error) error {
+	var group errgroup.Group
+	group.Go(login)
+	findErr := d.find(ctx)
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return findErr
 }
 
 // lookAround reads the record, and the nodes beside it.
@@ -109,8 +119,7 @@ func (d *deployment) lookAround(ctx context.Context) error {
 	return group.Wait()
 }
 
-// login gets the first token: a refused credential is said once, rather than by
-// each that needs it.
+// login gets the first token.
 func (d *deployment) login() error {
 	if _, err := d.credentials.Tokens.Token(); err != nil {
 		return fmt.Errorf("credentials (%s): %w", d.credentials.Kind, err)
@@ -125,7 +134,7 @@ func (d *deployment) find(ctx context.Context) error {
 	}
 	found, err := cluster.Find(ctx, cluster.Options{
 		Name: d.name, Endpoint: d.Endpoint, FleetMembership: d.FleetMembership,
-		Tokens: d.credentials.Tokens, Principal: d.credentials.Principal, Transport: d.runner.Transport,
+		Tokens: d.credentials.Tokens, GKE: d.credentials.GKE, Principal: d.credentials.Principal, Transport: d.runner.Transport,
 	})
 	if err != nil {
 		return err
@@ -157,9 +166,9 @@ func (d *deployment) registry() (*registry.Client, error) {
 }
 
 // pin writes the digests into the manifests.
-func (d *deployment) pin(images []image.Image) {
+func (d *deployment) pin() {
 	replace := map[string]string{}
-	for _, i := range images {
+	for _, i := range d.resolved {
 		replace[i.Written] = i.Pinned
 		d.result.Images = append(d.result.Images, Image{Written: i.Written, Reference: i.Reference, Digest: i.Digest, Pinned: i.Pinned})
 		d.log.Printf("Image %s", i.Pinned)

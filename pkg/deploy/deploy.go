@@ -43,6 +43,7 @@ type deployment struct {
 	prefix      registry.Prefix
 	registries  *registry.Client
 	matches     []image.Match
+	resolved    []image.Image // of the matches
 	credentials *credentials.Credentials
 	name        cluster.Name
 	cluster     *cluster.Cluster
@@ -59,6 +60,8 @@ type deployment struct {
 	changes   []kube.Change // what this run wrote, or found unchanged
 	statuses  []rollout.Status
 	address   serving.Address
+	smokeTest *serving.SmokeTest
+	reached   string                                   // the address that answered when the model was asked
 	backErr   error                                    // what went wrong on the way back
 	back      map[object.ID]*unstructured.Unstructured // what was restored, as it is now
 	wentBack  bool                                     // the way back was gone, to its end or not
@@ -95,14 +98,27 @@ func (d *deployment) deploy(ctx context.Context) error {
 	if err := d.phase(ctx, "Cluster and images", d.connect); err != nil {
 		return err
 	}
-	if err := d.phase(ctx, "Apply", d.apply); err != nil {
+	apply := d.apply
+	if d.Candidate {
+		if err := d.phase(ctx, "Check", d.check); err != nil {
+			return d.rollback(ctx, err)
+		}
+		if err := d.phase(ctx, "Candidate", d.candidate); err != nil {
+			return d.rollback(ctx, err)
+		}
+		apply = d.write
+	}
+	if err := d.phase(ctx, "Apply", apply); err != nil {
 		return d.rollback(ctx, err)
 	}
 	if err := d.phase(ctx, "Rollout", d.wait); err != nil {
 		return d.rollback(ctx, err)
 	}
-	if d.HealthPath != "" {
-		if err := d.phase(ctx, "Health check", d.health); err != nil {
+	if name := d.questions(); name != "" {
+		if err := d.phase(ctx, name, d.ask); err != nil {
+			return d.rollback(ctx, err)
+		}
+		if err := d.confirm(ctx); err != nil {
 			return d.rollback(ctx, err)
 		}
 	}
@@ -152,6 +168,8 @@ func (d *deployment) prepare(ctx context.Context) error {
 	if len(d.Manifests) > 0 {
 		note(d.loadManifests())
 	}
+	note(d.loadSmokeTest())
+	note(d.checkAskable())
 	return errors.Join(errs...)
 }
 

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -210,27 +211,36 @@ func TestWrongInputsContactNothing(t *testing.T) {
 }
 
 // The inputs of the test above are right but for what each case changes: with
-// none of it, the first request is the one for a token.
+// none of it, the first requests are for a token, and with a token of the key's own
+// to the GKE API.
 func TestRightInputsAskForAToken(t *testing.T) {
 	t.Parallel()
+	var mu sync.Mutex
 	var asked []string
 	log := &lines{}
 	r := Run(t.Context(), right(), Runner{
 		Getenv:    func(string) string { return "" },
 		Workspace: workspace(t, map[string]string{"kubernetes/deployment.yaml": model}),
 		Transport: transport(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			asked = append(asked, r.Method+" "+r.URL.Host+r.URL.Path)
 			rec := &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{}, Request: r, Body: http.NoBody}
 			return rec, nil
 		}),
 	}, log)
-	if diff := cmp.Diff([]string{"POST oauth2.googleapis.com/token"}, asked); diff != "" {
+	slices.Sort(asked)
+	want := []string{
+		"GET container.googleapis.com/v1/projects/key-project/locations/europe-west6-a/clusters/mlops-cluster",
+		"POST oauth2.googleapis.com/token",
+	}
+	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 	if r.Outcome != Failed || r.ExitCode != ExitRefused || len(r.Problems) != 1 || r.Problems[0].Title != "Credentials refused" {
 		t.Errorf("outcome %s, exit code %d, problems %+v", r.Outcome, r.ExitCode, r.Problems)
 	}
-	want := []string{"▼ Manifests", "kubernetes/deployment.yaml:1: Deployment model", "▲", "▼ Cluster and images", "▲"}
+	want = []string{"▼ Manifests", "kubernetes/deployment.yaml:1: Deployment model", "▲", "▼ Cluster and images", "▲"}
 	if diff := cmp.Diff(want, log.all); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)
 	}

@@ -19,7 +19,9 @@ import (
 func (d *deployment) finish(ctx context.Context, err error) {
 	r := d.result
 	d.settle(ctx, err)
+	wait := d.reach(ctx)
 	recordErr := d.recordOutcome(ctx, r.Outcome)
+	wait()
 	var newer *release.SupersededError
 	switch {
 	case errors.As(recordErr, &newer):

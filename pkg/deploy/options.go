@@ -14,6 +14,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/registry"
+	"github.com/org/deploy-model-action/pkg/serving"
 )
 
 // Options are the action's inputs, under the names that action.yml gives them.
@@ -73,6 +74,14 @@ type Options struct {
 	Rollback bool `input:"rollback"`
 	// HealthPath must answer 2xx before the deploy counts. Default: not asked.
 	HealthPath string `input:"health_path"`
+	// SmokeTest is a file of the workspace: what the model is asked, and what it
+	// must answer before the deploy counts. Default: nothing is asked.
+	SmokeTest string `input:"smoke_test"`
+	// HealthTimeout bounds HealthPath and SmokeTest together.
+	HealthTimeout time.Duration `input:"health_timeout"`
+	// Candidate tries a pod of each changed workload beside what serves, before
+	// anything that serves is changed.
+	Candidate bool `input:"candidate"`
 	// ForceConflicts takes fields over from other field managers.
 	ForceConflicts bool `input:"force_conflicts"`
 
@@ -92,6 +101,8 @@ func Defaults() Options {
 		Timeout:   10 * time.Minute,
 		FailFast:  true,
 		Rollback:  true,
+
+		HealthTimeout: 2 * time.Minute,
 	}
 }
 
@@ -177,8 +188,10 @@ func (o Options) mistakes(getenv func(string) string) error {
 	if (o.RegistryUsername == "") != (o.RegistryPassword == "") {
 		mistake("inputs registry_username and registry_password: only one of them is set; set both, or neither for Google's registries and for public images")
 	}
-	if o.HealthPath != "" && !strings.HasPrefix(o.HealthPath, "/") {
-		mistake("input health_path %q: not a path; begin it with /, e.g. /readyz", o.HealthPath)
+	if o.HealthPath != "" {
+		if _, err := serving.ParsePath(o.HealthPath); err != nil {
+			mistake("input health_path %q: %w", o.HealthPath, err)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -36,13 +36,13 @@ func (e *PlatformError) Title() string { return "Platform does not fit" }
 // starts with "exec format error" and nothing else. One that fits none of the
 // nodes is an error, one that fits only some a warning. Where there are no nodes
 // to compare with (an autoscaler begins with none), nothing is said.
-func (d *deployment) fits(images []image.Image) error {
+func (d *deployment) fits() error {
 	if len(d.nodes) == 0 {
 		return nil
 	}
 	platforms := map[string][]string{}
-	for _, i := range images {
-		platforms[i.Pinned] = i.Platforms
+	for _, i := range d.resolved {
+		platforms[i.Pinned] = i.Platforms()
 	}
 	seen := map[string]bool{}
 	for _, use := range d.manifests.Images() {

@@ -100,6 +100,13 @@ func leaves(err error) []error {
 
 // placed finds the place in a file that an error is about.
 func (d *deployment) placed(err error) (Problem, bool) {
+	var at interface {
+		Place() (file string, line int)
+	}
+	if errors.As(err, &at) {
+		file, line := at.Place()
+		return Problem{Title: title(err, err), Message: err.Error(), File: file, Line: line}, true
+	}
 	var wrong *manifest.Error
 	if errors.As(err, &wrong) && wrong.File != "" {
 		return Problem{Title: "Manifest", Message: wrong.Error(), File: wrong.File, Line: wrong.Line}, true

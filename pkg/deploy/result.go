@@ -47,7 +47,11 @@ type Result struct {
 	URL       string
 	Host      string   // of the URL: an IP address or a host name
 	Internal  bool     // URL is reachable from inside the network only
+	Answers   bool     // somebody answers at URL
+	Silent    string   // why that is not so, or not known; "" if nobody asked
 	Health    string   // what the model answered on health_path, in one line
+	Smoke     []Reply  // what it answered to the smoke test
+	Unasked   string   // why it could not be asked; "" if it could, or was not to be
 	Serving   []string // images that the cluster's objects name when the step ends, as HOST/NAME:SHA@sha256:…; none if that is not known
 	Namespace string
 
@@ -137,6 +141,18 @@ type Failure struct {
 	Events                     []string
 	Logs                       []string
 	LogsOf                     string
+}
+
+// Reply is what the model answered to one request of the smoke test.
+type Reply struct {
+	Name     string
+	Asked    string   // "POST http://203.0.113.7/predict"
+	Expected []string // each in words
+	Got      string   // the answer, and what was wrong with it
+	Right    bool
+	Times    int // how often it was right
+	// Fastest, Median and Slowest are of the right answers.
+	Fastest, Median, Slowest time.Duration
 }
 
 // Phase is a part of the deploy, for the timeline.

@@ -6,12 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
-	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
 	"github.com/org/deploy-model-action/pkg/serving"
@@ -29,13 +27,8 @@ func (d *deployment) rolloutOptions() rollout.Options {
 // wait waits for the generation that was applied.
 func (d *deployment) wait(ctx context.Context) error {
 	statuses, err := rollout.Wait(ctx, d.kube, d.changes, d.rolloutOptions())
-	var failed *rollout.FailedError
-	if errors.As(err, &failed) && failed.ByOthers() {
-		// A newer run that took over is no failure of what was deployed.
-		var newer *release.SupersededError
-		if held := d.held(ctx); errors.As(held, &newer) {
-			return newer
-		}
+	if newer := d.overtaken(ctx, err); newer != nil {
+		return newer
 	}
 	d.statuses = statuses
 	d.recordRollouts(statuses)
@@ -48,24 +41,27 @@ func (d *deployment) wait(ctx context.Context) error {
 	return err
 }
 
-// health asks the model itself.
-func (d *deployment) health(ctx context.Context) error {
-	changes := make([]kube.Change, len(d.statuses))
-	for i, s := range d.statuses {
-		changes[i] = s.Change
-		changes[i].After = s.Live
+// overtaken is the run that took over, if that is why a wait failed: it is no
+// failure of what was deployed.
+func (d *deployment) overtaken(ctx context.Context, err error) error {
+	var (
+		failed *rollout.FailedError
+		newer  *release.SupersededError
+	)
+	if errors.As(err, &failed) && failed.ByOthers() && errors.As(d.held(ctx), &newer) {
+		return newer
 	}
-	answer, err := serving.Check(ctx, d.kube, serving.Options{
-		Path: d.HealthPath, Changes: changes, Address: d.address, HTTP: d.runner.Transport,
-		Progress: func(line string) { d.log.Printf("%s", line) },
-	})
-	if answer.URL != "" {
-		d.result.Health = answer.String()
-		d.log.Printf("%s (after %s, %d tries)", answer, answer.Took.Round(time.Millisecond), answer.Tries)
+	return nil
+}
+
+// confirm looks once more at what serves, after it was asked.
+func (d *deployment) confirm(ctx context.Context) error {
+	statuses, err := rollout.Confirm(ctx, d.kube, d.statuses, d.rolloutOptions())
+	if newer := d.overtaken(ctx, err); newer != nil {
+		return newer
 	}
-	for _, note := range answer.Notes {
-		d.log.Printf("%s", note)
-	}
+	d.statuses, d.result.Rollouts = statuses, nil
+	d.recordRollouts(statuses)
 	return err
 }
 

@@ -35,6 +35,7 @@ type Evidence struct {
 	replicaSets map[types.UID]*unstructured.Unstructured
 	events      []Event           // of the object itself
 	denied      map[string]string // resource → the right that is missing, in a sentence
+	clock       clock
 
 	// refused is why pods cannot be created, as it has been since then.
 	refused      string
@@ -97,6 +98,7 @@ func (e *Evidence) HasPods() bool { return e.pods.Kind != "" }
 // ObserveObject takes in the object as it is now.
 func (e *Evidence) ObserveObject(u *unstructured.Unstructured, now time.Time) {
 	e.object, e.pods = u, workload.Pods(u)
+	e.clock.observe(u, now)
 	e.renew()
 	if at := written(u, ours); e.changed && at.After(e.since) {
 		e.since = at
@@ -118,10 +120,10 @@ func (e *Evidence) Sources() []Source {
 		return nil
 	}
 	pods := Source{kube.Selection{Resource: kube.Pods, Namespace: e.id.Namespace, Labels: e.pods.Selector}}
-	switch e.pods.Kind {
-	case "Deployment":
+	switch {
+	case e.pods.ReplicaSets:
 		return []Source{{kube.Selection{Resource: kube.ReplicaSets, Namespace: e.id.Namespace, Labels: e.pods.Selector}}, pods}
-	case "StatefulSet", "DaemonSet", "Job":
+	case e.pods.Kind == "StatefulSet", e.pods.Kind == "DaemonSet", e.pods.Kind == "Job":
 		// Only in Warnings about the workload itself do these controllers say that
 		// they cannot create a pod.
 		return []Source{{kube.Selection{Resource: kube.Events, Namespace: e.id.Namespace, Fields: eventsOf(e.object.GetUID(), true)}}, pods}
@@ -175,6 +177,9 @@ func (e *Evidence) Observe(s Source, u kube.ListUpdate, now time.Time) {
 }
 
 func (e *Evidence) observePods(all []unstructured.Unstructured, now time.Time) {
+	for i := range all {
+		e.clock.observe(&all[i], now)
+	}
 	for _, pod := range workload.ToPods(all) {
 		p := e.states[pod.UID]
 		if p == nil {

@@ -16,6 +16,7 @@ type podState struct {
 	baseline map[string]int32 // restarts from before this deploy
 	pulls    map[string]*pull
 	events   []Event
+	runs     map[string]run // by container, of those that run
 
 	finding Finding
 	since   time.Time // when the finding's state began
@@ -30,6 +31,7 @@ type pull struct {
 // observe takes in a new state of the pod.
 func (p *podState) observe(pod *corev1.Pod, now time.Time) {
 	p.Pod = pod
+	p.observeRuns(now)
 	if p.pulls == nil {
 		p.pulls = map[string]*pull{}
 	}

@@ -28,11 +28,21 @@ type Match struct {
 
 // Image is an image that is in the registry.
 type Image struct {
-	Written   string   // as the manifests have it
-	Reference string   // HOST/NAME:SHA
-	Digest    string   // sha256:…
-	Pinned    string   // HOST/NAME:SHA@sha256:…
-	Platforms []string // linux/amd64, …; empty if not known
+	Written   string // as the manifests have it
+	Reference string // HOST/NAME:SHA
+	Digest    string // sha256:…
+	Pinned    string // HOST/NAME:SHA@sha256:…
+
+	platforms func() []string
+}
+
+// Platforms are linux/amd64, …; empty if not known. They are worth a warning, so
+// Resolve asks for them and does not wait: this does.
+func (i Image) Platforms() []string {
+	if i.platforms == nil {
+		return nil
+	}
+	return i.platforms()
 }
 
 // CheckTag validates the input sha, the tag to deploy.

@@ -107,7 +107,7 @@ func TestLiars(t *testing.T) {
 				if (err == nil) != c.works {
 					t.Errorf("got %v, %v", got, err)
 				}
-				if c.works && len(got[0].Platforms) == 0 {
+				if c.works && len(got[0].Platforms()) == 0 {
 					t.Errorf("no platform: the layers' host was not followed to")
 				}
 				for _, h := range []string{evil, evil + ":8443", "169.254.169.254"} {

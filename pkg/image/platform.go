@@ -53,7 +53,8 @@ func runs(node, image string) bool {
 	return node == system+"/"+architecture
 }
 
-// platformsOf reads the platforms of an image or an index. What they are good for
+// platformsOf reads the platforms of an index, and with one more request that of a
+// single image. What they are good for
 // is a warning, so that what cannot be read is not an error.
 func platformsOf(d *remote.Descriptor) []string {
 	var all []string

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
@@ -17,22 +19,33 @@ import (
 // Resolve asks the registry for the digest of each match's target, in parallel.
 // The images are in the order of the matches. What is wrong with one does not
 // hide what is wrong with another: the errors are joined. A tag that is not there
-// is a *NotFoundError, a registry that refuses a *registry.Error.
+// is a *NotFoundError, a registry that refuses a *registry.Error. The platforms of
+// an image are still being read when it returns, for as long as ctx lives.
 func Resolve(ctx context.Context, c *registry.Client, matches []Match) ([]Image, error) {
 	limits := c.Limits()
 	// Trouble and silence are bounded request by request; this bounds their sum.
 	ctx, cancel := context.WithTimeout(ctx, limits.RetryFor+8*limits.Silence)
-	defer cancel()
+	var reading sync.WaitGroup
+	defer func() {
+		go func() {
+			reading.Wait()
+			cancel()
+		}()
+	}()
 
 	type answer struct {
 		digest    string
-		platforms []string
+		platforms func() []string
 		err       error
 	}
 	answers := map[string]*answer{}
 	var order []*answer
 	var group errgroup.Group
-	group.SetLimit(limits.Parallel)
+	places := make(chan struct{}, limits.Parallel)
+	place := func() func() {
+		places <- struct{}{}
+		return func() { <-places }
+	}
 	repositories := map[string]*registry.Repository{}
 	for _, m := range matches {
 		key := m.Target.Name()
@@ -48,7 +61,16 @@ func Resolve(ctx context.Context, c *registry.Client, matches []Match) ([]Image,
 			repositories[m.Target.Context().Name()] = r
 		}
 		group.Go(func() error {
-			a.digest, a.platforms, a.err = get(ctx, r, m)
+			defer place()()
+			d, err := get(ctx, r, m)
+			if a.err = err; err != nil {
+				return nil
+			}
+			a.digest, a.platforms = d.Digest.String(), sync.OnceValue(func() []string { return platformsOf(d) })
+			reading.Go(func() {
+				defer place()()
+				a.platforms()
+			})
 			return nil
 		})
 	}
@@ -66,7 +88,7 @@ func Resolve(ctx context.Context, c *registry.Client, matches []Match) ([]Image,
 		a := answers[m.Target.Name()]
 		images[i] = Image{
 			Written: m.Written, Reference: Reference(m), Digest: a.digest,
-			Pinned: pinned(m, a.digest), Platforms: a.platforms,
+			Pinned: pinned(m, a.digest), platforms: a.platforms,
 		}
 	}
 	return images, nil
@@ -90,12 +112,11 @@ func pinned(m Match, digest string) string {
 	return repo + ":" + m.Tag + "@" + digest
 }
 
-// get asks for one image: nothing more for an index, and one more request for the
-// platform of a single image.
-func get(ctx context.Context, r *registry.Repository, m Match) (digest string, platforms []string, err error) {
+// get asks for one image.
+func get(ctx context.Context, r *registry.Repository, m Match) (*remote.Descriptor, error) {
 	puller, err := r.Puller()
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	// Not HEAD: some registries refuse it, or leave the digest out; and no answer to
 	// it says why it is a refusal.
@@ -104,13 +125,13 @@ func get(ctx context.Context, r *registry.Repository, m Match) (digest string, p
 		err = errNoManifest // the page of a web site has a digest too
 	}
 	if err == nil {
-		return d.Digest.String(), platformsOf(d), nil
+		return d, nil
 	}
 	var answer *transport.Error
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
-		return "", nil, notFound(ctx, r, m, answer)
+		return nil, notFound(ctx, r, m, answer)
 	}
-	return "", nil, r.Explain(ctx, Reference(m), false, err)
+	return nil, r.Explain(ctx, Reference(m), false, err)
 }
 
 var errNoManifest = errors.New("the answer is no image")

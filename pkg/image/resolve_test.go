@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -39,14 +40,18 @@ func TestResolve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	amd64 := []string{"linux/amd64"}
 	want := []Image{
-		{Written: testImage + ":latest", Reference: testImage + ":" + testSHA, Digest: digest.String(), Pinned: testImage + ":" + testSHA + "@" + digest.String(), Platforms: amd64},
-		{Written: testHost + "/other", Reference: testHost + "/other:v2", Digest: other.String(), Pinned: testHost + "/other:v2@" + other.String(), Platforms: amd64},
-		{Written: testImage, Reference: testImage + ":" + testSHA, Digest: digest.String(), Pinned: testImage + ":" + testSHA + "@" + digest.String(), Platforms: amd64},
+		{Written: testImage + ":latest", Reference: testImage + ":" + testSHA, Digest: digest.String(), Pinned: testImage + ":" + testSHA + "@" + digest.String()},
+		{Written: testHost + "/other", Reference: testHost + "/other:v2", Digest: other.String(), Pinned: testHost + "/other:v2@" + other.String()},
+		{Written: testImage, Reference: testImage + ":" + testSHA, Digest: digest.String(), Pinned: testImage + ":" + testSHA + "@" + digest.String()},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Image{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, i := range got {
+		if diff := cmp.Diff([]string{"linux/amd64"}, i.Platforms()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", i.Written, diff)
+		}
 	}
 	// Two round trips for each image, the second for its platform: no ping, no handshake, no HEAD.
 	var asked []string
@@ -120,7 +125,7 @@ func TestResolvePlatforms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want.platforms, got[0].Platforms); diff != "" {
+		if diff := cmp.Diff(want.platforms, got[0].Platforms()); diff != "" {
 			t.Errorf("%s: platforms (-want +got):\n%s", name, diff)
 		}
 		if asked := w.Requests("ghcr.io"); len(asked) != want.requests {
@@ -232,8 +237,12 @@ func TestResolveBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := resolve(t.Context(), matches, registry.Options{Transport: w.Client, Limits: registry.Limits{Parallel: 3}}); err != nil {
+	images, err := resolve(t.Context(), matches, registry.Options{Transport: w.Client, Limits: registry.Limits{Parallel: 3}})
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, i := range images {
+		i.Platforms()
 	}
 	if p := peak.Load(); p > 3 || p < 2 {
 		t.Errorf("%d requests at a time, want 2 or 3", p)

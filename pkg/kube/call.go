@@ -256,5 +256,5 @@ func (w *Write) uncertain(d decision) Change {
 	if after == nil {
 		after = d.body
 	}
-	return Change{Ref: w.about.Ref, Before: d.before, After: after, Action: Uncertain, Started: w.started, Took: time.Since(w.started)}
+	return Change{Ref: w.about.Ref, Before: d.before, After: after, Manifest: w.manifest(), Action: Uncertain, Started: w.started, Took: time.Since(w.started)}
 }

@@ -182,8 +182,12 @@ type Change struct {
 	// After is the object as the server answered, with its resourceVersion and
 	// generation; for an uncertain write, as it was to be. For an unchanged
 	// object it may be the same pointer as Before.
-	After  *unstructured.Unstructured
-	Action Action
+	After *unstructured.Unstructured
+	// Manifest is the object as the manifest has it, of an apply: the server drops
+	// a zero that is written out, and says nothing of who wrote a default. It is nil
+	// for a way back.
+	Manifest *unstructured.Unstructured
+	Action   Action
 	// Started and Took say when the write began and how long it took, retries
 	// included; for an object that needed no write, the same of its dry run.
 	Started time.Time

@@ -342,7 +342,7 @@ func (w *Write) log(notes []string) {
 }
 
 func (w *Write) unchanged() Change {
-	return Change{Ref: w.about.Ref, Before: w.next.before, After: w.next.before, Action: Unchanged, Started: w.started, Took: w.took}
+	return Change{Ref: w.about.Ref, Before: w.next.before, After: w.next.before, Manifest: w.manifest(), Action: Unchanged, Started: w.started, Took: w.took}
 }
 
 func (w *Write) done(d decision, after *unstructured.Unstructured) Change {
@@ -353,5 +353,13 @@ func (w *Write) done(d decision, after *unstructured.Unstructured) Change {
 	w.remaining(after)
 	// The largest part of an object in memory, and old news in an answer.
 	delete(object.Map(after.Object, "metadata"), "managedFields")
-	return Change{Ref: w.about.Ref, Before: d.before, After: after, Action: done, Started: w.started, Took: time.Since(w.started)}
+	return Change{Ref: w.about.Ref, Before: d.before, After: after, Manifest: w.manifest(), Action: done, Started: w.started, Took: time.Since(w.started)}
+}
+
+// manifest is what an apply was to write.
+func (w *Write) manifest() *unstructured.Unstructured {
+	if _, ok := w.intent.(applying); ok {
+		return w.about.body
+	}
+	return nil
 }

@@ -186,6 +186,8 @@ func TestLoadRefusesFiles(t *testing.T) {
 		"namespace no string":     "apiVersion: v1\nkind: Secret\nmetadata:\n  name: x\n  namespace: 1\n",
 		"generateName":            "apiVersion: v1\nkind: Job\nmetadata:\n  generateName: x-\n",
 		"labels no strings":       "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\n  labels:\n    example.com/version: 1.0\n  annotations:\n    on: true\n    quoted: 'true'\n    empty:\n",
+		"annotations of ours":     "apiVersion: v1\nkind: Service\nmetadata:\n  name: x\n  annotations:\n    example.com/wait: maybe\n    deploy-model-action/run: 1-1\n    deploy-model-action/wait: maybe\n    deploy-model-action/ready-when: '{.status.phase} = Running'\n    deploy-model-action/ready_when: '{.status.phase}'\n    deploy-model-action/prune: 'false'\n",
+		"phase of a Job":          "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: x\n  annotations:\n    deploy-model-action/phase: before\n",
 		"labels no map":           "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\n  labels: [" + canary + "]\n",
 		"a list":                  "- " + canary + "\n- b\n",
 		"a word":                  canary + "\n",

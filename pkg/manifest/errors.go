@@ -7,7 +7,8 @@ import (
 )
 
 // Error is one mistake in the manifests. Its text never holds what a file holds
-// beyond the names of keys and of objects, for a file may hold a secret.
+// beyond the names of keys and of objects, and the expression of an annotation of
+// ours, for a file may hold a secret.
 type Error struct {
 	File    string // relative to the workspace; "" if the mistake is in no file
 	Line    int    // from 1; 0 if the mistake has no line

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/object"
 )
 
 // add adds the objects that a value is: itself, or the items of a list.
@@ -86,6 +89,9 @@ func (d *decoder) complete(object map[string]any, from source) bool {
 	for _, field := range []string{"labels", "annotations"} {
 		d.words(metadata[field], field, refuse)
 	}
+	if len(d.errs) == before { // then they can be read
+		d.directives(object, refuse)
+	}
 	return len(d.errs) == before
 }
 
@@ -104,6 +110,24 @@ func (d *decoder) words(value any, field string, refuse func(field, format strin
 		// An absent value is an empty one to the API server.
 		if _, ok := values[key].(string); !ok && values[key] != nil {
 			refuse("metadata."+field+"."+key, "metadata.%s: the value of %s is not a string: quote it", field, quotedKey(key))
+		}
+	}
+}
+
+// directives checks the annotations by which an object asks something of a deploy.
+func (d *decoder) directives(of map[string]any, refuse func(field, format string, args ...any)) {
+	asked, err := object.ReadDirectives(&unstructured.Unstructured{Object: of})
+	if asked.Phase != "" {
+		refuse("metadata.annotations."+object.PhaseAnnotation, "metadata.annotations: %s is not known to this version yet: apply the Job by a step of its own", object.PhaseAnnotation)
+	}
+	joined, _ := err.(interface{ Unwrap() []error })
+	if joined == nil {
+		return
+	}
+	for _, err := range joined.Unwrap() {
+		var wrong *object.DirectiveError
+		if errors.As(err, &wrong) {
+			refuse("metadata.annotations."+wrong.Annotation, "%s", wrong.Error())
 		}
 	}
 }

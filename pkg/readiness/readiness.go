@@ -49,8 +49,9 @@ type Failure struct {
 	// Reason is one word, Kubernetes' own where it has one; Cause and Fix are a
 	// sentence each, without a full stop.
 	Reason, Cause, Fix string
-	// Final says that no time heals it.
-	Final bool
+	// Final says that no time heals it. Lasting says that it proves something only
+	// when it has lasted, and AtTimeout only when there is no time left.
+	Final, Lasting, AtTimeout bool
 }
 
 // Context is what is known of an object besides its state. Its zero value is for
@@ -70,13 +71,31 @@ type Context struct {
 	Previous object.Condition
 }
 
-// Evaluate says whether an object is ready.
+// Evaluate says whether an object is ready: as its annotations ask, or else as its
+// kind says.
 func Evaluate(u *unstructured.Unstructured, c Context) Result {
-	rule := ruleFor(u)
-	if rule == nil {
+	v, rule := view{live: u, Context: c}, ruleFor(u)
+	asked := v.directives()
+	switch {
+	case asked.NoWait:
+		return Result{Outcome: NotWaitedFor, Message: "not waited for, as its annotation " + object.WaitAnnotation + " asks"}
+	case !asked.ReadyWhen.IsZero():
+		return readyWhen(v, asked.ReadyWhen, rule)
+	case rule == nil:
 		return Result{Outcome: NotWaitedFor}
 	}
-	return rule(view{live: u, Context: c})
+	return rule(v)
+}
+
+// directives are those of the object as it was written: what somebody else does to
+// its annotations since changes nothing. A manifest's mistakes were found in its file.
+func (v view) directives() object.Directives {
+	u := v.Applied
+	if u == nil {
+		u = v.live
+	}
+	d, _ := object.ReadDirectives(u)
+	return d
 }
 
 // Observed reports whether a status is about the generation that counts.
@@ -90,7 +109,7 @@ func ruleFor(u *unstructured.Unstructured) func(view) Result {
 	if rule, ok := rules[kind]; ok {
 		return rule
 	}
-	if builtIn[kind.Group] {
+	if builtIn[kind.Group] || settings[kind] {
 		return nil
 	}
 	return custom
@@ -160,6 +179,14 @@ func because(c object.Condition) string {
 		return message
 	}
 	return fmt.Sprintf("%s: %s", reason, message)
+}
+
+// saying is a sentence with what a controller says behind it, if it says anything.
+func saying(sentence, said string) string {
+	if said = line(said); said == "" {
+		return sentence
+	}
+	return sentence + ": " + said
 }
 
 // countOf is a number of things in words: "1 pod", "2 pods".

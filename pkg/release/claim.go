@@ -147,6 +147,7 @@ func (r *Record) begin(ctx context.Context, c *Claimed, draft *logDraft) (*Claim
 			return c, nil
 		}
 		c.Omitted = draft.omitted
+		r.clear(ctx)
 		return c, r.settle(ctx, draft)
 	}
 	var err error

@@ -69,7 +69,11 @@ func (r *Record) Finish(ctx context.Context, o FinishOptions) error {
 		return r.giveWay(ctx)
 	}
 	keep, useless, done := r.sortLogs(o)
-	if r.log != nil || r.run.again() || len(done) > 0 {
+	switch {
+	case r.cleared != nil:
+		useless = <-r.cleared
+		r.cleared <- useless // Finish may be called again
+	case r.log != nil || r.run.again() || len(done) > 0:
 		useless = r.delete(ctx, useless)
 	} // a deploy that is unchanged leaves the request to the next that writes
 	undo := slices.Concat(obsolete(useless), keep, obsolete(done))
@@ -124,6 +128,15 @@ func (r *Record) sortLogs(o FinishOptions) (keep []undoRef, useless, done []know
 		done = append(done, knownLog{r.own, r.log.uid})
 	}
 	return keep, useless, done
+}
+
+// clear begins to delete the logs that nobody needs, beside what a deploy does
+// until it has an outcome, so that the outcome does not wait for it.
+func (r *Record) clear(ctx context.Context) {
+	_, useless, _ := r.sortLogs(FinishOptions{})
+	cleared := make(chan []knownLog, 1)
+	r.cleared = cleared
+	go func() { cleared <- r.delete(ctx, useless) }()
 }
 
 // delete deletes logs one after the other, and returns those that it could not delete.

@@ -66,6 +66,8 @@ type Record struct {
 	log       *writtenLog   // nil: there is none
 	earlier   []earlierLog  // that this process inherits or cleans up, oldest first
 	inherited []kube.Change // of the earlier logs, the oldest of each object
+	// cleared gets the obsolete logs that could not be deleted; nil: nobody deletes them yet.
+	cleared chan []knownLog
 }
 
 // stored is a record as it is in the cluster.

@@ -98,7 +98,39 @@ func deployed() *deploy.Result {
 	r.Phases = append(r.Phases, deploy.Phase{Name: "Health check", Started: at(37.2), Finished: at(38.9)})
 	r.Outcome, r.ExitCode = deploy.Deployed, deploy.ExitOK
 	r.Serving = []string{r.Images[0].Pinned}
-	r.Health = "GET http://34.65.72.12/readyz: 200 OK"
+	r.Health, r.Answers = "GET http://34.65.72.12/readyz: 200 OK", true
+	return r
+}
+
+// asked is a deploy whose model answered a smoke test.
+func asked() *deploy.Result {
+	r := deployed()
+	r.Smoke = []deploy.Reply{
+		{
+			Name: "a picture of Earth", Asked: "POST http://34.65.72.12/predict", Expected: []string{"any 2xx", "{.prediction} == Earth", "{.probabilities[2]} >= 0.9", "within 2s"},
+			Got: `200 OK: {"prediction":"Earth","probabilities":[0.01,0.02,0.97]}`, Right: true, Times: 5,
+			Fastest: 41 * time.Millisecond, Median: 44 * time.Millisecond, Slowest: 1203 * time.Millisecond,
+		},
+		{Name: "GET /readyz", Asked: "GET http://34.65.72.12/readyz", Expected: []string{"204 No Content"}, Got: "204 No Content", Right: true, Times: 1, Slowest: 3 * time.Millisecond},
+	}
+	return r
+}
+
+// wrong is one whose model answered wrongly.
+func wrong() *deploy.Result {
+	r := rolledBack()
+	r.Smoke = []deploy.Reply{{
+		Name: "a picture of Earth", Asked: "POST http://34.65.72.12/predict", Expected: []string{"any 2xx", "{.prediction} == Earth"},
+		Got: `expected {.prediction} == Earth, got Mars | <b>bold</b>: {"prediction":"Mars | <b>bold</b>"}`,
+	}}
+	return r
+}
+
+// unasked is one that nobody could ask, and whose address is silent.
+func unasked() *deploy.Result {
+	r := deployed()
+	r.Health, r.Answers, r.Silent = "", false, "no connection within 3s"
+	r.Unasked = `health check "/readyz": the model was not asked: GET http://34.65.72.12/readyz: no connection within 5s; let the runner reach the address (loadBalancerSourceRanges, firewalls, DNS)`
 	return r
 }
 
@@ -154,6 +186,7 @@ func unchanged() *deploy.Result {
 	rolledOut(r, 1.1, true, "3 of 3 updated, 3 ready, 3 available")
 	r.Outcome, r.ExitCode = deploy.Unchanged, deploy.ExitOK
 	r.Serving = []string{r.Images[0].Pinned}
+	r.Answers = true
 	return r
 }
 
@@ -201,6 +234,7 @@ func rolledBack() *deploy.Result {
 		Object: "Deployment default/" + deployment, Action: "restored", Message: `left to others: spec.replicas (held by "kube-controller-manager")`,
 		Waited: true, Ready: true, WasReady: true,
 	}}
+	r.Answers = true
 	return r
 }
 
@@ -284,7 +318,7 @@ func TestSummary(t *testing.T) {
 	t.Parallel()
 	for name, r := range map[string]*deploy.Result{
 		"deployed-again": deployedAgain(), "superseded": superseded(), "superseded-at-once": supersededAtOnce(), "ill-before": illBefore(),
-		"deployed": deployed(), "unchanged": unchanged(), "crashed": crashed(), "rolled-back": rolledBack(),
+		"deployed": deployed(), "unchanged": unchanged(), "asked": asked(), "wrong": wrong(), "unasked": unasked(), "crashed": crashed(), "rolled-back": rolledBack(),
 		"not-rolled-back": notRolledBack(), "first": firstFailed(), "cancelled": cancelled(), "mistaken": mistaken(), "thousand": thousand(), "published": publishedToo(),
 	} {
 		golden(t, name+".md", Summary(r, testRun))

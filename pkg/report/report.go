@@ -57,18 +57,26 @@ func conclude(w *actions.Workflow, r *deploy.Result) {
 		w.Printf("Failed after %s. %s", took, left(r))
 	}
 	if r.URL != "" && (r.Outcome == deploy.Deployed || r.Outcome == deploy.Unchanged) {
-		w.Printf("URL: %s%s", r.URL, internalNote(r))
+		if r.Answers {
+			w.Printf("Serves at %s%s", r.URL, silence(r))
+		} else {
+			w.Printf("Address: %s%s", r.URL, silence(r))
+		}
 	}
 	if r.Outcome == deploy.Deployed && r.From.Commit != "" && r.From.RunURL != "" {
 		w.Printf("Before, commit %s served; to go back, run its job again: %s", cut(r.From.Commit), r.From.RunURL)
 	}
 }
 
-func internalNote(r *deploy.Result) string {
-	if r.Internal {
+// silence says why an address is not said to serve.
+func silence(r *deploy.Result) string {
+	switch {
+	case r.Internal:
 		return " (internal: reachable from inside the network only)"
+	case r.Answers || r.Silent == "":
+		return ""
 	}
-	return ""
+	return " (it does not answer yet: " + r.Silent + ")"
 }
 
 // count words a number of things.

@@ -32,6 +32,7 @@ func Summary(r *deploy.Result, run actions.Run) string {
 	if more := len(r.Failures) - maxFailures; more > 0 {
 		d.add(fmt.Sprintf("%s did not become ready; the log says why.\n\n", count(more, "more object", "more objects")))
 	}
+	d.add(smokeTest(r))
 	d.add(restored(r))
 	d.add(objects(r))
 	d.add(published(r))
@@ -176,12 +177,13 @@ func facts(r *deploy.Result, run actions.Run) string {
 		}
 	}
 	if r.URL != "" {
-		fact(serves(r), "**"+link(text(r.URL), r.URL)+"**"+internalNote(r))
+		fact(serves(r), "**"+link(text(r.URL), r.URL)+"**"+text(silence(r)))
 	}
 	fact("Change", change(r, run))
 	fact("To go back", goBack(r))
 	fact("Took", duration(r.Finished.Sub(r.Started)))
 	fact("Health check", text(r.Health))
+	fact("Not asked", text(r.Unasked))
 	for i, im := range r.Images {
 		if i == maxShown {
 			break
@@ -213,9 +215,10 @@ func facts(r *deploy.Result, run actions.Run) string {
 	return b.String()
 }
 
-// serves words what a URL is worth after this outcome.
+// serves words what a URL is worth after this outcome: it serves only if it answered.
 func serves(r *deploy.Result) string {
 	switch {
+	case !r.Answers:
 	case r.Outcome == deploy.Deployed, r.Outcome == deploy.Unchanged:
 		return "Serves at"
 	case r.Outcome == deploy.RolledBack && servesAgain(r):

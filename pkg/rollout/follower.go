@@ -33,6 +33,7 @@ const (
 type follower struct {
 	client       *kube.Client
 	change       kube.Change
+	version      string // of the state that is known
 	sources      []diagnosis.Source
 	hasPods      bool
 	observations chan observation
@@ -42,7 +43,7 @@ type follower struct {
 
 func newFollower(client *kube.Client, s *state) *follower {
 	return &follower{
-		client: client, change: s.change, sources: s.evidence.Sources(), hasPods: s.evidence.HasPods(),
+		client: client, change: s.change, version: s.live.GetResourceVersion(), sources: s.evidence.Sources(), hasPods: s.evidence.HasPods(),
 		observations: make(chan observation, backlog),
 		pods:         make(chan diagnosis.PodRef, explainLimit), requested: map[types.UID]time.Time{},
 	}
@@ -53,7 +54,7 @@ func (f *follower) follow(ctx context.Context) {
 	var group sync.WaitGroup
 	defer group.Wait()
 	group.Go(func() {
-		for u := range f.client.Watch(ctx, f.change.Ref, f.change.After.GetResourceVersion()) {
+		for u := range f.client.Watch(ctx, f.change.Ref, f.version) {
 			f.send(ctx, observation{object: &u, watched: true})
 		}
 	})

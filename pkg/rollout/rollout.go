@@ -81,6 +81,8 @@ type Status struct {
 	// Failure is why it is not ready; nil if it is, or if nobody asked since
 	// another object had failed.
 	Failure *diagnosis.Failure
+
+	known *state // what Confirm begins with
 }
 
 // String is the progress line of the object, e.g. "deployment.apps/x: 1 of 3 updated".

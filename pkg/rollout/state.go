@@ -43,6 +43,13 @@ type state struct {
 	evidence *diagnosis.Evidence
 	followed bool // its pods and events are: until then the evidence says nothing
 
+	renewed    bool          // the write makes new pods
+	steadyFor  time.Duration // how long its containers have to run
+	readySince time.Time     // by its own status; zero if it is not
+
+	failing      string // the reason of the failure that its own status says, since failingSince
+	failingSince time.Time
+
 	readErr      error // why it cannot be read, since readErrSince
 	readErrSince time.Time
 	warning      string // the newest Warning about an object that has no pods
@@ -50,9 +57,11 @@ type state struct {
 }
 
 func newState(c kube.Change, now time.Time) *state {
-	s := &state{change: c, began: now, live: c.After, evidence: diagnosis.NewEvidence(c, now)}
+	s := &state{change: c, began: now, live: c.After, evidence: diagnosis.NewEvidence(c, now), renewed: renews(c), steadyFor: steadyFor(c)}
 	// What the write returned is about the rollout before.
 	s.previous, _ = object.ConditionOf(c.After, "Progressing")
+	s.observeReady(now)
+	s.observeFailing(now)
 	return s
 }
 
@@ -104,6 +113,8 @@ func (s *state) observeObject(u kube.Update, now time.Time) {
 			s.previous, _ = object.ConditionOf(u.Object, "Progressing")
 		}
 		s.evidence.ObserveObject(u.Object, now)
+		s.observeReady(now)
+		s.observeFailing(now)
 	}
 }
 

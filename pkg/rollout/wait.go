@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,19 +28,49 @@ var errStop = errors.New("another object failed")
 // an error: a *FailedError if objects cannot become ready, a *TimeoutError if
 // time ran out, both joined if both happened, or ctx's own.
 func Wait(ctx context.Context, client *kube.Client, changes []kube.Change, o Options) ([]Status, error) {
+	states := make([]*state, len(changes))
+	for i, c := range changes {
+		states[i] = newState(c, time.Now())
+	}
+	return each(ctx, client, states, o, (*waiter).wait)
+}
+
+// Confirm looks once more at the new pods of what Wait found ready: asking a model
+// is what ends some. What is not ready any more is waited for again, as Wait does.
+// Everything else is returned as it was given.
+func Confirm(ctx context.Context, client *kube.Client, statuses []Status, o Options) ([]Status, error) {
+	confirmed := slices.Clone(statuses)
+	var (
+		states []*state
+		places []int
+	)
+	for i, s := range statuses {
+		if s.Ready && s.Waited && s.known != nil && s.known.renewed {
+			states, places = append(states, s.known), append(places, i)
+		}
+	}
+	again, err := each(ctx, client, states, o, (*waiter).confirm)
+	for i, s := range again {
+		confirmed[places[i]] = s
+	}
+	return confirmed, err
+}
+
+// each waits for all objects in one way.
+func each(ctx context.Context, client *kube.Client, states []*state, o Options, wait func(w *waiter, ctx, waiting context.Context, s *state) end) ([]Status, error) {
 	o = o.withDefaults()
 	out := &printer{options: o}
-	ends := make([]end, len(changes))
+	ends := make([]end, len(states))
 
 	bounded, stopTimer := context.WithTimeout(ctx, o.Timeout)
 	defer stopTimer()
 	waiting, stop := context.WithCancelCause(bounded)
 	defer stop(nil)
 	var group sync.WaitGroup
-	for i, c := range changes {
+	for i, s := range states {
 		group.Go(func() {
-			w := &waiter{client: client, options: o, report: newReporter(c, out, o)}
-			ends[i] = w.wait(ctx, waiting, c)
+			w := &waiter{client: client, options: o, report: newReporter(s.change, out, o)}
+			ends[i] = wait(w, ctx, waiting, s)
 			if ends[i].failed() && o.FailFast {
 				stop(errStop)
 			}

@@ -28,7 +28,8 @@ const theImage = `template: {spec: {containers: [{name: model, image: "host/mode
 // exceeded is the condition of a Deployment whose progress deadline is exceeded.
 const exceeded = `{type: Progressing, status: "False", reason: ProgressDeadlineExceeded, lastUpdateTime: "2000-01-01T00:00:00Z", message: 'ReplicaSet "model-1" has timed out progressing.'}`
 
-// changeOf is an object as a write that created it returned it.
+// changeOf is an object as a write that created it returned it. Its manifest wants
+// nobody to wait for what is ready at once: most tests are about something else.
 func changeOf(u *unstructured.Unstructured) kube.Change {
 	kind := u.GroupVersionKind()
 	resource := strings.ToLower(kind.Kind) + "s"
@@ -36,7 +37,11 @@ func changeOf(u *unstructured.Unstructured) kube.Change {
 		resource = strings.ToLower(kind.Kind) + "es"
 	}
 	at := kube.Resource{GroupVersionResource: schema.GroupVersionResource{Group: kind.Group, Version: kind.Version, Resource: resource}, Namespaced: true}
-	return kube.Change{Ref: kube.RefOf(u, at), After: u, Action: kube.Created}
+	manifest := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"minReadySeconds": int64(0)}}}
+	if u.GetKind() == "Pod" {
+		manifest = nil
+	}
+	return kube.Change{Ref: kube.RefOf(u, at), After: u, Manifest: manifest, Action: kube.Created}
 }
 
 // read is a scene that answers requests which do not watch with an object.

@@ -32,10 +32,10 @@ type waiter struct {
 
 // wait returns when the object is ready, has failed for certain, or waiting ends,
 // which it does not later than ctx. What is ready as it was written costs no request.
-func (w *waiter) wait(ctx, waiting context.Context, c kube.Change) end {
-	s := newState(c, time.Now())
-	v := evaluate(s, w.options, s.began)
-	w.report.report(v, s.began)
+func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
+	began := time.Now()
+	v := evaluate(s, w.options, began)
+	w.report.report(v, began)
 	if v.final() {
 		return w.end(s, v)
 	}
@@ -44,7 +44,7 @@ func (w *waiter) wait(ctx, waiting context.Context, c kube.Change) end {
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer stop()
-	s.follow(s.began)
+	s.follow(began)
 	f := newFollower(w.client, s)
 	group.Go(func() { f.follow(following) })
 
@@ -59,6 +59,16 @@ func (w *waiter) wait(ctx, waiting context.Context, c kube.Change) end {
 			return w.end(s, w.last(ctx, waiting, s))
 		}
 	}
+}
+
+// confirm reads everything once more and returns if it is still ready; else it waits.
+func (w *waiter) confirm(ctx, waiting context.Context, s *state) end {
+	s.followed = true
+	w.read(waiting, s)
+	if v := evaluate(s, w.options, time.Now()); v.outcome == readiness.Ready {
+		return w.end(s, v)
+	}
+	return w.wait(ctx, waiting, s)
 }
 
 // observe takes in what is observed next, and what came at the same moment, or
@@ -84,13 +94,15 @@ func (w *waiter) observe(waiting context.Context, observations <-chan observatio
 	}
 }
 
-// evaluate reports what the state means. A failure that no watch has just brought
+// evaluate reports what the state means. A verdict that no watch has just brought
 // but time, or a list, is proved by reading everything once more: a watch that is
-// open and silent looks like an object that does not change.
+// open and silent looks like an object that does not change, and like a pod that
+// goes on.
 func (w *waiter) evaluate(ctx context.Context, s *state, watched bool) verdict {
 	now := time.Now()
 	v := evaluate(s, w.options, now)
-	if v.outcome == readiness.Failed && !v.external && !watched {
+	byTime := v.outcome == readiness.Ready && s.steadyFor > 0 || v.outcome == readiness.Failed && !watched
+	if byTime && !v.external {
 		w.read(ctx, s)
 		now = time.Now()
 		v = evaluate(s, w.options, now)
@@ -138,7 +150,7 @@ func (w *waiter) read(ctx context.Context, s *state) {
 func (w *waiter) end(s *state, v verdict) end {
 	return end{
 		Status: Status{
-			Change: s.change, Live: s.live, Message: v.message, Failure: v.failure, Began: s.began, Ended: time.Now(),
+			Change: s.change, Live: s.live, Message: v.message, Failure: v.failure, Began: s.began, Ended: time.Now(), known: s,
 			Ready: v.outcome == readiness.Ready || v.outcome == readiness.NotWaitedFor, Waited: v.outcome != readiness.NotWaitedFor,
 		},
 		verdict: v, state: s, report: w.report,

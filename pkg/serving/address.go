@@ -42,9 +42,11 @@ type Address struct {
 const (
 	rankIngressHost = iota
 	rankRouteHost
+	rankStatus // of a custom resource
 	rankService
 	rankIngress
 	rankRoute
+	rankCluster
 )
 
 // FindAddress finds the best address among objects, as they are by now.
@@ -58,6 +60,8 @@ func FindAddress(all []*unstructured.Unstructured) Address {
 			found = append(found, findIngress(o, all)...)
 		case "HTTPRoute.gateway.networking.k8s.io", "GRPCRoute.gateway.networking.k8s.io":
 			found = append(found, findRoute(o, all)...)
+		default:
+			found = append(found, findCustom(o)...)
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Address) int {
@@ -125,11 +129,12 @@ func (a Address) orPrivate() Address {
 // port is a port of a Service, and what it speaks.
 type port struct {
 	name, scheme string
+	speaks       string // its appProtocol
 	number       int64
 }
 
-// choosePort chooses by name, then by number, then the first.
-func choosePort(service *unstructured.Unstructured) (port, bool) {
+// tcpPorts are the ports of a Service that speak TCP.
+func tcpPorts(service *unstructured.Unstructured) []port {
 	list, _, _ := unstructured.NestedSlice(service.Object, "spec", "ports")
 	var ports []port
 	for _, item := range list {
@@ -140,12 +145,18 @@ func choosePort(service *unstructured.Unstructured) (port, bool) {
 		}
 		name, _ := m["name"].(string)
 		speaks, _ := m["appProtocol"].(string)
-		p := port{name: name, number: number, scheme: "http"}
+		p := port{name: name, number: number, scheme: "http", speaks: speaks}
 		if number == 443 || name == "https" || strings.EqualFold(speaks, "https") {
 			p.scheme = "https"
 		}
 		ports = append(ports, p)
 	}
+	return ports
+}
+
+// choosePort chooses by name, then by number, then the first.
+func choosePort(service *unstructured.Unstructured) (port, bool) {
+	ports := tcpPorts(service)
 	for _, right := range []func(port) bool{
 		func(p port) bool { return p.name == "https" },
 		func(p port) bool { return p.name == "http" },

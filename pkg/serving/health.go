@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,235 +14,211 @@ import (
 
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
-	"github.com/org/deploy-model-action/pkg/redact"
 	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 const (
-	healthTimeout  = 2 * time.Minute
-	requestTimeout = 10 * time.Second // for one answer
+	defaultTimeout = 2 * time.Minute
+	requestTimeout = 10 * time.Second // for one answer to a health check
 	firstPause     = 200 * time.Millisecond
 	longestPause   = time.Second
 	// finalAnswers is how many equal answers prove one that time does not change.
 	finalAnswers = 5
-
-	bodyLimit   = 1 << 10
-	phraseLimit = 300 // of foreign text within a sentence, in runes
 )
 
-// Options say what has to answer 2xx.
+// Options say what the model is asked, and where.
 type Options struct {
-	// Path is where to ask, e.g. "/readyz"; it may have a query. It is required.
+	// Path has to answer 2xx, e.g. "/readyz"; it may have a query. The default is
+	// that it is not asked.
 	Path string
+	// SmokeTest is asked then. The default is nothing.
+	SmokeTest *SmokeTest
 	// Changes are what was deployed, with After as the objects are by now: the
 	// Services are asked, and the workloads say which pods may answer.
 	Changes []kube.Change
-	// Address is what FindAddress found; its Service is the one that is asked.
+	// Pod is asked in place of a Service, through the API server. The default is
+	// to choose a Service of Changes.
+	Pod Pod
+	// Address is what FindAddress found; its Service is asked rather than another
+	// that is as good.
 	Address Address
 	// HTTP carries requests to a load balancer's address. It must not add
 	// credentials. The default is http.DefaultTransport.
 	HTTP http.RoundTripper
-	// Timeout bounds the check. The default is 2 minutes.
+	// Timeout bounds all of it together. The default is 2 minutes.
 	Timeout time.Duration
 	// Progress takes a line when the answer is another one. The default is to drop it.
 	Progress func(line string)
 }
 
-// Answer is what was answered last.
-type Answer struct {
-	URL   string // that was asked
-	Proxy bool   // through the API server
-	Code  int    // 0: no answer
-	Body  string // its beginning, at most 1 KiB
-	Err   string // why there was no answer
-	Tries int
-	Took  time.Duration // of all tries together
-	// Notes say what could not be checked.
-	Notes []string
+// Pod is one pod that is asked by itself. The zero value is none.
+type Pod struct {
+	Namespace, Name string
+	Port            int64 // 0: the first of the pod
 }
 
-// String is the answer as one line, e.g. "GET http://203.0.113.7/readyz: 200 OK".
-func (a Answer) String() string {
-	s := "GET " + a.URL
-	if a.Proxy {
-		s += " (through the API server)"
-	}
-	s += ": " + a.result()
-	if body := line(a.Body); body != "" {
-		s += ": " + body
-	}
-	return s
+// Report is what the model answered. What it holds was answered also when there
+// is an error.
+type Report struct {
+	Health  *Answer   // nil: not asked
+	Replies []Reply   // to the requests of the smoke test, in its order
+	Unasked error     // an *UnaskedError: why something could not be asked, which says nothing of the model
+	Notes   []string  // what could not be checked
+	Service object.ID // the one that was asked
+	Reached string    // the load balancer's URL that answered; "" if none was asked or did
 }
 
-// result is the code in words, or why there is none.
-func (a Answer) result() string {
-	if a.Code == 0 {
-		return a.Err
-	}
-	return strings.TrimSpace(fmt.Sprintf("%d %s", a.Code, http.StatusText(a.Code)))
-}
-
-// ok reports whether the answer is what a healthy workload gives.
-func (a Answer) ok() bool { return a.Code >= 200 && a.Code < 300 }
-
-// final reports whether the same answer again would be the last word: it is neither a load
-// balancer that warms up nor a program that is still starting.
-func (a Answer) final() bool {
-	switch a.Code {
-	case 0, http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return false
-	}
-	return a.Code < 500
-}
-
-// UnhealthyError is that what was deployed did not answer 2xx.
-type UnhealthyError struct {
-	Path string
-	// Service is the one that was asked; no object if none could be.
-	Service object.ID
-	// Answer is the last one; its URL is empty if nobody could be asked.
-	Answer     Answer
-	Cause, Fix string
-}
-
-func (e *UnhealthyError) Error() string {
-	s := fmt.Sprintf("health check %q: %s", e.Path, e.Cause)
-	if e.Fix != "" {
-		s += "; " + e.Fix
-	}
-	return s
-}
-
-// Title is what went wrong, in a few words.
-func (e *UnhealthyError) Title() string { return "Health check failed" }
-
-// About returns the Service that was asked, and "" for its field.
-func (e *UnhealthyError) About() (object.ID, string) { return e.Service, "" }
-
-// Check asks the Service in front of what was deployed until it answers 2xx,
-// and returns what it answered last also with an error, an *UnhealthyError or
-// ctx's own. It asks only once no pod of an earlier revision can answer.
+// Check asks the model until it answers as it should: 2xx on a path, and what the
+// smoke test expects. It asks only once no pod of an earlier revision can answer.
+//
+// The error is an *UnhealthyError if it answered wrongly, or ctx's own. Whatever
+// keeps us from asking is in the report, and no error.
 //
 // A load balancer is asked at its address, without credentials. What has none,
 // or an internal or encrypted one (no certificate is made out to a load
-// balancer's address), is asked through the API server's service proxy.
-func Check(ctx context.Context, client *kube.Client, o Options) (Answer, error) {
+// balancer's address), or one that the runner cannot reach, is asked through the
+// API server's proxy.
+func Check(ctx context.Context, client *kube.Client, o Options) (Report, error) {
 	if o.HTTP == nil {
 		o.HTTP = http.DefaultTransport
 	}
 	if o.Timeout <= 0 {
-		o.Timeout = healthTimeout
+		o.Timeout = defaultTimeout
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
-	service := o.service()
-	if service == nil {
-		return Answer{}, &UnhealthyError{
-			Path: o.Path, Cause: "no Service was applied that could be asked",
-			Fix: "add a Service to the manifests, or leave health_path empty",
-		}
-	}
 	bounded, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	p := &prober{Options: o, client: client, service: service, started: time.Now()}
-	err := p.choose()
+	p := &prober{Options: o, client: client, started: time.Now()}
+	err := p.check(bounded)
 	if err == nil {
-		err = p.waitForNew(bounded)
+		p.around()
 	}
-	if err == nil {
-		err = p.probe(bounded)
-	}
-	p.answer.Took = time.Since(p.started)
 	if ctx.Err() != nil && err != nil {
-		return p.answer, fmt.Errorf("health check: %w", context.Cause(ctx))
+		return p.report, fmt.Errorf("ask the model: %w", context.Cause(ctx))
 	}
-	var unhealthy *UnhealthyError
-	if errors.As(err, &unhealthy) {
-		unhealthy.Path, unhealthy.Service, unhealthy.Answer = o.Path, object.Of(service), p.answer
+	var unasked *UnaskedError
+	if errors.As(err, &unasked) {
+		p.report.Unasked, err = err, nil
 	}
-	return p.answer, err
+	return p.report, err
 }
 
-// service is the one to ask: that of the address, then one that selects pods of
-// an applied workload, then the first with a port.
-func (o Options) service() *unstructured.Unstructured {
-	var all []*unstructured.Unstructured
-	for _, c := range o.Changes {
-		all = append(all, c.After)
-	}
-	if s := find(all, o.Address.Service); s != nil {
-		return s
-	}
-	var first *unstructured.Unstructured
-	for _, u := range all {
-		if _, ok := choosePort(u); !ok || object.Of(u).GroupKind().String() != "Service" {
-			continue
-		}
-		for _, w := range all {
-			if selects(u, w) {
-				return u
-			}
-		}
-		if first == nil {
-			first = u
-		}
-	}
-	return first
-}
-
-// selects reports whether a Service sends requests to a workload's pods.
-func selects(service, workload *unstructured.Unstructured) bool {
-	selector, _, _ := unstructured.NestedStringMap(service.Object, "spec", "selector")
-	labels, _, _ := unstructured.NestedStringMap(workload.Object, "spec", "template", "metadata", "labels")
-	if service.GetNamespace() != workload.GetNamespace() || len(selector) == 0 {
-		return false
-	}
-	for key, value := range selector {
-		if labels[key] != value {
-			return false
-		}
-	}
-	return true
-}
-
-// prober asks one Service.
+// prober asks one model.
 type prober struct {
 	Options
 	client  *kube.Client
-	service *unstructured.Unstructured
+	service *unstructured.Unstructured // nil: what a controller made, or a pod
+	ways    []way                      // the first is the one to take
 	started time.Time
-	request func(context.Context) Answer
-	answer  Answer
+	report  Report
+	// barriers are what kept the last questions from the model, one for each way.
+	barriers []barrier
 }
 
-// probe asks until the answer is 2xx, will not change any more, or time is out.
-func (p *prober) probe(ctx context.Context) error {
-	equal := 0
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		bounded, cancel := context.WithTimeout(ctx, requestTimeout)
-		a := p.request(bounded)
-		cancel()
-		if ctx.Err() != nil && a.Code == 0 && p.answer.Tries > 0 {
-			return p.unhealthy() // the time was out, which is not what it answers
+// barrier is why a question did not reach the model.
+type barrier struct {
+	proxy           bool
+	asked, why, fix string
+}
+
+func (p *prober) check(ctx context.Context) error {
+	var path *url.URL
+	if p.Path != "" {
+		var err error
+		if path, err = ParsePath(p.Path); err != nil {
+			return &UnhealthyError{What: fmt.Sprintf("health check %q", p.Path), Cause: err.Error()}
 		}
-		news := a.Code != p.answer.Code || a.Err != p.answer.Err
+	}
+	if err := p.choose(); err != nil {
+		return err
+	}
+	if p.service != nil {
+		p.report.Service = object.Of(p.service)
+		if err := p.waitForNew(ctx); err != nil {
+			return err
+		}
+	}
+	if path != nil {
+		if err := p.health(ctx, path); err != nil {
+			return err
+		}
+	}
+	if p.SmokeTest != nil {
+		return p.smoke(ctx)
+	}
+	return nil
+}
+
+// choose finds the ways to ask.
+func (p *prober) choose() error {
+	if p.Pod != (Pod{}) {
+		w, ok := p.proxied("pods", p.Pod.Namespace, p.Pod.Name, "http", p.Pod.Port)
+		if !ok {
+			return &UnaskedError{Cause: "no way to a pod", Fix: "deploy without asking it"}
+		}
+		p.ways = []way{w}
+		return nil
+	}
+	made := p.made()
+	p.service = p.Options.service()
+	if p.service != nil && (len(made) == 0 || p.distance(p.service) < 2) {
+		p.ways = p.serviceWays(p.service)
+	} else {
+		p.service, p.ways = nil, made
+	}
+	if len(p.ways) == 0 {
+		return &UnaskedError{
+			Cause: "nothing of what was applied can be asked: there is no Service with a TCP port, and no object whose status names a URL",
+			Fix:   "add a Service to the manifests",
+		}
+	}
+	return nil
+}
+
+// ask asks in the first way. If nobody could be asked so, the next question takes
+// the next one; where something in front chooses the route, also if its answer is
+// not good.
+func (p *prober) ask(ctx context.Context, q question) Answer {
+	w := p.ways[0]
+	a := w.ask(ctx, q)
+	why, fix := a.unasked()
+	if why != "" && ctx.Err() == nil {
+		p.barriers = slices.DeleteFunc(p.barriers, func(b barrier) bool { return b.proxy == w.proxy })
+		p.barriers = append(p.barriers, barrier{w.proxy, a.asked(), why, fix})
+	}
+	if (why != "" || w.routed && !a.ok()) && len(p.ways) > 1 {
+		p.ways = append(slices.Clone(p.ways[1:]), w)
+	}
+	if a.Code != 0 && a.Code < 500 && !a.Proxy {
+		p.report.Reached = w.base.String()
+	}
+	return a
+}
+
+// health asks until the answer is 2xx, will not change any more, or time is out.
+func (p *prober) health(ctx context.Context, path *url.URL) error {
+	var last Answer
+	defer func() { p.report.Health = &last }()
+	q := question{method: http.MethodGet, path: path, limit: bodyLimit, within: requestTimeout}
+	for equal, pause := 0, firstPause; ; pause = min(2*pause, longestPause) {
+		a := p.ask(ctx, q)
+		if ctx.Err() != nil && a.Code == 0 && last.Tries > 0 {
+			return p.verdict(last) // the time was out, which is not what it answers
+		}
+		news := a.Code != last.Code || a.Err != last.Err
 		equal++
 		if news {
 			equal = 1
 		}
-		a.Tries, a.Notes = p.answer.Tries+1, p.answer.Notes
-		p.answer = a
+		a.Tries = last.Tries + 1
+		last = a
 		switch {
-		case a.ok():
+		case a.ok() || a.long && a.Code/100 == 2:
 			return nil
-		case a.Proxy && a.Code == http.StatusForbidden && strings.Contains(a.Body, `"services/proxy"`):
-			return &UnhealthyError{
-				Cause: line(a.Body),
-				Fix:   fmt.Sprintf(`allow "get" on services/proxy in namespace %q to whoever deploys, or give the Service a load balancer`, p.service.GetNamespace()),
-			}
-		case a.final() && equal >= finalAnswers, ctx.Err() != nil:
-			return p.unhealthy()
+		case ctx.Err() != nil, p.settled(a, equal):
+			return p.verdict(a)
 		}
 		if news {
 			p.Progress(a.String() + "; asking again")
@@ -249,29 +227,70 @@ func (p *prober) probe(ctx context.Context) error {
 	}
 }
 
-// unhealthy says what was answered last.
-func (p *prober) unhealthy() error {
-	a := p.answer
-	u := &UnhealthyError{Cause: a.String()}
+// settled reports whether an answer that came so often is the last word.
+func (p *prober) settled(a Answer, equal int) bool {
+	if why, _ := a.unasked(); why != "" {
+		// What nobody is allowed to do does not change within minutes.
+		return a.Proxy && a.Code >= 400 && a.Code < 500 && a.Code != http.StatusTooManyRequests && len(p.ways) == 1
+	}
+	return a.final() && equal >= finalAnswers && !a.routed
+}
+
+// unasked is the error of a question that did not reach the model in any way.
+func (p *prober) unasked(what string) error {
+	e := &UnaskedError{What: what}
+	for _, b := range p.barriers {
+		if e.Cause != "" {
+			e.Cause += "; "
+		}
+		e.Cause += b.asked + ": " + b.why
+		if e.Fix == "" || !b.proxy {
+			e.Fix = b.fix
+		}
+	}
+	return e
+}
+
+// around notes that the model was asked in another way than users take.
+func (p *prober) around() {
+	for _, b := range p.barriers {
+		if !b.proxy && p.ways[0].proxy {
+			p.report.Notes = append(p.report.Notes, "asked through the API server, since the address cannot be reached from here: "+b.asked+": "+b.why)
+		}
+	}
+}
+
+// verdict is the error of a health check's last answer.
+func (p *prober) verdict(a Answer) error {
+	what := fmt.Sprintf("health check %q", p.Path)
+	if why, _ := a.unasked(); why != "" {
+		return p.unasked(what)
+	}
+	u := &UnhealthyError{What: what, Service: p.report.Service, Cause: a.String()}
 	if a.Tries > 1 {
 		u.Cause += fmt.Sprintf(" (the last of %d tries in %s)", a.Tries, retry.FormatDuration(time.Since(p.started)))
 	}
-	switch {
-	case a.Code == 0 && !a.Proxy:
-		u.Fix = "check that the Service's targetPort is the one that the container listens on, and that the runner may reach the address"
-	case a.Code == 0 || a.Proxy && a.Code == http.StatusServiceUnavailable:
-		u.Fix = "check that the Service's targetPort is the one that the container listens on"
-	case a.Code == http.StatusNotFound:
-		u.Fix = "correct health_path: the model has no such path"
-	case a.Code == http.StatusUnauthorized, a.Code == http.StatusForbidden:
-		u.Fix = "health_path has to answer without credentials"
-	case a.Code >= 300 && a.Code < 400:
-		u.Fix = "correct health_path: it has to answer itself, and redirects to other hosts are not followed"
-	default:
-		u.Fix = "look at the model's log for the reason"
-	}
+	u.Fix = advice(a, "health_path")
 	return u
 }
 
-// line is foreign text, harmless within a sentence.
-func line(text string) string { return redact.Line(text, phraseLimit) }
+// advice is what to do about an answer.
+func advice(a Answer, path string) string {
+	switch {
+	case a.Code == 0:
+		return "look at the model's log, and check that the Service's targetPort is the one that the container listens on"
+	case a.Proxy && a.Code == http.StatusServiceUnavailable && strings.Contains(string(a.raw), `"Status"`):
+		return "check that the Service's targetPort is the one that the container listens on"
+	case a.Code == http.StatusNotFound:
+		return "correct " + path + ": the model has no such path"
+	case a.Code == http.StatusUnauthorized, a.Code == http.StatusForbidden:
+		return path + " has to answer without credentials"
+	case a.Code >= 300 && a.Code < 400:
+		return "correct " + path + ": it has to answer itself, and redirects to other hosts are not followed"
+	case a.Code == http.StatusMethodNotAllowed:
+		return "correct the method, or " + path + ": the model does not take it there"
+	case a.Method != http.MethodGet && slices.Contains([]int{http.StatusUnprocessableEntity, http.StatusBadRequest, http.StatusUnsupportedMediaType}, a.Code):
+		return "correct what is sent: the model does not take it in this form"
+	}
+	return "look at the model's log for the reason"
+}

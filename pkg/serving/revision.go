@@ -39,6 +39,7 @@ func (p *prober) waitForNew(ctx context.Context) error {
 		}
 		if ctx.Err() != nil && reported != "" {
 			return &UnhealthyError{
+				What: "ask the model", Service: object.Of(p.service),
 				Cause: fmt.Sprintf("pods of an earlier revision still answer for %s: %s", object.Of(p.service), reported),
 				Fix:   "look at why they do not end, or lower their terminationGracePeriodSeconds",
 			}
@@ -52,7 +53,7 @@ func (p *prober) waitForNew(ctx context.Context) error {
 
 // unchecked notes what could not be found out. It fails nothing.
 func (p *prober) unchecked(err error) error {
-	p.answer.Notes = append(p.answer.Notes, "not checked whether only the new revision answers: "+line(err.Error()))
+	p.report.Notes = append(p.report.Notes, "not checked whether only the new revision answers: "+line(err.Error()))
 	return nil
 }
 

@@ -89,7 +89,7 @@ func TestWaitForNew(t *testing.T) {
 				o.Changes = append(o.Changes, kube.Change{Before: live, After: live, Action: kube.Configured})
 				got, err := Check(t.Context(), client, o)
 				if tt.fails != "" {
-					if want := `health check "/readyz": ` + tt.fails; fmt.Sprint(err) != want || got.Tries > 0 || time.Since(objecttest.Start()) != healthTimeout {
+					if want := `ask the model: ` + tt.fails; fmt.Sprint(err) != want || got.Health != nil || time.Since(objecttest.Start()) != defaultTimeout {
 						t.Errorf("%s after %s, answer %+v", cmp.Diff(want, fmt.Sprint(err)), time.Since(objecttest.Start()), got)
 					}
 					if want := "waiting until the earlier revision gets no more requests: old"; told.String() != want {
@@ -101,7 +101,7 @@ func TestWaitForNew(t *testing.T) {
 				if tt.note != "" {
 					notes = []string{tt.note}
 				}
-				if asked := s.Requests(slicesPath); err != nil || got.Code != 200 || asked != tt.asked || cmp.Diff(notes, got.Notes) != "" {
+				if asked := s.Requests(slicesPath); err != nil || got.Health.Code != 200 || asked != tt.asked || cmp.Diff(notes, got.Notes) != "" {
 					t.Errorf("error %v, asked %s, answer %+v", err, asked, got)
 				}
 			})

@@ -1,4 +1,4 @@
-package catalogue_test
+package cloudtest
 
 import (
 	"context"
@@ -10,32 +10,32 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/org/deploy-model-action/e2e/cloudtest"
 )
 
-// client asks the model every 50 ms, as users do who know nothing of a deploy. It
-// begins when the model serves: the deploy that made it says so when its pods are
-// ready, and endpoints and load balancer learn of them a moment later.
-type client struct {
+// User asks the model again and again, as people do who know nothing of a deploy.
+// What it has is to be read after End.
+type User struct {
+	Asked    int
+	Failures []string
+	Answers  []string // the images that answered, each once
+
 	http    *http.Client
 	address string
 	stop    context.CancelFunc
 	done    sync.WaitGroup
-
-	asked    int
-	failures []string
-	answers  []string // each once
 }
 
-func newClient(x *cloudtest.Test, address string) *client {
+// User begins to ask at an address when the model serves there: the deploy that
+// made it says so when its pods are ready, and endpoints and load balancer learn of
+// them a moment later.
+func (x *Test) User(address string, every time.Duration) *User {
 	x.Helper()
 	through, err := url.Parse(x.Cloud.Proxy.URL)
 	if err != nil {
 		x.Fatal(err)
 	}
 	through.User = url.User("users")
-	c := &client{
+	c := &User{
 		address: address,
 		http:    &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(through)}, Timeout: 10 * time.Second},
 	}
@@ -43,46 +43,46 @@ func newClient(x *cloudtest.Test, address string) *client {
 	c.stop = stop
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		c.ask(ctx)
-		if len(c.answers) > 0 || time.Now().After(deadline) {
+		if len(c.Answers) > 0 || time.Now().After(deadline) {
 			break
 		}
-		c.asked, c.failures = 0, nil
+		c.Asked, c.Failures = 0, nil
 	}
 	c.done.Go(func() {
 		for ctx.Err() == nil {
 			c.ask(ctx)
 			select {
 			case <-ctx.Done():
-			case <-time.After(50 * time.Millisecond):
+			case <-time.After(every):
 			}
 		}
 	})
 	return c
 }
 
-func (c *client) ask(ctx context.Context) {
+func (c *User) ask(ctx context.Context) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address, nil)
 	if err != nil {
-		c.failures = append(c.failures, err.Error())
+		c.Failures = append(c.Failures, err.Error())
 		return
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
-			c.asked++
-			c.failures = append(c.failures, err.Error())
+			c.Asked++
+			c.Failures = append(c.Failures, err.Error())
 		}
 		return
 	}
 	defer response.Body.Close()
-	c.asked++
+	c.Asked++
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
 	if err != nil || response.StatusCode != http.StatusOK {
-		c.failures = append(c.failures, fmt.Sprintf("at %s: %s %s %v", time.Now().Format("15:04:05.000"), response.Status, body, err))
+		c.Failures = append(c.Failures, fmt.Sprintf("at %s: %s %s %v", time.Now().Format("15:04:05.000"), response.Status, body, err))
 		return
 	}
-	if image := servedBy(string(body)); !slices.Contains(c.answers, image) {
-		c.answers = append(c.answers, image)
+	if image := servedBy(string(body)); !slices.Contains(c.Answers, image) {
+		c.Answers = append(c.Answers, image)
 	}
 }
 
@@ -93,8 +93,8 @@ func servedBy(body string) string {
 	return image
 }
 
-// end stops asking.
-func (c *client) end() {
+// End stops asking.
+func (c *User) End() {
 	c.stop()
 	c.done.Wait()
 	c.http.CloseIdleConnections()

@@ -1,0 +1,50 @@
+package apply
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/object"
+)
+
+// Objects are the set as it is about to be applied, with a namespace on each that
+// has one, in the order in which they were given. They are not to be modified.
+func (p *Plan) Objects() []*unstructured.Unstructured {
+	all := make([]*unstructured.Unstructured, len(p.items))
+	for i, it := range p.items {
+		all[i] = it.object
+	}
+	return all
+}
+
+// Pending reports whether an object of the set was checked, and needs a write.
+func (p *Plan) Pending(id object.ID) bool {
+	for _, it := range p.items {
+		if it.ref().ID() == id {
+			return !it.written && it.write != nil && it.write.Pending()
+		}
+	}
+	return false
+}
+
+// Ahead writes before all else those objects that accept picks and that do not
+// exist yet.
+func (p *Plan) Ahead(ctx context.Context, accept func(object.ID) bool) error {
+	for stage := range lastStage + 1 {
+		var items []*item
+		for _, it := range p.inStage(stage) {
+			if !it.written && it.write != nil && it.write.Pending() && it.live() == nil && accept(it.ref().ID()) {
+				items = append(items, it)
+			}
+		}
+		if faults := p.send(ctx, items); len(faults) > 0 || ctx.Err() != nil {
+			return flat(ctx, faults)
+		}
+	}
+	return nil
+}
+
+// Changes is what was written so far, in the order of application.
+func (p *Plan) Changes() []kube.Change { return p.results.finish() }

@@ -1,0 +1,162 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/retry"
+	"github.com/org/deploy-model-action/pkg/rollout"
+	"github.com/org/deploy-model-action/pkg/serving"
+)
+
+// observeEvery is how often the pods are looked at while the model is asked.
+const observeEvery = time.Second
+
+// questions names what the model is asked; "" if it is asked nothing.
+func (o Options) questions() string {
+	switch {
+	case o.HealthPath != "" && o.SmokeTest != "":
+		return "Health check and smoke test"
+	case o.HealthPath != "":
+		return "Health check"
+	case o.SmokeTest != "":
+		return "Smoke test"
+	}
+	return ""
+}
+
+// loadSmokeTest reads the smoke test, and all that it sends.
+func (d *deployment) loadSmokeTest() error {
+	if d.SmokeTest == "" {
+		return nil
+	}
+	skip := func(string) bool { return false }
+	if d.credentials != nil && d.credentials.File != "" {
+		file := d.credentials.File
+		skip = func(path string) bool { return sameFile(d.runner.Workspace, path, file) }
+	}
+	var err error
+	d.smokeTest, err = serving.ParseSmokeTest(d.runner.Workspace, d.SmokeTest, skip)
+	return err
+}
+
+// checkAskable finds offline that nobody could be asked.
+func (d *deployment) checkAskable() error {
+	if d.questions() == "" || d.manifests == nil || serving.Askable(d.manifests.Objects) {
+		return nil
+	}
+	input, value := "health_path", d.HealthPath
+	if value == "" {
+		input, value = "smoke_test", d.SmokeTest
+	}
+	return fmt.Errorf("input %s %q: the manifests hold no Service with a TCP port, so nobody could be asked; add the Service in front of the model, or leave %s empty", input, value, input)
+}
+
+// ask asks the model itself.
+func (d *deployment) ask(ctx context.Context) error {
+	started := time.Now()
+	report, statuses, err := d.question(ctx, d.askOptions(), d.statuses)
+	d.recordAnswers(report, time.Since(started))
+	if len(statuses) == 0 {
+		return err
+	}
+	if newer := d.overtaken(ctx, err); newer != nil {
+		return newer
+	}
+	d.statuses, d.result.Rollouts = statuses, nil
+	d.recordRollouts(statuses)
+	return err
+}
+
+// question asks, and watches the pods meanwhile: asking is what ends some. Where
+// one has failed, that is the error, and what became of the objects is returned.
+func (d *deployment) question(ctx context.Context, o serving.Options, of []rollout.Status) (serving.Report, []rollout.Status, error) {
+	asking, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var (
+		statuses []rollout.Status
+		failed   error
+		ended    = make(chan struct{})
+	)
+	go func() {
+		defer close(ended)
+		if statuses, failed = d.observePods(asking, of); failed != nil {
+			stop(failed)
+		}
+	}()
+	report, err := serving.Check(asking, d.kube, o)
+	stop(nil)
+	<-ended
+	if failed != nil {
+		return report, statuses, failed
+	}
+	return report, nil, err
+}
+
+// observePods looks at new pods again and again, and returns when one has failed for certain.
+func (d *deployment) observePods(ctx context.Context, of []rollout.Status) ([]rollout.Status, error) {
+	for retry.Sleep(ctx, observeEvery) == nil {
+		statuses, err := rollout.Confirm(ctx, d.kube, of, d.rolloutOptions())
+		if err != nil && ctx.Err() == nil {
+			return statuses, err
+		}
+	}
+	return nil, nil
+}
+
+func (d *deployment) askOptions() serving.Options {
+	changes := make([]kube.Change, len(d.statuses))
+	for i, s := range d.statuses {
+		changes[i] = s.Change
+		changes[i].After = s.Live
+	}
+	return serving.Options{
+		Path: d.HealthPath, SmokeTest: d.smokeTest, Changes: changes, Address: d.address, HTTP: d.runner.Transport, Timeout: d.HealthTimeout,
+		Progress: func(line string) { d.log.Printf("%s", line) },
+	}
+}
+
+// recordAnswers tells what the model answered, and warns of what it was not asked.
+func (d *deployment) recordAnswers(report serving.Report, took time.Duration) {
+	if a := report.Health; a != nil && a.Tries > 0 {
+		d.result.Health = a.String()
+		d.log.Printf("%s (after %s, %d tries)", a, took.Round(time.Millisecond), a.Tries)
+	}
+	d.result.Smoke = nil
+	for _, r := range report.Replies {
+		d.result.Smoke = append(d.result.Smoke, Reply{
+			Name: r.Name, Asked: r.Asked(), Expected: r.Expected, Got: r.Got(), Right: r.Wrong == "", Times: r.Right,
+			Fastest: r.Fastest, Median: r.Median, Slowest: r.Slowest,
+		})
+		d.log.Printf("%s", r)
+	}
+	for _, note := range report.Notes {
+		d.log.Printf("%s", note)
+	}
+	d.reached = report.Reached
+	if report.Unasked != nil {
+		d.result.Unasked = report.Unasked.Error()
+		d.log.Warning(report.Unasked.Error() + ". What was deployed stays: nothing is known against it.")
+	}
+}
+
+// reach finds out whether the address answers, beside what is written meanwhile.
+// The function that it returns waits for that.
+func (d *deployment) reach(ctx context.Context) (wait func()) {
+	r := d.result
+	switch {
+	case r.URL == "" || r.Outcome != Deployed && r.Outcome != Unchanged && r.Outcome != RolledBack:
+		return func() {}
+	case r.Outcome != RolledBack && d.reached == r.URL:
+		r.Answers = true
+		return func() {}
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.Answers, r.Silent = serving.Reach(ctx, d.runner.Transport, d.address)
+	}()
+	return func() { <-ended }
+}

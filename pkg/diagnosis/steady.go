@@ -1,0 +1,140 @@
+package diagnosis
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/object"
+)
+
+// startSlack is how much later than its kubelet writes a container may have
+// started: it writes seconds.
+const startSlack = time.Second
+
+// run is one run of a container that goes on.
+type run struct {
+	id       string
+	observed time.Time // first, by this machine's clock
+	started  time.Time // as the kubelet wrote it, by the cluster's clock
+}
+
+// Steady reports whether every container of the new pods has run for a while
+// without ending, and if nothing but time is missing for it, how much. A program
+// without a probe is ready as soon as it starts, so that ready proves nothing.
+//
+// known is false if the pods may not be read, so that nobody can say.
+func (e *Evidence) Steady(while time.Duration, now time.Time) (steady bool, left time.Duration, known bool) {
+	if e.denied["pods"] != "" {
+		return false, 0, false
+	}
+	pods := int64(0)
+	for _, c := range e.candidates() {
+		if c.earlier || c.succeeded() {
+			continue
+		}
+		age, runs := e.age(c.podState, now)
+		if !runs {
+			return false, 0, true
+		}
+		pods++
+		left = max(left, while-age)
+	}
+	if !e.listed || pods < e.renewed() {
+		return false, 0, true
+	}
+	return left <= 0, max(left, 0), true
+}
+
+// renewed is how many pods of the live revision a workload that is ready has.
+func (e *Evidence) renewed() int64 {
+	wanted := e.pods.Wanted
+	switch {
+	case e.pods.Kind == "Pod" && object.Text(e.object, "status", "phase") == "Succeeded":
+		return 0
+	case e.pods.Kind != "StatefulSet":
+		return wanted
+	case object.Text(e.object, "spec", "updateStrategy", "type") == "OnDelete":
+		return 0
+	}
+	return max(0, wanted-object.Number(e.object, 0, "spec", "updateStrategy", "rollingUpdate", "partition"))
+}
+
+// age is how long all containers of a pod have run by now, at least; runs is false
+// if one does not.
+func (e *Evidence) age(p *podState, now time.Time) (age time.Duration, runs bool) {
+	age = now.Sub(time.Time{})
+	for _, status := range p.statuses() {
+		if !p.goesOn(status.Name) {
+			continue
+		}
+		r, ok := p.runs[status.Name]
+		if !ok {
+			return 0, false
+		}
+		since := r.observed
+		// By the cluster's clock, for what ran before it was observed. A node whose
+		// clock is behind would have started it before the pod was there.
+		if started := e.clock.here(r.started.Add(startSlack)); started.Before(since) && !r.started.Before(p.CreationTimestamp.Add(-startSlack)) {
+			since = started
+		}
+		age = min(age, now.Sub(since))
+	}
+	return age, len(p.runs) > 0
+}
+
+// goesOn reports whether a container is one that is not to end.
+func (p *podState) goesOn(name string) bool {
+	for _, c := range p.Spec.InitContainers {
+		if c.Name == name {
+			return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+		}
+	}
+	return true
+}
+
+// observeRuns takes in which containers run.
+func (p *podState) observeRuns(now time.Time) {
+	runs := map[string]run{}
+	for _, status := range p.statuses() {
+		if status.State.Running == nil {
+			continue
+		}
+		r := run{id: status.ContainerID, observed: now, started: status.State.Running.StartedAt.Time}
+		if known, ok := p.runs[status.Name]; ok && known.id == r.id && known.started.Equal(r.started) {
+			r = known
+		}
+		runs[status.Name] = r
+	}
+	p.runs = runs
+}
+
+// clock is what is known of the cluster's clock: it is ahead of this machine's by
+// this much at least, or behind by this much at most.
+type clock struct {
+	ahead time.Duration
+	known bool
+}
+
+// observe takes in an object that the server has sent: nothing is written on it
+// in the future.
+func (c *clock) observe(u *unstructured.Unstructured, now time.Time) {
+	at := written(u, func(metav1.ManagedFieldsEntry) bool { return true })
+	if at.IsZero() {
+		at = u.GetCreationTimestamp().Time
+	}
+	if ahead := at.Sub(now); !at.IsZero() && (!c.known || ahead > c.ahead) {
+		c.ahead, c.known = ahead, true
+	}
+}
+
+// here is the latest moment by this machine's clock that a moment of the cluster's
+// can be; far in the future if nothing is known.
+func (c clock) here(at time.Time) time.Time {
+	if !c.known {
+		return at.AddDate(100, 0, 0)
+	}
+	return at.Add(-c.ahead)
+}

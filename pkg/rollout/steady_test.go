@@ -1,0 +1,184 @@
+package rollout
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/kube/kubetest"
+	"github.com/org/deploy-model-action/pkg/object/objecttest"
+)
+
+// TestSteady holds when a workload whose pods are ready counts as ready: when every
+// container has run for 10 s, and not a second later where that is over by then.
+func TestSteady(t *testing.T) {
+	t.Parallel()
+	const (
+		written = `managedFields: [{manager: deploy-model-action, operation: Apply, time: "2000-01-01T00:00:00Z"}], `
+		half    = `{observedGeneration: 4, replicas: 1, updatedReplicas: 1}`
+		done    = `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1}`
+	)
+	deployment := func(status string) string {
+		return strings.Replace(storyWorkload("Deployment", `{replicas: 1}`, status), "{name: model,", "{"+written+"name: model,", 1)
+	}
+	pod := func(ready bool, restarts, started int, more string) string {
+		answer := map[bool]string{false: "False", true: "True"}[ready]
+		return storyPod("a", "set", "", fmt.Sprintf(`{phase: Running, conditions: [{type: Ready, status: %q}], containerStatuses: [{name: model, ready: %v, restartCount: %d, containerID: run-%d, state: {running: {startedAt: %q}}%s}]}`,
+			answer, ready, restarts, restarts, objecttest.At(started), more))
+	}
+	ended := storyPod("a", "set", "", `{phase: Running, conditions: [{type: Ready, status: "False"}], containerStatuses: [{name: model, restartCount: 0, containerID: run-0, state: {terminated: {exitCode: 1, reason: Error}}}]}`)
+	set := moment{at: 1, object: fmt.Sprintf(storySet, `{}`)}
+	begun := []moment{{at: 1, object: deployment(half)}, set}
+	serves := append(begun[:2:2], moment{at: 2, object: pod(true, 0, 2, "")}, moment{at: 2, object: deployment(done)})
+
+	tests := []struct {
+		name    string
+		moments []moment
+		change  func(c *kube.Change)
+		refuse  map[string]int
+		ahead   time.Duration // of this machine's clock
+		ready   float64       // seconds since the write
+		says    string
+	}{
+		{name: "ready at once", moments: serves, ready: 12.4, says: "waiting until its containers have run for 10s"},
+		{name: "ready after 15 s", ready: 17.4, moments: append(begun[:2:2],
+			moment{at: 2, object: pod(false, 0, 2, "")}, moment{at: 17, object: pod(true, 0, 2, "")}, moment{at: 17, object: deployment(done)})},
+		{name: "ready after 5 s", ready: 12.4, moments: append(begun[:2:2],
+			moment{at: 2, object: pod(false, 0, 2, "")}, moment{at: 7, object: pod(true, 0, 2, "")}, moment{at: 7, object: deployment(done)})},
+		{name: "ended after 8 s, and goes on", ready: 21.4, moments: append(serves[:4:4],
+			moment{at: 10, object: ended}, moment{at: 10, object: deployment(half)},
+			moment{at: 11, object: pod(true, 1, 11, "")}, moment{at: 11, object: deployment(done)})},
+		{name: "minReadySeconds is 0", moments: serves, ready: 2.4, change: func(c *kube.Change) {
+			c.Manifest.Object["spec"] = map[string]any{"minReadySeconds": int64(0)}
+		}},
+		{name: "minReadySeconds is 30, which its controller counts", moments: serves, ready: 2.4, change: func(c *kube.Change) {
+			c.Manifest.Object["spec"] = map[string]any{"minReadySeconds": int64(30)}
+		}},
+		{name: "pods that run since long ago", ready: 2.4, moments: append(begun[:2:2],
+			moment{at: 1.5, object: strings.Replace(pod(true, 0, -86400, ""), "2000-01-01T00:00:01Z", "1999-12-30T00:00:00Z", 1)}, moment{at: 2, object: deployment(done)})},
+		{name: "pods that run since long ago, and this machine's clock is an hour behind", ready: 2.4, ahead: -time.Hour, moments: append(begun[:2:2],
+			moment{at: 1.5, object: strings.Replace(pod(true, 0, -86400, ""), "2000-01-01T00:00:01Z", "1999-12-30T00:00:00Z", 1)}, moment{at: 2, object: deployment(done)})},
+		{name: "this machine's clock is an hour ahead", moments: serves, ahead: time.Hour, ready: 12.4},
+		{name: "a node's clock is an hour behind", ready: 12.4, moments: append(begun[:2:2],
+			moment{at: 2, object: pod(true, 0, -3600, "")}, moment{at: 2, object: deployment(done)})},
+		{name: "nothing of its pods was changed", moments: nil, ready: 0, change: func(c *kube.Change) {
+			c.After = objecttest.FromYAML(t, deployment(done))
+			c.Before, c.Action = c.After, kube.Configured
+		}},
+		{name: "no pod is wanted", ready: 1.4, moments: []moment{{at: 1, object: storyWorkload("Deployment", `{replicas: 0}`, `{observedGeneration: 4}`)}}},
+		{name: "pods may not be read", moments: serves, ready: 12.4, refuse: map[string]int{"pods": 403, "replicasets": 403}},
+		{name: "another container has just started", ready: 14.4, moments: append(begun[:2:2],
+			moment{at: 4, object: pod(true, 0, 2, `}, {name: proxy, ready: true, containerID: other, state: {running: {startedAt: "2000-01-01T00:00:04Z"}}`)}, moment{at: 4, object: deployment(done)})},
+		{name: "a way back whose object has minReadySeconds", moments: serves, ready: 2.4, change: func(c *kube.Change) {
+			c.Manifest = nil
+			c.After.Object["spec"].(map[string]any)["minReadySeconds"] = int64(5)
+		}},
+		{name: "a way back", moments: serves, ready: 12.4, change: func(c *kube.Change) { c.Manifest = nil }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var moments []moment
+				for _, m := range tt.moments { // all that the cluster writes is of its own clock
+					m.object = shift(m.object, -tt.ahead)
+					moments = append(moments, m)
+				}
+				w := newWorld(t, moments)
+				w.refuse = tt.refuse
+				told := &kubetest.Recorder{}
+				change := changeOf(objecttest.FromYAML(t, shift(deployment(`{}`), -tt.ahead)))
+				change.Manifest = &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{}}}
+				if tt.change != nil {
+					tt.change(&change)
+				}
+				_, err := Wait(t.Context(), kubetest.Serve(t, w).Client, []kube.Change{change}, Options{FailFast: true, Progress: told.Line})
+				took := time.Since(objecttest.Start()).Seconds()
+				if err != nil || took < tt.ready || took > tt.ready+0.9 {
+					t.Errorf("ready after %.2f s, want %.2f s: %v\n%s", took, tt.ready, err, told)
+				}
+				if !strings.Contains(told.String(), tt.says) {
+					t.Errorf("nobody was told %q:\n%s", tt.says, told)
+				}
+			})
+		})
+	}
+}
+
+// shift moves every moment of a text.
+func shift(text string, by time.Duration) string {
+	var out strings.Builder
+	for {
+		i := strings.Index(text, `"`)
+		if i < 0 {
+			out.WriteString(text)
+			return out.String()
+		}
+		out.WriteString(text[:i+1])
+		text = text[i+1:]
+		if j := strings.Index(text, `"`); j >= 0 {
+			if at, err := time.Parse(time.RFC3339, text[:j]); err == nil {
+				out.WriteString(at.Add(by).Format(time.RFC3339))
+				text = text[j:]
+			}
+		}
+	}
+}
+
+// TestConfirm holds what a second look finds, after somebody has asked the model
+// for 40 s.
+func TestConfirm(t *testing.T) {
+	t.Parallel()
+	deployment := func(ready int) string {
+		return storyWorkload("Deployment", `{replicas: 1}`, fmt.Sprintf(`{observedGeneration: 4, replicas: 1, updatedReplicas: 1, readyReplicas: %[1]d, availableReplicas: %[1]d}`, ready))
+	}
+	pod := func(restarts, started int) string {
+		return storyPod("a", "set", "", fmt.Sprintf(`{phase: Running, conditions: [{type: Ready, status: "True"}], containerStatuses: [{name: model, ready: true, restartCount: %d, containerID: run-%d, state: {running: {startedAt: %q}}}]}`,
+			restarts, restarts, objecttest.At(started)))
+	}
+	crash := storyPod("a", "set", "", `{phase: Running, containerStatuses: [{name: model, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 3, reason: Error}}}]}`)
+	serves := []moment{{at: 1, object: fmt.Sprintf(storySet, `{}`)}, {at: 2, object: pod(0, 2)}, {at: 2, object: deployment(1)}}
+	tests := []struct {
+		name    string
+		moments []moment
+		took    float64 // the second look, in seconds
+		fails   string
+	}{
+		{name: "it serves", moments: serves, took: 0},
+		{name: "it has just restarted", took: 8, moments: append(serves[:3:3], moment{at: 49.6, object: pod(1, 50)})},
+		{name: "it restarted a while ago", took: 0, moments: append(serves[:3:3], moment{at: 30, object: pod(1, 30)})},
+		{name: "it crashes", took: 0, fails: "crashed with exit code 3", moments: append(serves[:3:3], moment{at: 30, object: crash}, moment{at: 30, object: deployment(0)})},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				client := kubetest.Serve(t, newWorld(t, tt.moments)).Client
+				change := changeOf(objecttest.FromYAML(t, storyWorkload("Deployment", `{replicas: 1}`, `{}`)))
+				change.Manifest = nil
+				settings := changeOf(objecttest.FromYAML(t, objecttest.Text("v1", "ConfigMap", `{}`, `{}`)))
+				statuses, err := Wait(t.Context(), client, []kube.Change{settings, change}, Options{FailFast: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(40 * time.Second)
+				asked := time.Now()
+				statuses, err = Confirm(t.Context(), client, statuses, Options{FailFast: true})
+				if took := time.Since(asked).Seconds(); took < tt.took || took > tt.took+0.9 {
+					t.Errorf("the second look took %.2f s, want %.2f s", took, tt.took)
+				}
+				if got := fmt.Sprint(err); (err != nil) != (tt.fails != "") || !strings.Contains(got, tt.fails) {
+					t.Errorf("error %q, want %q", got, tt.fails)
+				}
+				if len(statuses) != 2 || statuses[0].ID().Kind != "ConfigMap" || statuses[1].Ready != (err == nil) {
+					t.Errorf("%+v", statuses)
+				}
+			})
+		})
+	}
+}
