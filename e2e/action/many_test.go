@@ -134,6 +134,7 @@ metadata:
   namespace: %s
 spec:
   replicas: 1
+  minReadySeconds: 0
   selector: {matchLabels: {app: model-%d}}
   template:
     metadata: {labels: {app: model-%d}}

@@ -51,10 +51,18 @@ metadata: {name: model}
 spec: {type: LoadBalancer, selector: {app: model}, ports: [{port: 80, targetPort: http}]}
 `
 
+const smokeTest = `requests:
+  - name: a picture of Earth
+    path: /predict
+    json: {image: earth}
+    expect: {that: ["{.prediction} == Earth"]}
+`
+
 // at writes a commit's manifests, for a client of its own.
 func at(x *cloudtest.Test, client, sha string) *cloudtest.Test {
 	x.Helper()
 	y := x.At(client, sha)
+	y.Write("smoke.yaml", smokeTest)
 	y.Write("kubernetes/all.yaml", fmt.Sprintf(manifests, sha, localcloud.RegistryHost+"/"+cloudtest.Model))
 	return y
 }
@@ -117,6 +125,7 @@ func TestCandidate(t *testing.T) {
 		{"crashes", cloudtest.Crashes, nil, []string{"Deployment", "its candidate failed, and nothing that serves was changed", "no weights"}},
 		{"is never ready", map[string]string{"model.ready-after": "10m"}, map[string]string{"timeout": "15s"}, []string{"its candidate failed", "readiness"}},
 		{"takes too much memory", map[string]string{"model.out-of-memory": "true"}, nil, []string{"its candidate failed", "memory"}},
+		{"predicts wrong", map[string]string{"model.body": `{"prediction": "Mars"}`}, map[string]string{"smoke_test": "smoke.yaml"}, []string{"its candidate failed", "a picture of Earth", "Earth", "Mars"}},
 		{"is not healthy", map[string]string{"model.unhealthy-path": "/predict", "model.unhealthy-status": "404"}, map[string]string{"health_path": "/predict"}, []string{"its candidate failed", "404"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -288,4 +297,3 @@ func interrupt(t *testing.T, how string, delay time.Duration) bool {
 	}
 	return len(found) == 0 && !t.Failed()
 }
-

@@ -46,6 +46,7 @@ kind: StatefulSet
 metadata: {name: model}
 spec:
   replicas: 3
+  minReadySeconds: 0
   serviceName: model
   selector: {matchLabels: {app: model}}
   template:
@@ -55,6 +56,7 @@ const daemonSet = `apiVersion: apps/v1
 kind: DaemonSet
 metadata: {name: model}
 spec:
+  minReadySeconds: 0
   selector: {matchLabels: {app: model}}
   template:
 ` + pod
@@ -62,7 +64,7 @@ spec:
 // manifest fills a text's places in: pairs of a place and its lines. A place
 // that gets none is taken out, but a container has its readiness probe.
 func manifest(text string, places ...string) string {
-	fill := map[string]string{"SPEC": "", "PODSPEC": "", "CONTAINER": readiness, "IMAGE": localcloud.RegistryHost + "/" + cloudtest.Model + ":latest"}
+	fill := map[string]string{"SPEC": "minReadySeconds: 0", "PODSPEC": "", "CONTAINER": readiness, "IMAGE": localcloud.RegistryHost + "/" + cloudtest.Model + ":latest"}
 	for i := 0; i < len(places); i += 2 {
 		fill[places[i]] = places[i+1]
 	}

@@ -86,7 +86,10 @@ func Cloud(t *testing.T) *localcloud.Cloud {
 		if folder, failed = os.MkdirTemp("", "cloudtest"); failed != nil { //nolint:usetesting // it outlives this test
 			return
 		}
-		if cloud, failed = localcloud.Start(context.Background(), localcloud.Options{Dir: filepath.Join(folder, "cloud"), Log: os.Stderr}); failed != nil {
+		if cloud, failed = localcloud.Start(context.Background(), localcloud.Options{
+			Dir: filepath.Join(folder, "cloud"), Log: os.Stderr,
+			CrashPause: time.Second, // as of kubelets with KubeletCrashLoopBackOffMax, so that three restarts take seconds
+		}); failed != nil {
 			return
 		}
 		binary, failed = runner.BuildAction(context.Background(), Root(), folder)
@@ -167,12 +170,19 @@ func (x *Test) Write(name, content string) {
 	}
 }
 
-// Testdata copies the seed's manifests into the workspace's folder kubernetes.
+// Testdata copies the seed's manifests into the workspace's folder kubernetes. A
+// last line of the Deployment's spec spares every test the 10 s that its pods
+// would have to run.
 func (x *Test) Testdata() {
 	x.Helper()
 	if err := os.CopyFS(filepath.Join(x.Workspace, "kubernetes"), os.DirFS(filepath.Join(Root(), "testdata", "kubernetes"))); err != nil {
 		x.Fatal(err)
 	}
+	deployment, err := os.ReadFile(filepath.Join(x.Workspace, "kubernetes", "deployment.yaml"))
+	if err != nil {
+		x.Fatal(err)
+	}
+	x.Write("kubernetes/deployment.yaml", string(deployment)+"  minReadySeconds: 0\n")
 }
 
 // SHA is a commit's name that only this test has.

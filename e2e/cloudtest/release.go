@@ -29,6 +29,7 @@ kind: Deployment
 metadata: {name: model}
 spec:
   replicas: 2
+  minReadySeconds: 0 # that pods go on is held by package rollout
   selector: {matchLabels: {app: model}}
   template:
     metadata: {labels: {app: model}}

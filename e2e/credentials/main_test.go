@@ -50,6 +50,7 @@ metadata:
   name: model
 spec:
   replicas: 1
+  minReadySeconds: 0
   selector:
     matchLabels: {app: model}
   template:

@@ -51,6 +51,9 @@ type Options struct {
 	TokenLifetime time.Duration
 	// LBDelay is how long a load balancer takes to get its address. Default, the node package's.
 	LBDelay time.Duration
+	// CrashPause is how long nodes wait before they start again what crashed. Default,
+	// the node package's.
+	CrashPause time.Duration
 	// NoNodes leaves the cluster without simulated nodes.
 	NoNodes bool
 	// Dial connects to nodes and pods that are not simulated. Default, nobody does.
@@ -150,7 +153,7 @@ func (c *Cloud) start(ctx, running context.Context, binary string) error {
 		return err
 	}
 	if !c.NoNodes {
-		c.Nodes, err = node.Start(running, c.ControlPlane.Config, node.Options{Images: c.pull, LBDelay: c.LBDelay})
+		c.Nodes, err = node.Start(running, c.ControlPlane.Config, node.Options{Images: c.pull, LBDelay: c.LBDelay, CrashPause: c.CrashPause})
 		if err != nil {
 			return err
 		}

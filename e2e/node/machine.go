@@ -50,7 +50,7 @@ func newMachine(n *Nodes, name string, index int) *machine {
 	m := &machine{
 		nodes: n, name: name, address: fmt.Sprintf("10.128.0.%d", 2+index),
 		podCIDR: netip.MustParsePrefix(fmt.Sprintf("10.244.%d.0/22", 4*index)),
-		crashes: flowcontrol.NewBackOff(10*time.Second, 300*time.Second),
+		crashes: flowcontrol.NewBackOff(n.options.CrashPause, 300*time.Second),
 		pulls:   flowcontrol.NewBackOff(10*time.Second, 300*time.Second),
 		images:  map[string]Image{}, used: map[netip.Addr]bool{},
 	}

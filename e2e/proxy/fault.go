@@ -115,6 +115,9 @@ func (f *Faults) play(w http.ResponseWriter, r *http.Request, from peer, handler
 		if fault.RetryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(fault.RetryAfter))
 		}
+		if strings.HasPrefix(fault.Body, "{") {
+			w.Header().Set("Content-Type", "application/json")
+		}
 		w.WriteHeader(fault.Status)
 		fmt.Fprint(w, fault.Body)
 		_, _ = io.CopyN(w, filler{}, fault.Size-int64(len(fault.Body)))

@@ -8,6 +8,7 @@ package rollout_test
 
 import (
 	"encoding/json"
+	"flag"
 	"strings"
 	"testing"
 	"time"
@@ -24,11 +25,18 @@ import (
 	"github.com/org/deploy-model-action/e2e/runner"
 )
 
-func TestMain(m *testing.M) { cloudtest.Main(m) }
+func TestMain(m *testing.M) {
+	// Nearly all of it is waiting for containers that go on, or that end again and again.
+	_ = flag.Set("test.parallel", "12")
+	cloudtest.Main(m)
+}
 
 // workload writes a Deployment or StatefulSet of the seed's model; spec and
 // template are lines that are added to it.
 func workload(kind, spec, template string) string {
+	if !strings.Contains(spec, "minReadySeconds") {
+		spec += "\n  minReadySeconds: 0" // what serves is held by TestServes
+	}
 	return `apiVersion: apps/v1
 kind: ` + kind + `
 metadata: {name: model, labels: {app: model}}

@@ -37,6 +37,8 @@ type Options struct {
 	Changed func(object.ID) bool
 	// Services are those of the namespaces that the candidates are for.
 	Services []*unstructured.Unstructured
+	// Front is the Service that is asked, with the port to ask at; nil: none is.
+	Front *unstructured.Unstructured
 	// Claims are the PersistentVolumeClaims there, as far as they are known.
 	Claims []*unstructured.Unstructured
 	// Nodes are the cluster's, and Pods what runs on them; none if not known.
@@ -54,8 +56,7 @@ type Options struct {
 type Candidate struct {
 	Workload object.ID
 	Pod      *unstructured.Unstructured
-	// Port is where the workload's Service leads: of the container, not of the
-	// Service. 0: no Service leads there.
+	// Port of the container is where Front leads; 0: it does not lead here.
 	Port int64
 }
 

@@ -115,6 +115,7 @@ func TestBuild(t *testing.T) {
 	t.Parallel()
 	o := options(t, set)
 	o.Services = parse(t, "apiVersion: v1\nkind: Service\nmetadata: {name: live, namespace: shop}\nspec: {selector: {team: ml}, ports: [{port: 80}]}")
+	o.Front = parse(t, "apiVersion: v1\nkind: Service\nmetadata: {name: model, namespace: shop}\nspec: {selector: {app: model}, ports: [{name: http, port: 80, targetPort: web}]}")[0]
 	built, err := Build(o)
 	if err != nil {
 		t.Fatal(err)

@@ -65,32 +65,18 @@ func drop(labels, selector map[string]string) {
 	}
 }
 
-// port is the container's port to which the first Service that serves HTTP leads;
-// 0 if none leads to the labels.
+// port is the container's port to which the Service that is asked leads; 0 if it
+// does not lead to these pods.
 func (b *builder) port(namespace string, labels map[string]string, spec map[string]any) int64 {
-	var found int64
-	for _, service := range b.services(namespace) {
-		if !selects(selectorOf(service), labels) {
-			continue
-		}
-		for _, p := range object.List(service.Object, "spec", "ports") {
-			port, ok := p.(map[string]any)
-			if !ok {
-				continue
-			}
-			n := containerPort(port, spec)
-			if n == 0 || port["protocol"] == "UDP" {
-				continue
-			}
-			if name, _ := port["name"].(string); name == "http" || name == "web" {
-				return n
-			}
-			if found == 0 {
-				found = n
-			}
+	if b.Front == nil || b.Front.GetNamespace() != namespace || !selects(selectorOf(b.Front), labels) {
+		return 0
+	}
+	for _, p := range object.List(b.Front.Object, "spec", "ports") {
+		if port, ok := p.(map[string]any); ok {
+			return containerPort(port, spec)
 		}
 	}
-	return found
+	return 0
 }
 
 // containerPort follows a Service's targetPort, which may be the name of a port of

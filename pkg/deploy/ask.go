@@ -54,8 +54,25 @@ func (d *deployment) checkAskable() error {
 	return fmt.Errorf("input %s %q: the manifests hold no Service with a TCP port, so nobody could be asked; add the Service in front of the model, or leave %s empty", input, value, input)
 }
 
-// ask asks the model itself, and watches its pods meanwhile: asking is what ends some.
+// ask asks the model itself.
 func (d *deployment) ask(ctx context.Context) error {
+	started := time.Now()
+	report, statuses, err := d.question(ctx, d.askOptions(), d.statuses)
+	d.recordAnswers(report, time.Since(started))
+	if len(statuses) == 0 {
+		return err
+	}
+	if newer := d.overtaken(ctx, err); newer != nil {
+		return newer
+	}
+	d.statuses, d.result.Rollouts = statuses, nil
+	d.recordRollouts(statuses)
+	return err
+}
+
+// question asks, and watches the pods meanwhile: asking is what ends some. Where
+// one has failed, that is the error, and what became of the objects is returned.
+func (d *deployment) question(ctx context.Context, o serving.Options, of []rollout.Status) (serving.Report, []rollout.Status, error) {
 	asking, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var (
@@ -65,30 +82,23 @@ func (d *deployment) ask(ctx context.Context) error {
 	)
 	go func() {
 		defer close(ended)
-		if statuses, failed = d.observePods(asking); failed != nil {
+		if statuses, failed = d.observePods(asking, of); failed != nil {
 			stop(failed)
 		}
 	}()
-	started := time.Now()
-	report, err := serving.Check(asking, d.kube, d.askOptions())
+	report, err := serving.Check(asking, d.kube, o)
 	stop(nil)
 	<-ended
-	d.recordAnswers(report, time.Since(started))
-	if failed == nil {
-		return err
+	if failed != nil {
+		return report, statuses, failed
 	}
-	if newer := d.overtaken(ctx, failed); newer != nil {
-		return newer
-	}
-	d.statuses, d.result.Rollouts = statuses, nil
-	d.recordRollouts(statuses)
-	return failed
+	return report, nil, err
 }
 
-// observePods looks at the new pods again and again, and returns when one has failed for certain.
-func (d *deployment) observePods(ctx context.Context) ([]rollout.Status, error) {
+// observePods looks at new pods again and again, and returns when one has failed for certain.
+func (d *deployment) observePods(ctx context.Context, of []rollout.Status) ([]rollout.Status, error) {
 	for retry.Sleep(ctx, observeEvery) == nil {
-		statuses, err := rollout.Confirm(ctx, d.kube, d.statuses, d.rolloutOptions())
+		statuses, err := rollout.Confirm(ctx, d.kube, of, d.rolloutOptions())
 		if err != nil && ctx.Err() == nil {
 			return statuses, err
 		}

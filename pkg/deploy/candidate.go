@@ -18,6 +18,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/rollout"
+	"github.com/org/deploy-model-action/pkg/serving"
 	"github.com/org/deploy-model-action/pkg/workload"
 )
 
@@ -90,15 +91,15 @@ func (d *deployment) try(ctx context.Context) (err error) {
 	if err = d.candidateFailed(set, statuses, err); err != nil {
 		return err
 	}
-	return d.askCandidates(ctx, set)
+	return d.askCandidates(ctx, set, statuses)
 }
 
 // candidates makes the candidates, and removes what a run before this one left of its own.
 func (d *deployment) candidates(ctx context.Context) (candidate.Set, error) {
 	o := candidate.Options{
 		Objects: d.plan.Objects(), Changed: d.plan.Pending, Nodes: d.nodes, Elastic: d.cluster.Autopilot,
-		Release: d.Release, Run: d.runMark,
-		Lifetime: int64((d.Timeout + candidateSpare).Seconds()),
+		Release: d.Release, Run: d.runMark, Front: d.front(),
+		Lifetime: int64((d.Timeout + d.HealthTimeout + candidateSpare).Seconds()),
 	}
 	if err := d.removeCandidates(ctx); err != nil {
 		return candidate.Set{}, err
@@ -265,7 +266,45 @@ func (d *deployment) candidateFailed(set candidate.Set, statuses []rollout.Statu
 	return errors.Join(errs...)
 }
 
-// askCandidates asks each candidate what the model is asked when it serves.
-func (d *deployment) askCandidates(ctx context.Context, set candidate.Set) error {
-	return nil
+// front is the Service that is going to be asked.
+func (d *deployment) front() *unstructured.Unstructured {
+	if d.questions() == "" {
+		return nil
+	}
+	var changes []kube.Change
+	for _, u := range d.plan.Objects() {
+		c := kube.Change{After: u, Action: kube.Unchanged}
+		if d.plan.Pending(object.Of(u)) {
+			c.Action = kube.Configured
+		}
+		changes = append(changes, c)
+	}
+	return serving.Front(changes)
+}
+
+// askCandidates asks those behind the Service that is asked when the model serves.
+func (d *deployment) askCandidates(ctx context.Context, set candidate.Set, statuses []rollout.Status) error {
+	var errs []error
+	for _, c := range set.Candidates {
+		if c.Port == 0 {
+			continue
+		}
+		o := d.askOptions()
+		o.Changes, o.Pod = nil, serving.Pod{Namespace: c.Pod.GetNamespace(), Name: c.Pod.GetName(), Port: c.Port}
+		started := time.Now()
+		report, failed, err := d.question(ctx, o, statuses)
+		unasked := report.Unasked
+		report.Unasked = nil // it is asked once more when it serves
+		d.recordAnswers(report, time.Since(started))
+		switch {
+		case len(failed) > 0:
+			err = d.candidateFailed(set, failed, err)
+		case err != nil:
+			err = &CandidateError{Workload: c.Workload, Err: err}
+		case unasked != nil:
+			d.log.Warning("the candidate was not asked: " + unasked.Error())
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }

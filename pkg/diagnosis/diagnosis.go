@@ -9,6 +9,8 @@
 package diagnosis
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/org/deploy-model-action/pkg/workload"
@@ -85,8 +87,14 @@ func (e *Evidence) decide(pods []candidate, now time.Time, o Options) (decides c
 			sameImage[c.Image]++
 		}
 	}
-	confirmed := 0
+	tasks := map[string]*task{} // by the role of their pods; of most workloads there is one
 	for _, c := range pods {
+		of := tasks[c.role(e)]
+		if of == nil {
+			of = &task{}
+			tasks[c.role(e)] = of
+		}
+		of.pods++
 		lasts := c.Lasts
 		switch c.Severity {
 		case Healthy, Transient:
@@ -107,20 +115,36 @@ func (e *Evidence) decide(pods []candidate, now time.Time, o Options) (decides c
 		if c.Severity == Fatal {
 			return c, true, 0
 		}
-		confirmed++
-		if decides.podState == nil || c.Severity > decides.Severity {
-			decides = c
+		of.confirmed++
+		if of.worst.podState == nil || c.Severity > of.worst.Severity {
+			of.worst = c
 		}
 	}
-	return decides, confirmed > 0 && confirmed >= e.threshold(len(pods)), recheck
+	for _, role := range slices.Sorted(maps.Keys(tasks)) {
+		of := tasks[role]
+		if of.confirmed > 0 && of.confirmed >= e.threshold(of.pods) && (!ok || of.worst.Severity > decides.Severity) {
+			decides, ok = of.worst, true
+		}
+	}
+	return decides, ok, recheck
 }
+
+// task is what is known of the pods that have one role.
+type task struct {
+	pods, confirmed int
+	worst           candidate // of those that failed for certain
+}
+
+// role tells the tasks of a custom resource's pods apart.
+func (c candidate) role(e *Evidence) string { return c.Labels[e.pods.Role] }
 
 // threshold is how many of the new pods have to fail until the workload does. The
 // pods of a StatefulSet are updated one after the other, so one stops all; a
-// Job's pods are equal; of other workloads the pods may differ by their node.
+// Job's pods are equal; of other workloads the pods may differ by their node. Of a
+// custom resource, pods are those with the same role.
 func (e *Evidence) threshold(pods int) int {
 	switch e.pods.Kind {
-	case "StatefulSet", "Job", "Pod":
+	case "StatefulSet", "Job", "Pod", "LeaderWorkerSet", "JobSet", "RayJob":
 		return 1
 	}
 	if e.pods.Wanted == 1 {

@@ -152,7 +152,7 @@ func TestEvaluate(t *testing.T) {
 			{at: 0, live: `{observedGeneration: 2, updateRevision: new}`, pods: []workloadtest.Pod{
 				{Name: "model-0", Owner: "workload", Extra: "labels: {controller-revision-hash: old}", Status: workloadtest.Ready},
 				{Name: "model-1", Owner: "workload", Extra: "labels: {controller-revision-hash: old}", Status: workloadtest.Crash},
-			}, failure: `pod "model-1" of an earlier revision is not ready (container "model" crashed with exit code 1), and a StatefulSet updates no pod before it is (kubernetes/kubernetes#67250); delete that pod, which is then made anew from the new revision: kubectl delete pod model-1 --namespace=default`},
+			}, failure: `pod "model-1" of an earlier revision is not ready (container "model" crashed with exit code 1, restarted 3 times), and a StatefulSet updates no pod before it is (kubernetes/kubernetes#67250); delete that pod, which is then made anew from the new revision: kubectl delete pod model-1 --namespace=default`},
 		}},
 		{name: "a StatefulSet waits for a pod of an earlier revision that lacks something", kind: "StatefulSet", replicas: 1, steps: []step{
 			{

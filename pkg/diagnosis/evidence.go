@@ -120,10 +120,10 @@ func (e *Evidence) Sources() []Source {
 		return nil
 	}
 	pods := Source{kube.Selection{Resource: kube.Pods, Namespace: e.id.Namespace, Labels: e.pods.Selector}}
-	switch e.pods.Kind {
-	case "Deployment":
+	switch {
+	case e.pods.ReplicaSets:
 		return []Source{{kube.Selection{Resource: kube.ReplicaSets, Namespace: e.id.Namespace, Labels: e.pods.Selector}}, pods}
-	case "StatefulSet", "DaemonSet", "Job":
+	case e.pods.Kind == "StatefulSet", e.pods.Kind == "DaemonSet", e.pods.Kind == "Job":
 		// Only in Warnings about the workload itself do these controllers say that
 		// they cannot create a pod.
 		return []Source{{kube.Selection{Resource: kube.Events, Namespace: e.id.Namespace, Fields: eventsOf(e.object.GetUID(), true)}}, pods}

@@ -197,7 +197,7 @@ func TestExplain(t *testing.T) {
 				}
 
 				want := Failure{
-					Object: theModel(), Reason: "CrashLoopBackOff", Cause: `container "model" crashed with exit code 1`, Fix: "read its log for the reason",
+					Object: theModel(), Reason: "CrashLoopBackOff", Cause: `container "model" crashed with exit code 1, restarted 3 times`, Fix: "read its log for the reason",
 					Pod: "pod-a", Container: "model",
 					Events: []Event{
 						{Count: 1, Object: "ReplicaSet model-new", Reason: "FailedCreate", Message: "Error creating: a moment ago", Container: "model", Warning: true},

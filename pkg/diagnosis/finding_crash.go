@@ -25,17 +25,16 @@ func crashOf(c container) *crash {
 	if ended == nil {
 		ended = last
 	}
-	restarts := c.status.RestartCount - c.pod.baseline[c.status.Name]
-	found := crash{severity: EachPod}
+	found := crash{severity: c.loops()}
 	switch {
 	case c.waits("CrashLoopBackOff"):
 		found.over = last
 	case over != nil && over.ExitCode == 0 && (c.init || c.pod.kind == "Job"):
 		return nil // that is its purpose
-	case ended != nil && !c.status.Ready && restarts >= restartBudget:
-		found.over = ended
+	case ended != nil && !c.status.Ready && c.loops() == EachPod:
+		found.over, found.severity = ended, EachPod
 	case over != nil && over.ExitCode != 0:
-		found.over = over
+		found.over, found.severity = over, EachPod
 		if c.pod.kind != "Pod" || c.pod.Status.Phase != corev1.PodFailed {
 			found.severity = Transient // it is started again, or another pod is
 		}
@@ -53,12 +52,21 @@ func crashOf(c container) *crash {
 	return &found
 }
 
+// loops is how much it proves that a container keeps crashing: until it has used up
+// its restarts, what it waits for may still come.
+func (c container) loops() Severity {
+	if c.status.RestartCount-c.pod.baseline[c.status.Name] >= restartBudget {
+		return EachPod
+	}
+	return Persistent
+}
+
 // keepsCrashing is a crash loop of which no run is kept.
 func keepsCrashing(c container) *Finding {
 	if !c.waits("CrashLoopBackOff") || c.crash != nil {
 		return nil
 	}
-	return c.found(Finding{Severity: EachPod, Reason: c.waiting.Reason, Cause: c.name + " keeps crashing", Fix: "read its log", State: c.waiting.Reason})
+	return c.found(Finding{Severity: c.loops(), Reason: c.waiting.Reason, Cause: c.name + " keeps crashing", Fix: "read its log", State: c.waiting.Reason})
 }
 
 func outOfMemory(c container) *Finding {
@@ -79,12 +87,17 @@ func outOfMemory(c container) *Finding {
 	return c.found(f)
 }
 
-// startFailedBefore is startFailed after the restart.
+// startFailedBefore is startFailed after the restart: a command that the image does
+// not have is not there the next time.
 func startFailedBefore(c container) *Finding {
 	if c.crash == nil || c.crash.over.Reason != "StartError" && c.crash.over.Reason != "ContainerCannotRun" {
 		return nil
 	}
-	return c.cannotStart(c.crash.severity, "CrashLoopBackOff", line(c.crash.over.Message))
+	severity := c.crash.severity
+	if c.waits("CrashLoopBackOff") && c.pod.kind != "Job" {
+		severity = EachPod
+	}
+	return c.cannotStart(severity, "CrashLoopBackOff", line(c.crash.over.Message))
 }
 
 func killedByProbe(c container) *Finding {

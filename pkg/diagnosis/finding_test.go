@@ -270,6 +270,19 @@ status:
     restartCount: 2
     state: {waiting: {reason: CrashLoopBackOff, message: 'back-off 20s restarting failed container=model pod=model-7c9d5-x2x4q_default(1)'}}
     lastState: {terminated: {exitCode: 3, reason: Error, message: "no file /model.bin\n"}}`,
+			severity: Persistent, reason: "CrashLoopBackOff",
+		},
+		{
+			name: "crash loop after three restarts",
+			pod: `
+spec: {containers: [{name: model, image: m:v1}]}
+status:
+  phase: Running
+  containerStatuses:
+  - name: model
+    restartCount: 3
+    state: {waiting: {reason: CrashLoopBackOff, message: 'back-off 20s restarting failed container=model pod=model-7c9d5-x2x4q_default(1)'}}
+    lastState: {terminated: {exitCode: 3, reason: Error, message: "no file /model.bin\n"}}`,
 			severity: EachPod, reason: "CrashLoopBackOff",
 		},
 		{
@@ -280,7 +293,7 @@ status:
   phase: Pending
   initContainerStatuses:
   - name: migrate
-    restartCount: 1
+    restartCount: 3
     state: {waiting: {reason: CrashLoopBackOff}}
     lastState: {terminated: {exitCode: 127, reason: Error}}
   containerStatuses:
@@ -296,7 +309,7 @@ status:
   phase: Running
   containerStatuses:
   - name: model
-    restartCount: 1
+    restartCount: 3
     state: {waiting: {reason: CrashLoopBackOff}}
     lastState: {terminated: {exitCode: 137, reason: OOMKilled}}`,
 			severity: EachPod, reason: "OOMKilled",
@@ -309,7 +322,7 @@ status:
   phase: Running
   containerStatuses:
   - name: model
-    restartCount: 1
+    restartCount: 3
     state: {waiting: {reason: CrashLoopBackOff}}
     lastState: {terminated: {exitCode: 137, reason: OOMKilled}}`,
 			severity: EachPod, reason: "OOMKilled",
@@ -335,7 +348,7 @@ status:
   phase: Running
   containerStatuses:
   - name: model
-    restartCount: 2
+    restartCount: 3
     state: {waiting: {reason: CrashLoopBackOff}}
     lastState: {terminated: {exitCode: 0, reason: Completed}}`,
 			severity: EachPod, reason: "CrashLoopBackOff",
@@ -363,7 +376,7 @@ status:
   phase: Running
   containerStatuses:
   - name: model
-    restartCount: 2
+    restartCount: 3
     state: {waiting: {reason: CrashLoopBackOff}}
     lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:05Z"}}`,
 			events: []Event{
@@ -380,7 +393,7 @@ status:
   phase: Running
   containerStatuses:
   - name: model
-    restartCount: 2
+    restartCount: 3
     state: {waiting: {reason: CrashLoopBackOff}}
     lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:05Z"}}`,
 			events:   []Event{{Reason: "Killing", Container: "model", Message: "Container model failed startup probe, will be restarted", Last: objecttest.Start().Add(4 * time.Second)}},

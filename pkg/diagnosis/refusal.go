@@ -131,6 +131,10 @@ func (e *Evidence) refusal() Finding {
 		}
 	case "StatefulSet", "DaemonSet", "Job":
 		return e.refusalEvent()
+	default:
+		if set := e.revision.ReplicaSet(); set != nil {
+			return failedCreate(set)
+		}
 	}
 	return Finding{}
 }

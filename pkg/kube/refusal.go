@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,35 @@ func (s subject) errorf(format string, args ...any) error {
 
 // at makes an ObjectError of one field.
 func (s subject) at(field string, err error) error {
+	if values := s.values(); len(values) > 0 {
+		field = redact.Values(field, values)
+		if text := err.Error(); redact.Values(text, values) != text {
+			err = errors.New(redact.Values(text, values))
+		}
+	}
 	return &ObjectError{ID: s.ID(), Field: field, Err: err}
+}
+
+// values are what a Secret holds, as the server may quote it: a name that it gives,
+// of a field or a webhook, may be one too.
+func (s subject) values() []string {
+	if !s.secret() {
+		return nil
+	}
+	var all []string
+	for _, field := range []string{"data", "stringData"} {
+		for _, v := range object.Map(s.body.Object, field) {
+			text, ok := v.(string)
+			if !ok {
+				continue
+			}
+			all = append(all, text)
+			if plain, err := base64.StdEncoding.DecodeString(text); err == nil {
+				all = append(all, string(plain))
+			}
+		}
+	}
+	return all
 }
 
 // Explain turns the error of a request about an object into what a user can act
@@ -262,8 +291,11 @@ func deniedBy(s metav1.Status) *DeniedError {
 	return &DeniedError{User: m[1], Verb: m[2], Resource: resource, Namespace: m[5]}
 }
 
+// reasonForm is that of Kubernetes' reasons; else it may be a quotation as well.
+var reasonForm = regexp.MustCompile(`^[A-Z][A-Za-z]{1,39}$`)
+
 func reasonOf(s metav1.Status) string {
-	if s.Reason != "" {
+	if reasonForm.MatchString(string(s.Reason)) {
 		return string(s.Reason)
 	}
 	return strings.TrimSpace(fmt.Sprintf("%d %s", s.Code, http.StatusText(int(s.Code))))

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"math/rand/v2"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/org/deploy-model-action/pkg/retry"
+	"github.com/org/deploy-model-action/pkg/wire"
 )
 
 // Pauses: between watches that were cut before they brought anything, and between
@@ -147,10 +149,11 @@ func (w *objectWatch) watch(ctx context.Context) next {
 
 // refused decides what follows a watch that did not begin.
 func (w *objectWatch) refused(ctx context.Context, err error) next {
+	var none *wire.NoWatchError
 	switch {
 	case ctx.Err() != nil:
 		return nextStop
-	case apierrors.IsForbidden(err), apierrors.IsMethodNotSupported(err),
+	case errors.As(err, &none), apierrors.IsForbidden(err), apierrors.IsMethodNotSupported(err),
 		apierrors.IsBadRequest(err), apierrors.IsInvalid(err): // aggregated APIs know fewer verbs and selectors
 		return nextPoll
 	case apierrors.IsResourceExpired(err), apierrors.IsGone(err), apierrors.IsNotFound(err):

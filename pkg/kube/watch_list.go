@@ -158,9 +158,10 @@ func (l *listWatch) watch(ctx context.Context, version string) {
 		options.AllowWatchBookmarks = true
 		options.TimeoutSeconds = &seconds
 		w, err := l.objects.Watch(ctx, options)
+		var none *wire.NoWatchError
 		switch {
 		case err == nil:
-		case apierrors.IsForbidden(err), apierrors.IsMethodNotSupported(err):
+		case errors.As(err, &none), apierrors.IsForbidden(err), apierrors.IsMethodNotSupported(err):
 			// Whoever may list but not watch is served by polling.
 			l.pause(ctx, pollPause-watchPause)
 			return

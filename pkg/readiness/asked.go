@@ -13,8 +13,8 @@ func readyWhen(v view, e object.Expression, rule func(view) Result) Result {
 		return notObserved
 	}
 	holds, found := e.Holds(v.live.Object)
-	if left := grace - v.Elapsed; holds && v.Changed && left > 0 && v.applied() != nil && !v.dated() && v.asApplied() {
-		return Result{Message: notObserved.Message, RecheckAfter: left} // it may be what held before
+	if holds && v.asBefore() {
+		return Result{Message: notObserved.Message, RecheckAfter: grace - v.Elapsed} // it may be what held before
 	}
 	if holds {
 		return Result{Outcome: Ready, Message: line(e.String())}

@@ -1,19 +1,18 @@
 package readiness
 
 import (
-	"slices"
-	"strconv"
+	"fmt"
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
-	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/object"
 )
 
 // grace is how long a custom resource that was written may take until its
 // controller writes a status, if that does not say of which generation it is.
-// What is there by then is taken for the answer, also if it is nothing.
+// What is there by then is taken for the answer.
 const grace = 5 * time.Second
 
 func definition(v view) Result {
@@ -30,70 +29,55 @@ func definition(v view) Result {
 	return Result{Message: "waiting to be established"}
 }
 
-// dated reports whether a status says of which generation it is.
-func (v view) dated() bool {
-	if _, ok := v.observedGeneration(); ok {
-		return true
-	}
-	return slices.ContainsFunc(object.Conditions(v.live), func(c object.Condition) bool { return c.Generation != 0 })
-}
-
-// observedGeneration is the generation that the status says it is about. Argo
-// Rollouts writes it as a string.
-func (v view) observedGeneration() (int64, bool) {
-	switch n := object.Map(v.live.Object, "status")["observedGeneration"].(type) {
-	case int64:
-		return n, true
-	case string:
-		number, err := strconv.ParseInt(n, 10, 64)
-		return number, err == nil
-	}
-	return 0, false
-}
-
-// stale reports whether the status says that it is about an earlier generation.
-func (v view) stale() bool {
-	n, ok := v.observedGeneration()
-	return ok && n < v.generation()
-}
-
-// asApplied reports whether the status is still the one that was there when the
-// object was written.
-func (v view) asApplied() bool {
-	return equality.Semantic.DeepEqual(object.Map(v.live.Object, "status"), v.applied())
-}
-
-// custom evaluates custom resources and unknown kinds by what their
-// controllers have agreed on: observedGeneration, and the conditions Ready,
-// Reconciling and Stalled.
+// custom evaluates kinds that are not known here by what controllers have agreed
+// on: observedGeneration, and the conditions Ready, Reconciling and Stalled. That
+// its controller has observed an object is no evidence that it is ready: only a
+// condition Ready is. A kind that has none is not waited for, and said so.
 func custom(v view) Result {
-	has := object.Map(v.live.Object, "status")
-	if len(has) == 0 {
-		if left := grace - v.Elapsed; v.Changed && left > 0 {
-			return Result{Message: "waiting for a first status", RecheckAfter: left}
-		}
-		return Result{Outcome: Ready, Message: "has no status"}
-	}
-	if c, ok := v.condition("Ready"); ok && !c.About(v.generation()) {
+	left := grace - v.Elapsed
+	waitable := v.Changed && left > 0
+	switch {
+	case len(object.Map(v.live.Object, "status")) == 0 && waitable:
+		return Result{Message: "waiting for a first status", RecheckAfter: left}
+	case v.stale():
 		return notObserved
-	}
-	if left := grace - v.Elapsed; v.Changed && left > 0 && !v.dated() && v.asApplied() {
+	case v.asBefore():
 		return Result{Message: notObserved.Message, RecheckAfter: left}
 	}
+	ready, hasReady := v.condition("Ready")
 	result, err := status.Compute(v.live)
-	if err != nil {
-		// A status of a shape of its own says nothing that could be waited for.
-		return Result{Outcome: Ready, Message: "its status cannot be read: " + line(err.Error())}
-	}
-	message := line(result.Message)
-	switch result.Status {
-	case status.CurrentStatus:
-		return Result{Outcome: Ready, Message: "ready"}
-	case status.FailedStatus:
+	switch {
+	case err == nil && result.Status == status.FailedStatus:
+		message := line(result.Message)
 		return failed(message, Failure{Reason: "Stalled", Cause: "its controller gave up: " + message, Fix: "correct it as the message asks"})
+	case hasReady && (!ready.About(v.generation()) || ready.Status != "True"):
+		return v.ready()
+	case err == nil && result.Status != status.CurrentStatus:
+		if result.Message == "" {
+			return Result{Message: "in progress"}
+		}
+		return Result{Message: line(result.Message)}
+	case hasReady:
+		return Result{Outcome: Ready, Message: "ready"}
+	case v.hadReady():
+		return Result{Message: "waiting for its condition Ready"}
+	case waitable:
+		return Result{Message: "waiting for a condition Ready", RecheckAfter: left}
 	}
-	if message == "" {
-		message = "in progress"
+	return Result{Outcome: NotWaitedFor, Warning: fmt.Sprintf(
+		"not waited for: its status has no condition Ready, so that nobody knows when it is; say it with the annotation %s, or %s: \"false\"",
+		object.ReadyWhenAnnotation, object.WaitAnnotation)}
+}
+
+// hadReady reports whether the object had a condition Ready before, so that its
+// controller is one that writes it.
+func (v view) hadReady() bool {
+	for _, u := range []*unstructured.Unstructured{v.Before, v.Applied} {
+		if u != nil {
+			if _, ok := object.ConditionOf(u, "Ready"); ok {
+				return true
+			}
+		}
 	}
-	return Result{Message: message}
+	return false
 }

@@ -49,8 +49,9 @@ type Failure struct {
 	// Reason is one word, Kubernetes' own where it has one; Cause and Fix are a
 	// sentence each, without a full stop.
 	Reason, Cause, Fix string
-	// Final says that no time heals it.
-	Final bool
+	// Final says that no time heals it. Lasting says that it proves something only
+	// when it has lasted, and AtTimeout only when there is no time left.
+	Final, Lasting, AtTimeout bool
 }
 
 // Context is what is known of an object besides its state. Its zero value is for
@@ -108,7 +109,7 @@ func ruleFor(u *unstructured.Unstructured) func(view) Result {
 	if rule, ok := rules[kind]; ok {
 		return rule
 	}
-	if builtIn[kind.Group] {
+	if builtIn[kind.Group] || settings[kind] {
 		return nil
 	}
 	return custom
@@ -178,6 +179,14 @@ func because(c object.Condition) string {
 		return message
 	}
 	return fmt.Sprintf("%s: %s", reason, message)
+}
+
+// saying is a sentence with what a controller says behind it, if it says anything.
+func saying(sentence, said string) string {
+	if said = line(said); said == "" {
+		return sentence
+	}
+	return sentence + ": " + said
 }
 
 // countOf is a number of things in words: "1 pod", "2 pods".

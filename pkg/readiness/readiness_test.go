@@ -23,7 +23,7 @@ func text(s Result) string {
 	case s.Outcome == Failed && s.Failure.Final:
 		parts = append(parts, "failed "+s.Failure.Reason)
 	case s.Outcome == Failed:
-		parts = append(parts, "failing "+s.Failure.Reason)
+		parts = append(parts, "failing "+s.Failure.Reason+map[bool]string{true: " lasting"}[s.Failure.Lasting]+map[bool]string{true: " at the timeout"}[s.Failure.AtTimeout])
 	default:
 		parts = append(parts, "waiting")
 	}
@@ -118,7 +118,7 @@ func TestOthers(t *testing.T) {
 	job := func(spec, status string) string { return objecttest.Text("batch/v1", "Job", spec, status) }
 	pod := func(spec, status string) string { return objecttest.Text("v1", "Pod", spec, status) }
 	custom := func(status string) string {
-		return objecttest.Text("serving.kserve.io/v1beta1", "InferenceService", "{}", status)
+		return objecttest.Text("example.com/v1", "Model", "{}", status)
 	}
 	gateway := func(status string) string {
 		return objecttest.Text("gateway.networking.k8s.io/v1", "Gateway", `{gatewayClassName: gke-l7}`, status)
@@ -185,16 +185,18 @@ func TestOthers(t *testing.T) {
 		{"definition, names taken", objecttest.Text("apiextensions.k8s.io/v1", "CustomResourceDefinition", `{}`, `{conditions: [{type: NamesAccepted, status: "False", reason: ListKindConflict, message: '"ModelList" is already in use'}]}`), 0, `failing NamesNotAccepted | its names are not accepted | its names are not accepted: ListKindConflict: "ModelList" is already in use`},
 
 		{"custom, no status just now", custom(`{}`), time.Second, "waiting | waiting for a first status"},
-		{"custom, no status for a while", custom(`{}`), grace, "ready | has no status"},
+		{"custom, no status for a while", custom(`{}`), grace, "skip | " + unknown},
+		{"custom, a status without a condition Ready", custom(`{observedGeneration: 4, phase: Failed}`), time.Second, "waiting | waiting for a condition Ready"},
+		{"custom, a status without a condition Ready, for a while", custom(`{observedGeneration: 4, phase: Failed}`), grace, "skip | " + unknown},
 		{"custom, ready", custom(`{observedGeneration: 4, conditions: [{type: Ready, status: "True"}]}`), 0, "ready | ready"},
-		{"custom, ready of the generation before", custom(`{observedGeneration: 3, conditions: [{type: Ready, status: "True"}]}`), 0, "waiting | InferenceService generation is 4, but latest observed generation is 3"},
+		{"custom, ready of the generation before", custom(`{observedGeneration: 3, conditions: [{type: Ready, status: "True"}]}`), 0, "waiting | waiting for its controller to see the change"},
 		{"custom, condition of the generation before", custom(`{conditions: [{type: Ready, status: "True", observedGeneration: 3}]}`), 0, "waiting | waiting for its controller to see the change"},
 		{"custom, ready as before, of no generation", custom(`{conditions: [{type: Ready, status: "True"}]}`), time.Second, "waiting | waiting for its controller to see the change"},
 		{"custom, ready as before, for a while", custom(`{conditions: [{type: Ready, status: "True"}]}`), grace, "ready | ready"},
-		{"custom, not ready", custom(`{observedGeneration: 4, conditions: [{type: Ready, status: "False", reason: Loading, message: model is loading}]}`), 0, "waiting | model is loading"},
+		{"custom, not ready", custom(`{observedGeneration: 4, conditions: [{type: Ready, status: "False", reason: Loading, message: model is loading}]}`), 0, "waiting | not ready yet: Loading: model is loading"},
 		{"custom, in progress", custom(`{observedGeneration: 4, conditions: [{type: Reconciling, status: "True"}]}`), 0, "waiting | in progress"},
 		{"custom, stalled", custom(`{observedGeneration: 4, conditions: [{type: Stalled, status: "True", reason: BadSpec, message: no such runtime}]}`), 0, "failing Stalled | no such runtime | its controller gave up: no such runtime"},
-		{"custom, a status of another shape", custom(`{observedGeneration: 4, conditions: none}`), 0, "ready | its status cannot be read: cannot restore slice from string"},
+		{"custom, a status of another shape", custom(`{observedGeneration: 4, conditions: none}`), grace, "skip | " + unknown},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -208,13 +210,16 @@ func TestOthers(t *testing.T) {
 	}
 }
 
+// unknown is what is said of a kind of which nobody knows when it is ready.
+const unknown = `not waited for: its status has no condition Ready, so that nobody knows when it is; say it with the annotation deploy-model-action/ready-when, or deploy-model-action/wait: "false"`
+
 func TestRuleFor(t *testing.T) {
 	t.Parallel()
 	tests := map[string]bool{
 		"v1/ConfigMap": false, "v1/Secret": false, "v1/Namespace": false, "autoscaling/v2/HorizontalPodAutoscaler": false,
 		"policy/v1/PodDisruptionBudget": false, "rbac.authorization.k8s.io/v1/Role": false, "networking.k8s.io/v1/NetworkPolicy": false,
 		"apps/v1/Deployment": true, "networking.gke.io/v1/ManagedCertificate": true, "gateway.networking.k8s.io/v1/GatewayClass": true,
-		"snapshot.storage.k8s.io/v1/VolumeSnapshot": true,
+		"snapshot.storage.k8s.io/v1/VolumeSnapshot": true, "cloud.google.com/v1/BackendConfig": false, "monitoring.coreos.com/v1/PodMonitor": false,
 	}
 	for name, want := range tests {
 		i := strings.LastIndex(name, "/")
@@ -248,7 +253,7 @@ func TestOfNobody(t *testing.T) {
 		{"served", objecttest.Text("apps/v1", "Deployment", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1}`), "ready | 1 of 1 updated, 1 ready, 1 available"},
 		{"did not", objecttest.Text("apps/v1", "Deployment", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1}`), "waiting | 1 of 1 updated, 0 ready, 0 available"},
 		{"had failed", objecttest.Text("apps/v1", "Deployment", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+exceeded+`]}`), "failing ProgressDeadlineExceeded | 1 of 1 updated, 0 ready, 0 available | it made no progress for 600 seconds, its progressDeadlineSeconds"},
-		{"nobody looks at it", objecttest.Text("example.com/v1", "Model", `{}`, `{}`), "ready | has no status"},
+		{"nobody looks at it", objecttest.Text("example.com/v1", "Model", `{}`, `{}`), "skip | " + unknown},
 		{"knows no readiness", objecttest.Text("v1", "ConfigMap", `{}`, `{}`), "skip"},
 	}
 	for _, tt := range tests {

@@ -8,6 +8,9 @@
 package redact
 
 import (
+	"encoding/json"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -26,6 +29,35 @@ func Line(text string, limit int) string {
 // ours: without the full stop at its end.
 func Phrase(text string) string {
 	return strings.TrimRight(Line(text, phraseLimit), ".")
+}
+
+// shortest is how long a value has to be to be looked for: "no" and "1" are words.
+const shortest = 4
+
+// Values is a text without known values, wherever and in whatever part of it they
+// are, also as JSON and Go quote them. Lines of a value count too. Values of fewer
+// than 4 bytes are left.
+func Values(text string, values []string) string {
+	var all []string
+	for _, v := range values {
+		for _, part := range append(strings.Split(v, "\n"), v) {
+			if part = strings.TrimSpace(part); len(part) < shortest {
+				continue
+			}
+			all = append(all, part)
+			if quoted := strconv.Quote(part); quoted[1:len(quoted)-1] != part {
+				all = append(all, quoted[1:len(quoted)-1])
+			}
+			if quoted, err := json.Marshal(part); err == nil && string(quoted[1:len(quoted)-1]) != part {
+				all = append(all, string(quoted[1:len(quoted)-1]))
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	for _, v := range all {
+		text = strings.ReplaceAll(text, v, "[redacted]")
+	}
+	return text
 }
 
 // visible replaces what a terminal or a reader would not show as it is.

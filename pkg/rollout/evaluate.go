@@ -65,14 +65,18 @@ func evaluate(s *state, o Options, now time.Time) verdict {
 		return v
 	}
 	v.outcome = readiness.Pending
-	final := false
+	final, proved := false, true
 	if r.Failure != nil {
 		v.pending, final = s.failure(r.Failure.Reason, r.Failure.Cause, r.Failure.Fix), r.Failure.Final
+		var left time.Duration
+		proved, left = s.proves(r.Failure, o, now)
+		v = v.recheck(left)
 	}
+	own := v.pending
 	if s.followed {
 		v = v.withPods(diagnosis.Evaluate(s.evidence, now, diagnosis.Options{Persist: o.Persist}))
 	}
-	if v.pending != nil && (final || o.FailFast) {
+	if v.pending != nil && (v.pending != own || proved) && (final || o.FailFast) {
 		return v.failed(v.pending, false)
 	}
 	if f := s.unreadable(o, now); f != nil && o.FailFast {

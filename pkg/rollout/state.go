@@ -47,6 +47,9 @@ type state struct {
 	steadyFor  time.Duration // how long its containers have to run
 	readySince time.Time     // by its own status; zero if it is not
 
+	failing      string // the reason of the failure that its own status says, since failingSince
+	failingSince time.Time
+
 	readErr      error // why it cannot be read, since readErrSince
 	readErrSince time.Time
 	warning      string // the newest Warning about an object that has no pods
@@ -58,6 +61,7 @@ func newState(c kube.Change, now time.Time) *state {
 	// What the write returned is about the rollout before.
 	s.previous, _ = object.ConditionOf(c.After, "Progressing")
 	s.observeReady(now)
+	s.observeFailing(now)
 	return s
 }
 
@@ -110,6 +114,7 @@ func (s *state) observeObject(u kube.Update, now time.Time) {
 		}
 		s.evidence.ObserveObject(u.Object, now)
 		s.observeReady(now)
+		s.observeFailing(now)
 	}
 }
 

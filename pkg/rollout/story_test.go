@@ -57,7 +57,7 @@ func TestStories(t *testing.T) {
 		running  = `{phase: Running, conditions: [{type: Ready, status: "False"}], containerStatuses: [{name: model, state: {running: {}}}]}`
 		ready    = `{phase: Running, conditions: [{type: Ready, status: "True"}], containerStatuses: [{name: model, ready: true, state: {running: {}}}]}`
 		noSecret = `{phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: CreateContainerConfigError, message: 'secret "model-key" not found'}}}]}`
-		crashes  = `{phase: Running, containerStatuses: [{name: model, restartCount: 2, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 3, reason: Error}}}]}`
+		crashes  = `{phase: Running, containerStatuses: [{name: model, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 3, reason: Error}}}]}`
 		creating = `{phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: ContainerCreating}}}]}`
 		quota    = `pods "model-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=9, limited: pods=9`
 		probe    = `, readinessProbe: {httpGet: {path: /readyz, port: 3000}}`
@@ -100,7 +100,7 @@ func TestStories(t *testing.T) {
 			{at: 1, object: storyPod("a", "set", "", running)},
 			{at: 4, object: storyEvent("Pod", "a", "a", "Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 500", 4)},
 			{at: 5, object: storyEvent("Pod", "a", "a", "Killing", "Container model failed liveness probe, will be restarted", 5)},
-			{at: 6, object: storyPod("a", "set", "", `{phase: Running, containerStatuses: [{name: model, restartCount: 2, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:03Z"}}}]}`)},
+			{at: 6, object: storyPod("a", "set", "", `{phase: Running, containerStatuses: [{name: model, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:03Z"}}}]}`)},
 		}},
 		{name: "never-ready", target: deployment(`{replicas: 1, progressDeadlineSeconds: 40}`, `{}`), moments: []moment{
 			{at: 1, object: deployment(`{replicas: 1}`, waits(1))},

@@ -42,9 +42,11 @@ type Address struct {
 const (
 	rankIngressHost = iota
 	rankRouteHost
+	rankStatus // of a custom resource
 	rankService
 	rankIngress
 	rankRoute
+	rankCluster
 )
 
 // FindAddress finds the best address among objects, as they are by now.
@@ -58,6 +60,8 @@ func FindAddress(all []*unstructured.Unstructured) Address {
 			found = append(found, findIngress(o, all)...)
 		case "HTTPRoute.gateway.networking.k8s.io", "GRPCRoute.gateway.networking.k8s.io":
 			found = append(found, findRoute(o, all)...)
+		default:
+			found = append(found, findCustom(o)...)
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Address) int {

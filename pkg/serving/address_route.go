@@ -79,8 +79,8 @@ func encrypted(ingress *unstructured.Unstructured, host string) bool {
 
 // findRoute finds where a route of the Gateway API leads to an applied Service.
 func findRoute(route *unstructured.Unstructured, all []*unstructured.Unstructured) []Address {
-	service, path := routeBackend(route, all)
-	if service == "" {
+	service, path, ok := routeBackend(route, all)
+	if !ok {
 		return nil
 	}
 	hosts, _, _ := unstructured.NestedStringSlice(route.Object, "spec", "hostnames")
@@ -93,7 +93,7 @@ func findRoute(route *unstructured.Unstructured, all []*unstructured.Unstructure
 		if !ok {
 			namespace = route.GetNamespace()
 		}
-		a := Address{Object: object.Of(route), Service: serviceID(route.GetNamespace(), service), rank: rankRouteHost}
+		a := Address{Object: object.Of(route), Service: service, rank: rankRouteHost}
 		// A Gateway that others keep is known by the reference only.
 		to := listener{scheme: "http"}
 		if section, _ := ref["sectionName"].(string); strings.Contains(section, "https") || ref["port"] == int64(443) {
@@ -124,8 +124,9 @@ func findRoute(route *unstructured.Unstructured, all []*unstructured.Unstructure
 	return found
 }
 
-// routeBackend finds the first applied Service that a route leads to, and on which path.
-func routeBackend(route *unstructured.Unstructured, all []*unstructured.Unstructured) (service, path string) {
+// routeBackend finds the first applied Service or InferencePool that a route leads
+// to, and on which path. service is no object for an InferencePool.
+func routeBackend(route *unstructured.Unstructured, all []*unstructured.Unstructured) (service object.ID, path string, ok bool) {
 	rules, _, _ := unstructured.NestedSlice(route.Object, "spec", "rules")
 	for _, item := range rules {
 		rule, _ := item.(map[string]any)
@@ -134,7 +135,16 @@ func routeBackend(route *unstructured.Unstructured, all []*unstructured.Unstruct
 			ref, _ := item.(map[string]any)
 			name, _ := ref["name"].(string)
 			kind, _ := ref["kind"].(string)
-			if kind != "" && kind != "Service" || find(all, serviceID(route.GetNamespace(), name)) == nil {
+			group, _ := ref["group"].(string)
+			to := object.ID{Group: group, Kind: kind, Namespace: route.GetNamespace(), Name: name}
+			service = object.ID{}
+			if kind == "" || kind == "Service" {
+				to = serviceID(route.GetNamespace(), name)
+				service = to
+			} else if kind != "InferencePool" {
+				continue
+			}
+			if find(all, to) == nil {
 				continue
 			}
 			if matches, _ := rule["matches"].([]any); len(matches) > 0 {
@@ -143,10 +153,10 @@ func routeBackend(route *unstructured.Unstructured, all []*unstructured.Unstruct
 					path, _, _ = unstructured.NestedString(match, "path", "value")
 				}
 			}
-			return name, path
+			return service, path, true
 		}
 	}
-	return "", ""
+	return object.ID{}, "", false
 }
 
 // listener is what a Gateway listens on.

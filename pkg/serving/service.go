@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 )
 
@@ -30,6 +31,26 @@ func Askable(all []*unstructured.Unstructured) bool {
 func isAskable(service *unstructured.Unstructured) bool {
 	_, ok := askPort(service)
 	return ok && object.Text(service, "spec", "type") != "ExternalName"
+}
+
+// Front is the Service that Check would ask of these changes, with the one port
+// that it would ask at; nil if there is none.
+func Front(changes []kube.Change) *unstructured.Unstructured {
+	chosen := Options{Changes: changes}.service()
+	if chosen == nil {
+		return nil
+	}
+	front := chosen.DeepCopy()
+	p, _ := askPort(chosen)
+	ports := slices.DeleteFunc(object.List(front.Object, "spec", "ports"), func(item any) bool {
+		m, _ := item.(map[string]any)
+		name, _ := m["name"].(string)
+		return m["port"] != p.number || name != p.name
+	})
+	if err := unstructured.SetNestedSlice(front.Object, ports, "spec", "ports"); err != nil {
+		return nil
+	}
+	return front
 }
 
 // service is the one to ask: the one that leads by HTTP to what this deploy

@@ -10,10 +10,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/org/deploy-model-action/pkg/redact"
 )
 
 // How long answers may be, in bytes. etcd takes objects of up to 1.5 MiB.
@@ -34,6 +37,13 @@ type LongError struct {
 
 func (e *LongError) Error() string {
 	return fmt.Sprintf("the answer is longer than the %d MiB that %s may have", e.Limit>>20, e.What)
+}
+
+// NoWatchError is an answer to a watch that is none, whatever its status says.
+type NoWatchError struct{ Type string }
+
+func (e *NoWatchError) Error() string {
+	return fmt.Sprintf("the answer to a watch is of type %q", redact.Phrase(e.Type))
 }
 
 // Bound is a transport whose answers end with a *LongError where they would be
@@ -58,6 +68,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case resp.StatusCode >= http.StatusMultipleChoices:
 		b.limit, b.cut = errorLimit, true
 	case req.URL.Query().Get("watch") == "true":
+		// client-go (rest.Request.Watch) gives such an answer back without closing it.
+		kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		if kind != "application/json" {
+			resp.Body.Close()
+			return nil, &NoWatchError{Type: kind}
+		}
 		b.what, b.events = "an event of a watch", &events{}
 	case lists(req):
 		b.limit, b.what = listLimit, "a list"

@@ -21,7 +21,8 @@ type answers struct {
 }
 
 func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: a.status, ContentLength: -1, Body: io.NopCloser(&endless{text: a.text, left: a.size})}, nil
+	kind := http.Header{"Content-Type": {"application/json; stream=watch"}}
+	return &http.Response{StatusCode: a.status, Header: kind, ContentLength: -1, Body: io.NopCloser(&endless{text: a.text, left: a.size})}, nil
 }
 
 type endless struct {
@@ -161,3 +162,35 @@ func FuzzEvents(f *testing.F) {
 		}
 	})
 }
+
+// A watch that is answered by something else is closed here, since client-go
+// forgets to.
+func TestWatchOfAnotherType(t *testing.T) {
+	t.Parallel()
+	closed := false
+	base := roundTrip(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/plain"}}, Body: closer{strings.NewReader("x"), &closed}}, nil
+	})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example/api/v1/pods?watch=true", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := Bound(base).RoundTrip(req)
+	if err == nil {
+		resp.Body.Close()
+	}
+	if err == nil || !closed || !strings.Contains(err.Error(), `"text/plain"`) {
+		t.Errorf("%v, closed: %t", err, closed)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+type closer struct {
+	io.Reader
+	closed *bool
+}
+
+func (c closer) Close() error { *c.closed = true; return nil }

@@ -21,7 +21,8 @@ import (
 // PodSet is what an object says of the pods that it makes.
 type PodSet struct {
 	// Kind is that of a workload whose pods are known here: Deployment,
-	// StatefulSet, DaemonSet, ReplicaSet, Job, or a bare Pod; else "".
+	// StatefulSet, DaemonSet, ReplicaSet, Job, a bare Pod, or a custom kind that
+	// serves models; else "".
 	Kind string
 	// Selector selects the pods, and of a Deployment the ReplicaSets, as a list
 	// request wants it; "" if the object has none.
@@ -29,13 +30,26 @@ type PodSet struct {
 	// Images are those of the containers, init containers first; also of kinds
 	// that are not known here and have a pod template.
 	Images []string
-	// Wanted is how many pods there shall be; 1 where it does not say.
+	// Wanted is how many pods there shall be; 1 where it does not say, and 0 for a
+	// custom kind of which nobody can say.
 	Wanted int64
+	// Role is the label that tells pods with different tasks apart; "" if all have one.
+	Role string
+	// ReplicaSets says that ReplicaSets make the pods.
+	ReplicaSets bool
 }
 
 // Pods reads what an object says of its pods.
 func Pods(u *unstructured.Unstructured) PodSet {
-	return PodSet{Kind: kind(u), Selector: selector(u), Images: images(u), Wanted: wanted(u)}
+	set := PodSet{Kind: kind(u), Selector: selector(u), Images: images(u), Wanted: wanted(u)}
+	set.ReplicaSets = set.Kind == "Deployment"
+	if c, ok := customOf(u); ok {
+		set.Kind, set.Selector, set.Role, set.ReplicaSets = u.GetKind(), c.selector(u), c.role, c.replicaSets
+		if set.Wanted = 0; set.Kind == "Rollout" {
+			set.Wanted = wanted(u)
+		}
+	}
+	return set
 }
 
 func kind(u *unstructured.Unstructured) string {

@@ -20,15 +20,15 @@ func TestPods(t *testing.T) {
 		name, version, kind, spec, status string
 		want                              PodSet
 	}{
-		{"a Deployment", "apps/v1", "Deployment", `{` + labels + `, replicas: 3, ` + template + `}`, `{}`, PodSet{"Deployment", "app=model,tier in (low,mid)", []string{"i:1", "c:1"}, 3}},
-		{"without a number", "apps/v1", "StatefulSet", `{` + labels + `}`, `{}`, PodSet{"StatefulSet", "app=model,tier in (low,mid)", nil, 1}},
-		{"a DaemonSet, as its controller counts", "apps/v1", "DaemonSet", `{` + labels + `}`, `{desiredNumberScheduled: 7}`, PodSet{"DaemonSet", "app=model,tier in (low,mid)", nil, 7}},
-		{"a Job", "batch/v1", "Job", `{` + labels + `, parallelism: 2, completions: 9}`, `{}`, PodSet{"Job", "app=model,tier in (low,mid)", nil, 2}},
-		{"a bare pod", "v1", "Pod", `{containers: [{name: b, image: "c:1"}]}`, `{}`, PodSet{"Pod", "", []string{"c:1"}, 1}},
-		{"a workload of others", "argoproj.io/v1alpha1", "Rollout", `{replicas: 2, ` + template + `}`, `{}`, PodSet{"", "", []string{"i:1", "c:1"}, 2}},
-		{"a Deployment of others", "example.com/v1", "Deployment", `{}`, `{}`, PodSet{"", "", nil, 1}},
-		{"an operator that does not exist", "apps/v1", "Deployment", `{selector: {matchExpressions: [{key: a, operator: Near}]}}`, `{}`, PodSet{"Deployment", "", nil, 1}},
-		{"other shapes", "apps/v1", "Deployment", `{selector: 7, replicas: many, template: [], containers: 3}`, `[]`, PodSet{"Deployment", "", nil, 1}},
+		{"a Deployment", "apps/v1", "Deployment", `{` + labels + `, replicas: 3, ` + template + `}`, `{}`, PodSet{Kind: "Deployment", Selector: "app=model,tier in (low,mid)", Images: []string{"i:1", "c:1"}, Wanted: 3, ReplicaSets: true}},
+		{"without a number", "apps/v1", "StatefulSet", `{` + labels + `}`, `{}`, PodSet{Kind: "StatefulSet", Selector: "app=model,tier in (low,mid)", Images: nil, Wanted: 1}},
+		{"a DaemonSet, as its controller counts", "apps/v1", "DaemonSet", `{` + labels + `}`, `{desiredNumberScheduled: 7}`, PodSet{Kind: "DaemonSet", Selector: "app=model,tier in (low,mid)", Images: nil, Wanted: 7}},
+		{"a Job", "batch/v1", "Job", `{` + labels + `, parallelism: 2, completions: 9}`, `{}`, PodSet{Kind: "Job", Selector: "app=model,tier in (low,mid)", Images: nil, Wanted: 2}},
+		{"a bare pod", "v1", "Pod", `{containers: [{name: b, image: "c:1"}]}`, `{}`, PodSet{Kind: "Pod", Selector: "", Images: []string{"c:1"}, Wanted: 1}},
+		{"a workload of others", "example.com/v1", "Rollout", `{replicas: 2, ` + template + `}`, `{}`, PodSet{Kind: "", Selector: "", Images: []string{"i:1", "c:1"}, Wanted: 2}},
+		{"a Deployment of others", "example.com/v1", "Deployment", `{}`, `{}`, PodSet{Kind: "", Selector: "", Images: nil, Wanted: 1}},
+		{"an operator that does not exist", "apps/v1", "Deployment", `{selector: {matchExpressions: [{key: a, operator: Near}]}}`, `{}`, PodSet{Kind: "Deployment", Selector: "", Images: nil, Wanted: 1, ReplicaSets: true}},
+		{"other shapes", "apps/v1", "Deployment", `{selector: 7, replicas: many, template: [], containers: 3}`, `[]`, PodSet{Kind: "Deployment", Selector: "", Images: nil, Wanted: 1, ReplicaSets: true}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

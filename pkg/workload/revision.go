@@ -26,7 +26,7 @@ const revisionAnnotation = "deployment.kubernetes.io/revision"
 // no pod.
 type Revision struct {
 	workload *unstructured.Unstructured
-	set      *unstructured.Unstructured // of a Deployment
+	set      *unstructured.Unstructured // of a Deployment, or what makes one
 	includes func(*corev1.Pod) bool
 }
 
@@ -35,6 +35,10 @@ type Revision struct {
 // own word has to do, and an empty list that there are none.
 func NewRevision(u *unstructured.Unstructured, replicaSets []*unstructured.Unstructured) Revision {
 	r := Revision{workload: u}
+	if c, ok := customOf(u); ok {
+		r.set, r.includes = c.replicaSet(u, replicaSets), c.includes(u)
+		return r
+	}
 	switch kind(u) {
 	case "Pod":
 		r.includes = func(pod *corev1.Pod) bool { return pod.UID == u.GetUID() }
@@ -93,7 +97,7 @@ func (r Revision) Select(pods []*corev1.Pod, accept func(*corev1.Pod) bool) []*c
 	var found []*corev1.Pod
 	for _, pod := range pods {
 		ended := pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
-		if ended && kind(r.workload) != "Job" && kind(r.workload) != "Pod" {
+		if ended && !endsByItself(r.workload) {
 			continue
 		}
 		if pod.DeletionTimestamp == nil && accept(pod) {
@@ -107,6 +111,15 @@ func (r Revision) Select(pods []*corev1.Pod, accept func(*corev1.Pod) bool) []*c
 		return strings.Compare(a.Name, b.Name)
 	})
 	return found
+}
+
+// endsByItself reports whether a workload's pods have an end that counts.
+func endsByItself(u *unstructured.Unstructured) bool {
+	switch u.GetKind() {
+	case "Job", "Pod", "JobSet", "RayJob":
+		return true
+	}
+	return false
 }
 
 // ToPods converts pods; what the API server itself would not serve is left out.

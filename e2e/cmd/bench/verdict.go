@@ -22,6 +22,7 @@ kind: Deployment
 metadata: {name: verdict}
 spec:
   replicas: 2
+  minReadySeconds: 0
   selector: {matchLabels: {app: verdict}}
   template:
     metadata: {labels: {app: verdict}}

@@ -98,7 +98,7 @@ const (
 	Creating    = `{phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: ContainerCreating}}}]}`
 	NoSecret    = `{phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: CreateContainerConfigError, message: 'secret "a" not found'}}}]}`
 	NoSecretB   = `{phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: CreateContainerConfigError, message: 'secret "b" not found'}}}]}`
-	Crash       = `{phase: Running, containerStatuses: [{name: model, restartCount: 1, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 1, reason: Error}}}]}`
+	Crash       = `{phase: Running, containerStatuses: [{name: model, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 1, reason: Error}}}]}`
 	Ready       = `{phase: Running, conditions: [{type: Ready, status: "True"}], containerStatuses: [{name: model, ready: true, state: {running: {}}}]}`
 	Running     = `{phase: Running, conditions: [{type: Ready, status: "False"}], containerStatuses: [{name: model, state: {running: {}}}]}`
 	InvalidName = `{phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: InvalidImageName}}}]}`
