@@ -23,6 +23,8 @@ type verdict struct {
 	// optional is said if it is not ready when there is no time left, which is no
 	// failure then; "" if it is one.
 	optional string
+	// waitsForPods says that a Service lacks nothing but pods that are waited for.
+	waitsForPods bool
 	// external says that the object's pods and events have nothing to do with it.
 	external bool
 	notes    []note

@@ -35,6 +35,7 @@ type follower struct {
 	change       kube.Change
 	version      string // of the state that is known
 	sources      []diagnosis.Source
+	plain        bool      // the object is ready by itself: a Service that waits for its pods
 	exposes      *exposure // of a Service; only what never changes of it is read here
 	board        *board
 	hasPods      bool
@@ -45,7 +46,7 @@ type follower struct {
 
 func newFollower(client *kube.Client, s *state, b *board) *follower {
 	return &follower{
-		exposes: s.exposes, board: b,
+		exposes: s.exposes, board: b, plain: s.exposes != nil && !s.readySince.IsZero(),
 		client: client, change: s.change, version: s.live.GetResourceVersion(), sources: s.evidence.Sources(), hasPods: s.evidence.HasPods(),
 		observations: make(chan observation, backlog),
 		pods:         make(chan diagnosis.PodRef, explainLimit), requested: map[types.UID]time.Time{},
@@ -65,11 +66,13 @@ func (f *follower) watches() int {
 func (f *follower) follow(ctx context.Context) {
 	var group sync.WaitGroup
 	defer group.Wait()
-	group.Go(func() {
-		for u := range f.client.Watch(ctx, f.change.Ref, f.version) {
-			f.send(ctx, observation{object: &u, watch: 1})
-		}
-	})
+	if !f.plain {
+		group.Go(func() {
+			for u := range f.client.Watch(ctx, f.change.Ref, f.version) {
+				f.send(ctx, observation{object: &u, watch: 1})
+			}
+		})
+	}
 	for i, source := range f.sources {
 		group.Go(func() {
 			for u := range f.client.WatchList(ctx, source.Selection) {
@@ -82,7 +85,7 @@ func (f *follower) follow(ctx context.Context) {
 	}
 	if f.hasPods {
 		group.Go(func() { f.readPodEvents(ctx) })
-	} else {
+	} else if !f.plain {
 		group.Go(func() { f.readWarnings(ctx) })
 	}
 	if f.change.ID().GroupKind().String() == "PersistentVolumeClaim" {
@@ -95,8 +98,13 @@ func (f *follower) follow(ctx context.Context) {
 // followEndpoints observes where a Service leads, and which of its pods are ready.
 func (f *follower) followEndpoints(ctx context.Context, group *sync.WaitGroup) {
 	group.Go(func() {
-		for u := range f.client.WatchList(ctx, f.exposes.selection()) {
-			f.send(ctx, observation{watch: len(f.sources) + 2, exposure: func(e *exposure, _ time.Time) { e.observe(u) }})
+		for {
+			select {
+			case u := <-f.board.endpoints[f.change.ID()]:
+				f.send(ctx, observation{watch: len(f.sources) + 2, exposure: func(e *exposure, _ time.Time) { e.observe(u) }})
+			case <-ctx.Done():
+				return
+			}
 		}
 	})
 	for _, id := range f.exposes.selected {

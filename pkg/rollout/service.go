@@ -247,7 +247,7 @@ func (v verdict) withEndpoints(s *state, o Options, now time.Time) (verdict, boo
 		v.notes = append(v.notes, note{key: text, text: text, warning: true})
 		return v, true
 	case pending || e.slices == nil:
-		v.message += "; waiting for its pods"
+		v.message, v.waitsForPods = v.message+"; waiting for its pods", true
 		return v, false
 	case leads, idle:
 		return v, true

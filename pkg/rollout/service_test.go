@@ -22,7 +22,7 @@ func TestServices(t *testing.T) {
 	const web, none = `{type: ClusterIP, selector: {app: model}, ports: [{name: web, port: 80, targetPort: 3000}]}`, `{type: ClusterIP, selector: {app: wrong}, ports: [{name: web, port: 80, targetPort: 3000}]}`
 	named := strings.Replace(web, "3000", "http", 1)
 	slice := func(ready, port, pod string) string {
-		return `{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: front-1, namespace: default, uid: e1}, addressType: IPv4, ports: [` + port + `], endpoints: [{addresses: [10.0.0.1], conditions: {ready: ` + ready + `}, targetRef: {kind: Pod, name: ` + pod + `, uid: ` + pod + `}}]}`
+		return `{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: front-1, namespace: default, uid: e1, labels: {kubernetes.io/service-name: front}}, addressType: IPv4, ports: [` + port + `], endpoints: [{addresses: [10.0.0.1], conditions: {ready: ` + ready + `}, targetRef: {kind: Pod, name: ` + pod + `, uid: ` + pod + `}}]}`
 	}
 	const led = `{name: web, port: 3000}`
 	ready := storyPod("a", "set", "", `{phase: Running, conditions: [{type: Ready, status: "True"}], containerStatuses: [{name: model, ready: true, containerID: x, state: {running: {startedAt: "2000-01-01T00:00:02Z"}}}]}`)

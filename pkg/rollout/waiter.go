@@ -67,13 +67,17 @@ func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
 	}
 }
 
-// confirm reads everything once more and returns if it is still ready; else it waits.
+// confirm reads the pods once more, and returns if all of them run and are as old as
+// they have to be; else it reads everything, and waits.
 func (w *waiter) confirm(ctx, waiting context.Context, s *state) end {
 	s.followed = true
-	w.read(waiting, s)
-	if v := evaluate(s, w.options, time.Now()); v.outcome == readiness.Ready {
+	w.readPods(waiting, s)
+	now := time.Now()
+	steady, _, known := s.evidence.Steady(s.steadyFor, now)
+	if v := evaluate(s, w.options, now); v.outcome == readiness.Ready && (steady || !known) {
 		return w.end(s, v)
 	}
+	w.read(waiting, s)
 	return w.wait(ctx, waiting, s)
 }
 
@@ -137,6 +141,12 @@ func (w *waiter) last(ctx, waiting context.Context, s *state) verdict {
 // read reads the object, and what shows its pods, as they are now. What cannot be
 // read leaves what is known as it is.
 func (w *waiter) read(ctx context.Context, s *state) {
+	select {
+	case w.board.readers <- struct{}{}:
+		defer func() { <-w.board.readers }()
+	case <-ctx.Done():
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
 	var (
@@ -165,6 +175,30 @@ func (w *waiter) read(ctx context.Context, s *state) {
 	s.observe(observation{object: now}, time.Now())
 	if endpoints != nil {
 		s.exposes.observe(*endpoints)
+	}
+}
+
+// readPods reads only the pods, where there is a list of them.
+func (w *waiter) readPods(ctx context.Context, s *state) {
+	if len(s.evidence.Sources()) == 0 {
+		w.read(ctx, s)
+		return
+	}
+	select {
+	case w.board.readers <- struct{}{}:
+		defer func() { <-w.board.readers }()
+	case <-ctx.Done():
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
+	for _, source := range s.evidence.Sources() {
+		if source.Resource != kube.Pods {
+			continue
+		}
+		if list, err := w.client.List(ctx, source.Selection); err == nil {
+			s.evidence.Observe(source, kube.ListUpdate{Listed: true, All: list.Items}, time.Now())
+		}
 	}
 }
 
