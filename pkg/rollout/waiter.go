@@ -141,12 +141,10 @@ func (w *waiter) last(ctx, waiting context.Context, s *state) verdict {
 // read reads the object, and what shows its pods, as they are now. What cannot be
 // read leaves what is known as it is.
 func (w *waiter) read(ctx context.Context, s *state) {
-	select {
-	case w.board.readers <- struct{}{}:
-		defer func() { <-w.board.readers }()
-	case <-ctx.Done():
-		return
-	}
+	w.board.reading(ctx, func() { w.readAll(ctx, s) })
+}
+
+func (w *waiter) readAll(ctx context.Context, s *state) {
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
 	var (
@@ -184,22 +182,18 @@ func (w *waiter) readPods(ctx context.Context, s *state) {
 		w.read(ctx, s)
 		return
 	}
-	select {
-	case w.board.readers <- struct{}{}:
-		defer func() { <-w.board.readers }()
-	case <-ctx.Done():
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
-	defer cancel()
-	for _, source := range s.evidence.Sources() {
-		if source.Resource != kube.Pods {
-			continue
+	w.board.reading(ctx, func() {
+		ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+		defer cancel()
+		for _, source := range s.evidence.Sources() {
+			if source.Resource != kube.Pods {
+				continue
+			}
+			if list, err := w.client.List(ctx, source.Selection); err == nil {
+				s.evidence.Observe(source, kube.ListUpdate{Listed: true, All: list.Items}, time.Now())
+			}
 		}
-		if list, err := w.client.List(ctx, source.Selection); err == nil {
-			s.evidence.Observe(source, kube.ListUpdate{Listed: true, All: list.Items}, time.Now())
-		}
-	}
+	})
 }
 
 func (w *waiter) end(s *state, v verdict) end {
