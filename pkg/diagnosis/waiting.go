@@ -61,7 +61,11 @@ func (p *podState) waiting() string {
 		if c.Reason == corev1.PodReasonSchedulingGated {
 			return "not to be scheduled before its scheduling gates are gone"
 		}
-		return "cannot be scheduled: " + schedulerMessage(c.Message)
+		text := "cannot be scheduled: " + schedulerMessage(c.Message)
+		if did, _ := p.scaling(); did != "" {
+			text += "; " + did
+		}
+		return text
 	}
 	if p.serves() {
 		return ""
@@ -99,9 +103,6 @@ func (p *podState) waiting() string {
 
 // remedy says what to do about a pod that is not ready by no fault of its own.
 func (p *podState) remedy() string {
-	if c := p.unscheduled(); c != nil && c.Reason == corev1.PodReasonUnschedulable {
-		return needs(p.Pod, c.Message)
-	}
 	for _, status := range p.Status.ContainerStatuses {
 		if status.State.Running != nil && strings.Contains(p.containerWaits(status), " probe ") {
 			return "make the container pass its probe, whose answer and log say what it lacks, or raise timeout if it only needs longer"
