@@ -147,10 +147,10 @@ func (w way) ask(ctx context.Context, q question) Answer {
 			err = wrapped.Err // the URL is named already
 		}
 		a.Err, a.failed, a.connected = reason(err, q.within), err, connected.Load()
-		if !a.connected && bounded.Err() != nil && ctx.Err() == nil {
-			a.Err = "no connection within " + retry.FormatDuration(min(q.within, connectTimeout))
-		}
 		a.Took = time.Since(started)
+		if !a.connected && bounded.Err() != nil {
+			a.Err = "no connection within " + retry.FormatDuration(a.Took)
+		}
 		return a
 	}
 	defer response.Body.Close()
