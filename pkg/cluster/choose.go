@@ -6,10 +6,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
 	"google.golang.org/api/container/v1"
+
+	"github.com/org/deploy-model-action/pkg/redact"
 )
 
 // way is an endpoint that a cluster offers.
@@ -44,6 +48,13 @@ func (f *finder) choose(ctx context.Context, c *Cluster, found *container.Cluste
 	if chosen.kind == KindGateway {
 		return f.throughGateway(ctx, c, found)
 	}
+	if !chosen.trusted() {
+		return &EndpointError{
+			Name: f.Name, Kind: chosen.kind, Others: c.others,
+			Problem: fmt.Sprintf("the GKE API gives %q as its host, which is not where Google has clusters, and gets no token", redact.Phrase(chosen.host)),
+			Fix:     "find out who answers in place of " + hostContainer,
+		}
+	}
 	c.Host = "https://" + chosen.host
 	if strings.Contains(chosen.host, ":") {
 		c.Host = "https://[" + chosen.host + "]"
@@ -56,6 +67,20 @@ func (f *finder) choose(ctx context.Context, c *Cluster, found *container.Cluste
 		return fmt.Errorf("read cluster %q: its CA certificate, without which nothing vouches for the %s endpoint: %w: set endpoint: dns, or run the job again when the cluster is complete", f.Name.Cluster, c.Kind, err)
 	}
 	return nil
+}
+
+// dnsForm is a plain name under gke.goog: what is taken here is sent a token, and
+// only public CAs vouch for it, which sign anybody's name.
+var dnsForm = regexp.MustCompile(`^(?:[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\.){1,8}gke\.goog$`)
+
+// trusted reports whether the host is one that Google gives to clusters: an
+// address, for which the cluster's own CA has to vouch, or a name under gke.goog.
+func (w way) trusted() bool {
+	if w.kind == KindDNS {
+		return len(w.host) <= 253 && dnsForm.MatchString(w.host)
+	}
+	address, err := netip.ParseAddr(w.host)
+	return err == nil && address.Zone() == ""
 }
 
 // offered lists the endpoints of the cluster itself, the preferred first. The

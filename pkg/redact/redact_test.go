@@ -21,9 +21,9 @@ func TestSecrets(t *testing.T) {
 		{"jwt", `got eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrIn0.c2ln here`, `got [redacted] here`},
 		{"hugging face", `HF says hf_abcdefghijklmnopqrstuvwx`, `HF says [redacted]`},
 		{"environment", `DB_PASSWORD=hunter2 LEVEL=1`, `DB_PASSWORD=[redacted] LEVEL=1`},
-		{"flag", `--api-key="a b" --port=80`, `--api-key=[redacted] --port=80`},
+		{"flag", `--api-key="a b" --port=80`, `--api-key="[redacted]" --port=80`},
 		{"json", `{"private_key": "a\"b", "type": "x"}`, `{"private_key": "[redacted]", "type": "x"}`},
-		{"prose stays", `failed to fetch anonymous token: unexpected status; secret "model-token" not found; wrong password: ask`, `failed to fetch anonymous token: unexpected status; secret "model-token" not found; wrong password: ask`},
+		{"prose stays", `failed to fetch anonymous token: unexpected status; secret "model-token" not found; wrong password: ask for it`, `failed to fetch anonymous token: unexpected status; secret "model-token" not found; wrong password: ask for it`},
 		{"Google's advice stays", `visit https://console.developers.google.com/apis/api/x.googleapis.com/overview?project=123 then retry`, `visit https://console.developers.google.com/apis/api/x.googleapis.com/overview?project=123 then retry`},
 		{"private key", "a\n-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nb", "a\n[redacted]\nb"},
 		{"private key, cut", "a\n-----BEGIN PRIVATE KEY-----\nMIIE", "a\n[redacted]"},
@@ -70,6 +70,22 @@ func TestPhrase(t *testing.T) {
 	} {
 		if got := Phrase(in); got != want {
 			t.Errorf("Phrase(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestValues(t *testing.T) {
+	t.Parallel()
+	values := []string{"hunter2", "hunter2-longer", "abc", "line one\nline \"two\"\n"}
+	for in, want := range map[string]string{
+		"it is hunter2-longer, and hunter2": "it is [redacted], and [redacted]",
+		`{"a":"line \"two\""}`:              `{"a":"[redacted]"}`,
+		"abc is too short to look for":      "abc is too short to look for",
+		"line one":                          "[redacted]",
+		"nothing":                           "nothing",
+	} {
+		if got := Values(in, values); got != want {
+			t.Errorf("Values(%q) = %q, want %q", in, got, want)
 		}
 	}
 }
