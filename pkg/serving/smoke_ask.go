@@ -117,7 +117,7 @@ func (p *prober) request(ctx context.Context, r Request) error {
 	}
 	reply := Reply{Name: r.Name, Expected: r.Expect.words(), Repeat: r.Repeat}
 	var took []time.Duration
-	tries, wrong, reported := 0, 0, ""
+	tries, wrong, reported, answered := 0, 0, "", false
 	for pause := firstPause; reply.Right < r.Repeat; {
 		a := p.ask(ctx, q)
 		if ctx.Err() != nil && a.Code == 0 && tries > 0 {
@@ -125,13 +125,16 @@ func (p *prober) request(ctx context.Context, r Request) error {
 		}
 		tries++
 		why := r.Expect.wrong(a)
-		reply.Answer, reply.Wrong = a, why
+		unasked, _ := a.unasked()
+		if unasked == "" || !answered {
+			reply.Answer, reply.Wrong = a, why
+		}
+		answered = answered || unasked == ""
 		if why == "" {
 			took = append(took, a.Took)
 			reply.Right, reply.Wrong = reply.Right+1, ""
 			continue
 		}
-		unasked, _ := a.unasked()
 		if unasked == "" && !a.early() {
 			wrong++
 		}

@@ -69,7 +69,7 @@ func TestSmokeAnswers(t *testing.T) {
 		{"nothing there", that, []kubetest.Scene{kubetest.Answer(200, `{"class":"Earth"}`)}},
 		{"only one of two", that, []kubetest.Scene{kubetest.Answer(200, `{"prediction":"Earth","score":0.2}`)}},
 		{"nested too deep", that, []kubetest.Scene{kubetest.Answer(200, strings.Repeat("[", 200)+strings.Repeat("]", 200))}},
-		{"a secret", `{path: /predict, expect: {that: "{.api_token} == abc"}}`, []kubetest.Scene{kubetest.Answer(200, `{"api_token":"xyzzy"}`)}},
+		{"a secret", `{path: /predict, expect: {that: "{.api_token} == abc"}}`, []kubetest.Scene{kubetest.Answer(200, `{"api_token":"tk-0123456789abcdef"}`)}},
 		{"text that is none", that, []kubetest.Scene{kubetest.Answer(200, "\x1b[2J::error::\u202egone\r\n"+`{"password":"hunter2"}`)}},
 		{"slow", hurried, []kubetest.Scene{after(5*time.Second, right)}},
 		{"slow once", strings.Replace(hurried, "json: {}", "json: {}, repeat: 3", 1), []kubetest.Scene{right, right, after(3*time.Second, right)}},
