@@ -131,7 +131,7 @@ func (e *Evidence) affected(f *Failure) []*affected {
 			}
 			p.Cause, p.State = c.waiting(), c.waiting()
 			p.container, p.Ran = c.unready()
-			p.Reason, p.Fix = "NotReady", c.remedy()
+			p.Reason, p.Fix = "NotReady", e.remedy(c.podState)
 		}
 		p.previous = c.restarted(p.container)
 		all = append(all, p)
@@ -157,11 +157,9 @@ func (e *Evidence) affected(f *Failure) []*affected {
 	return chosen
 }
 
-// evaluateLog finds what only the log says: that the program is built for another processor.
+// evaluateLog finds what only the log says: that the program is built for another
+// processor, and why it ended.
 func (p *affected) evaluateLog() {
-	if p.Severity == Healthy {
-		return
-	}
 	for _, text := range p.lines {
 		// "exec /usr/bin/python: exec format error" is written by runc's init.
 		if strings.HasPrefix(text, "exec ") && strings.HasSuffix(text, "exec format error") {
@@ -171,6 +169,7 @@ func (p *affected) evaluateLog() {
 			return
 		}
 	}
+	p.because()
 }
 
 // readEvents reads the events of the object, its newest ReplicaSet and its pods,

@@ -38,7 +38,7 @@ func (e *Evidence) warning(pods []candidate) (text, state string) {
 			}
 			return r
 		}, reasons)
-		return fmt.Sprintf("pod %q cannot be scheduled: %s; it waits; %s", p.Name, message, needs(p.Pod, message)), "unschedulable " + state
+		return fmt.Sprintf("pod %q cannot be scheduled: %s; it waits; %s", p.Name, message, e.needs(p.Pod, message)), "unschedulable " + state
 	}
 	return "", ""
 }
@@ -58,13 +58,34 @@ func schedulerMessage(message string) string {
 var missingClaim = regexp.MustCompile(`persistentvolumeclaim "([^"]+)" not found`)
 
 // needs says what would make the pod schedulable. The messages are those of
-// the scheduler's plugins, pkg/scheduler/framework/plugins.
-func needs(pod *corev1.Pod, message string) string {
+// the scheduler's plugins, pkg/scheduler/framework/plugins. What holds data is
+// never to be deleted for it.
+func (e *Evidence) needs(pod *corev1.Pod, message string) string {
+	has := func(text string) bool { return strings.Contains(message, text) }
 	switch {
-	case strings.Contains(message, "unbound immediate PersistentVolumeClaims"):
+	case has("unbound immediate PersistentVolumeClaims"):
 		return fmt.Sprintf("check the StorageClass and the events of %s, which has to be bound first", claims(pod))
 	case missingClaim.MatchString(message):
 		return fmt.Sprintf("create PersistentVolumeClaim %q or add it to the manifests, or correct its name", missingClaim.FindStringSubmatch(message)[1])
+	case has("didn't find available persistent volumes to bind"):
+		return fmt.Sprintf("create a PersistentVolume that fits %s (size, access mode, storageClassName), or name a StorageClass that makes one; a node more does not help", claims(pod))
+	case has("bound to non-existent"):
+		return fmt.Sprintf("look what became of the PersistentVolume of %s: its data may be on a disk that is still there, so keep the claim until you know", claims(pod))
+	case has("volume node affinity conflict"), has("ReadWriteOncePod access mode"), has("no available volume zone"):
+		text := fmt.Sprintf("make room on the node or zone where the volume of %s is, which cannot move", claims(pod))
+		if n := e.older(); n > 0 && e.pods.Kind == "Deployment" {
+			text = fmt.Sprintf("set strategy: {type: Recreate}: %s of the earlier revision %s the place that the volume of %s binds the new one to", countOf(n, "pod"), plural(n, "has", "have"), claims(pod))
+		}
+		return text
+	case has("free ports for the requested pod ports"):
+		text := "no free node has the pod's hostPort: leave hostPort away, or free it"
+		if e.older() > 0 {
+			text += ", or set maxSurge: 0 or strategy: {type: Recreate}, as the pods of the earlier revision have it"
+		}
+		return text
+	}
+	if device := scarce.FindStringSubmatch(message); device != nil && e.holds(device[1]) {
+		return fmt.Sprintf("set strategy: {type: Recreate}, or rollingUpdate: {maxSurge: 0, maxUnavailable: 1}: the pods of the earlier revision hold %s until they end, and no node has another; or add a node with %s", device[1], requests(pod))
 	}
 	text := "add a node with " + requests(pod)
 	if len(pod.Spec.NodeSelector) > 0 {
@@ -74,10 +95,39 @@ func needs(pod *corev1.Pod, message string) string {
 		}
 		text += " and the labels " + strings.Join(labels, ", ")
 	}
-	if strings.Contains(message, "untolerated taint") {
+	if has("untolerated taint") {
 		text += ", or give the pod a toleration for the nodes' taints"
 	}
 	return text + ", or let an autoscaler add it"
+}
+
+// scarce is a device that no node has free: what is no device has no domain.
+var scarce = regexp.MustCompile(`Insufficient ([a-z0-9.-]+/[A-Za-z0-9._-]+)`)
+
+// holds reports whether pods of an earlier revision hold a device.
+func (e *Evidence) holds(device string) bool {
+	return slices.ContainsFunc(e.earlier(), func(p *podState) bool {
+		return slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool {
+			q, asked := c.Resources.Limits[corev1.ResourceName(device)]
+			return asked && !q.IsZero()
+		})
+	})
+}
+
+// older is how many pods of an earlier revision are on a node.
+func (e *Evidence) older() int { return len(e.earlier()) }
+
+func (e *Evidence) earlier() []*podState {
+	return e.selected(func(pod *corev1.Pod) bool {
+		return !e.revision.Includes(pod) && pod.Spec.NodeName != "" && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+	})
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 func claims(pod *corev1.Pod) string {
@@ -94,7 +144,8 @@ func claims(pod *corev1.Pod) string {
 }
 
 // requests sums what the pod asks of a node, as the scheduler does: containers
-// together, or the largest init container if it asks for more.
+// and sidecars together, or the largest init container, with the sidecars before
+// it, if it asks for more.
 func requests(pod *corev1.Pod) string {
 	sum := corev1.ResourceList{}
 	for _, c := range pod.Spec.Containers {
@@ -104,11 +155,30 @@ func requests(pod *corev1.Pod) string {
 			sum[name] = total
 		}
 	}
+	// Sidecars run beside what comes after them, and count with it.
+	beside := corev1.ResourceList{}
+	most := corev1.ResourceList{}
 	for _, c := range pod.Spec.InitContainers {
+		sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 		for name, q := range c.Resources.Requests {
-			if total := sum[name]; q.Cmp(total) > 0 {
-				sum[name] = q
+			total := beside[name].DeepCopy()
+			total.Add(q)
+			if sidecar {
+				beside[name] = total
 			}
+			if known := most[name]; total.Cmp(known) > 0 {
+				most[name] = total
+			}
+		}
+	}
+	for name, q := range beside {
+		total := sum[name]
+		total.Add(q)
+		sum[name] = total
+	}
+	for name, q := range most {
+		if total := sum[name]; q.Cmp(total) > 0 {
+			sum[name] = q
 		}
 	}
 	var parts []string

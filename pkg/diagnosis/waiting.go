@@ -76,10 +76,14 @@ func (p *podState) waiting() string {
 			return fmt.Sprintf("init container %q runs (%d of %d)", status.Name, i+1, len(p.Spec.InitContainers))
 		}
 	}
+	var texts []string
 	for _, status := range p.Status.ContainerStatuses {
 		if text := p.containerWaits(status); text != "" {
-			return text
+			texts = append(texts, text)
 		}
+	}
+	if len(texts) > 0 {
+		return strings.Join(texts, "; ")
 	}
 	for _, gate := range p.Spec.ReadinessGates {
 		for _, c := range p.Status.Conditions {
@@ -98,9 +102,9 @@ func (p *podState) waiting() string {
 }
 
 // remedy says what to do about a pod that is not ready by no fault of its own.
-func (p *podState) remedy() string {
+func (e *Evidence) remedy(p *podState) string {
 	if c := p.unscheduled(); c != nil && c.Reason == corev1.PodReasonUnschedulable {
-		return needs(p.Pod, c.Message)
+		return e.needs(p.Pod, c.Message)
 	}
 	for _, status := range p.Status.ContainerStatuses {
 		if status.State.Running != nil && strings.Contains(p.containerWaits(status), " probe ") {
