@@ -34,7 +34,7 @@ func TestSameCommitAgain(t *testing.T) {
 func TestSameCommitIll(t *testing.T) {
 	t.Parallel()
 	x := cloudtest.New(t)
-	x.Push(x.SHA(1), map[string]string{"model.exit-code": "1", "model.exit-after": "15s", "model.log": "Fatal: license expired"})
+	x.Push(x.SHA(1), map[string]string{"model.exit-code": "1", "model.exit-after": "6s", "model.log": "Fatal: license expired"})
 	x.Write("kubernetes/model.yaml", web)
 	if first := x.Deploy(x.SHA(1), nil); first.ExitCode != 0 {
 		t.Fatalf("exit code %d", first.ExitCode)
@@ -46,7 +46,7 @@ func TestSameCommitIll(t *testing.T) {
 		}
 		looping := 0
 		for _, p := range pods.Items {
-			if s := p.Status.ContainerStatuses; len(s) == 1 && s[0].State.Waiting != nil && s[0].State.Waiting.Reason == "CrashLoopBackOff" {
+			if s := p.Status.ContainerStatuses; len(s) == 1 && s[0].State.Waiting != nil && s[0].State.Waiting.Reason == "CrashLoopBackOff" && s[0].RestartCount >= 3 {
 				looping++
 			}
 		}

@@ -56,6 +56,7 @@ type behaviour struct {
 	wrongPlatform           bool
 	commands                []string
 	user                    string
+	framework               framework
 }
 
 // defaultPort is where a model listens that is not told otherwise.
@@ -76,6 +77,7 @@ func words(labels, env map[string]string) word {
 
 func newBehaviour(say word, spec *corev1.Container) behaviour {
 	b := behaviour{unhealthyPath: say("unhealthy-path"), body: say("body"), outOfMemory: say("out-of-memory") == "true", user: say("user")}
+	b.framework = newFramework(say)
 	duration := func(name string) time.Duration {
 		v := say(name)
 		if v == "" {

@@ -164,6 +164,9 @@ func serveProgram(w http.ResponseWriter, r *http.Request) {
 // serve answers as the program in the pod that listens at the port; without
 // one the connection is cut.
 func (p *pod) serve(w http.ResponseWriter, r *http.Request, port int) {
+	if p.predict(w, r, port) {
+		return
+	}
 	status, body := p.answer(port, r.URL.Path)
 	if status == 0 {
 		panic(http.ErrAbortHandler)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,8 @@ func (e *PlatformError) Title() string { return "Platform does not fit" }
 // nodes that their pods may be scheduled on: an image for another processor
 // starts with "exec format error" and nothing else. One that fits none of the
 // nodes is an error, one that fits only some a warning. Where there are no nodes
-// to compare with (an autoscaler begins with none), nothing is said.
+// to compare with (an autoscaler begins with none), or the pod asks for a processor
+// of which there is none yet, nothing is said: without the pod none would come.
 func (d *deployment) fits() error {
 	if len(d.nodes) == 0 {
 		return nil
@@ -52,7 +54,8 @@ func (d *deployment) fits() error {
 			continue
 		}
 		fit, message := image.Fits(use.Value, made, workload.Platforms(workload.Nodes(pod, d.nodes)))
-		if fit == image.FitsNone {
+		awaited := slices.ContainsFunc(made, func(platform string) bool { return workload.Names(pod, platform) })
+		if fit == image.FitsNone && !awaited {
 			return &PlatformError{message}
 		}
 		if fit == image.FitsSome && !seen[message] {

@@ -104,8 +104,9 @@ func (d *deployment) placed(err error) (Problem, bool) {
 		Place() (file string, line int)
 	}
 	if errors.As(err, &at) {
-		file, line := at.Place()
-		return Problem{Title: title(err, err), Message: err.Error(), File: file, Line: line}, true
+		if file, line := at.Place(); file != "" {
+			return Problem{Title: title(err, err), Message: err.Error(), File: file, Line: line}, true
+		}
 	}
 	var wrong *manifest.Error
 	if errors.As(err, &wrong) && wrong.File != "" {

@@ -65,7 +65,7 @@ func Evaluate(e *Evidence, now time.Time, o Options) Result {
 	if refusal.Severity != Healthy {
 		r.Waiting = refusal.Cause
 	}
-	if refusal.Severity < Persistent {
+	if refusal.Severity < Persistent || refusal.Freed && e.ending() {
 		return r
 	}
 	left = e.refusedSince.Add(o.Persist).Sub(now)

@@ -128,6 +128,12 @@ func TestEvaluate(t *testing.T) {
 			{at: 0, set: `{conditions: [{type: ReplicaFailure, status: "True", reason: FailedCreate, message: 'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2'}]}`, waiting: `quota "q" forbids more pods: requested pods=1, used pods=2, limited to pods=2`, again: time.Minute},
 			{at: 60, failure: `quota "q" forbids more pods`},
 		}},
+		{name: "a quota counts when the old pods have ended", replicas: 1, steps: []step{
+			{at: 0, set: `{conditions: [{type: ReplicaFailure, status: "True", reason: FailedCreate, message: 'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2'}]}`, pods: []workloadtest.Pod{{Name: "a", Owner: "old", Extra: "deletionTimestamp: " + `"` + objecttest.At(0) + `"`, Status: workloadtest.Running}}, waiting: `quota "q" forbids more pods`},
+			{at: 90, pods: []workloadtest.Pod{{Name: "a", Owner: "old", Extra: "deletionTimestamp: " + `"` + objecttest.At(0) + `"`, Status: workloadtest.Running}}, waiting: `quota "q" forbids more pods`},
+			{at: 100, waiting: `quota "q" forbids more pods`, again: time.Minute},
+			{at: 160, failure: `quota "q" forbids more pods`},
+		}},
 		{name: "a quota that is freed in time", replicas: 1, steps: []step{
 			{at: 0, set: `{conditions: [{type: ReplicaFailure, status: "True", reason: FailedCreate, message: 'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2'}]}`, waiting: `quota "q"`, again: time.Minute},
 			{at: 50, set: `{}`, pods: []workloadtest.Pod{fresh("a", workloadtest.Ready)}},

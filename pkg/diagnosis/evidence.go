@@ -17,6 +17,10 @@ import (
 	"github.com/org/deploy-model-action/pkg/workload"
 )
 
+// recent is how long ago the last crash of a loop that goes on may be: longer than
+// the longest pause of a kubelet.
+const recent = 10 * time.Minute
+
 // Evidence is all that is known of one object, its pods, its ReplicaSets and its
 // events, and since when. Whoever owns it fills it; it asks nobody, and is not to
 // be used concurrently.
@@ -184,16 +188,30 @@ func (e *Evidence) observePods(all []unstructured.Unstructured, now time.Time) {
 		p := e.states[pod.UID]
 		if p == nil {
 			p = &podState{kind: e.pods.Kind, baseline: map[string]int32{}}
-			// Restarts from before this deploy are not its fault.
+			// Restarts from before this deploy are not its fault, unless it changed
+			// nothing, and they go on.
 			if pod.CreationTimestamp.Time.Before(e.since) {
 				for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-					p.baseline[status.Name] = status.RestartCount
+					if e.changed || !endedAfter(status, e.since.Add(-recent)) {
+						p.baseline[status.Name] = status.RestartCount
+					}
 				}
 			}
 			e.states[pod.UID] = p
 		}
 		p.observe(pod, now)
 	}
+}
+
+// endedAfter reports whether the last run of a container that ended did so after a
+// moment.
+func endedAfter(status corev1.ContainerStatus, moment time.Time) bool {
+	for _, over := range []*corev1.ContainerStateTerminated{status.State.Terminated, status.LastTerminationState.Terminated} {
+		if over != nil && over.FinishedAt.After(moment) {
+			return true
+		}
+	}
+	return false
 }
 
 // observeEvents takes in events of the object itself.
@@ -265,12 +283,23 @@ func right(resource string) string {
 	return `the events cannot be read: a Role in namespace %q has to allow "list" and "watch" on events`
 }
 
-// settle remembers since when pods cannot be created. As long as pods come, the
-// time begins again.
+// ending reports whether a pod of the workload, of whichever revision, is still
+// being ended: what it holds of a quota is free when it is gone.
+func (e *Evidence) ending() bool {
+	for _, p := range e.states {
+		if p.DeletionTimestamp != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// settle remembers since when pods cannot be created. As long as pods come, or
+// hold what the new ones need, the time begins again.
 func (e *Evidence) settle(now time.Time) {
 	state := ""
 	if f := e.refusal(); f.Severity != Healthy {
-		state = fmt.Sprintf("%s %d", f.State, len(e.candidates()))
+		state = fmt.Sprintf("%s %d %v", f.State, len(e.candidates()), f.Freed && e.ending())
 	}
 	if state != e.refused {
 		e.refused, e.refusedSince = state, now

@@ -34,6 +34,8 @@ type Finding struct {
 	Ran              bool
 	// State is what goes on: findings with equal states are one that lasts.
 	State string
+	// Freed says that it may be over when pods have ended.
+	Freed bool
 	// Lasts is how long it has to last; 0: Options.Persist if Persistent, else not
 	// at all.
 	Lasts time.Duration

@@ -29,7 +29,7 @@ type refusalRule struct {
 var refusalRules = []refusalRule{
 	{regexp.MustCompile(`exceeded quota: ([^,\s]+), requested: (.+?), used: (.+?), limited: (\S+)`), func(m []string) Finding {
 		return Finding{
-			Severity: Persistent, State: m[1], Cause: fmt.Sprintf("quota %q forbids more pods: requested %s, used %s, limited to %s", m[1], m[2], m[3], m[4]),
+			Severity: Persistent, State: m[1], Freed: true, Cause: fmt.Sprintf("quota %q forbids more pods: requested %s, used %s, limited to %s", m[1], m[2], m[3], m[4]),
 			Fix: fmt.Sprintf("raise ResourceQuota %q, free what others use, or ask for less", m[1]),
 		}
 	}},

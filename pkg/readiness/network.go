@@ -2,6 +2,7 @@ package readiness
 
 import (
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -21,7 +22,26 @@ func service(v view) Result {
 	return address(v, "load balancer")
 }
 
-func ingress(v view) Result { return address(v, "Ingress controller") }
+// addressGrace is how long an Ingress is waited for: Google's load balancers take
+// a minute or two.
+const addressGrace = 3 * time.Minute
+
+// ingress waits for an address for a while: some controllers route and never
+// write one, such as Traefik and nginx without a published service.
+func ingress(v view) Result {
+	r := address(v, "Ingress controller")
+	if r.Outcome == Ready {
+		return r
+	}
+	r.Optional = "it shows no address, which some Ingress controllers never write; whether it routes is not known"
+	left := addressGrace - v.Elapsed
+	switch {
+	case v.Before != nil && len(object.BalancerAddresses(v.Before)) == 0, left <= 0:
+		return Result{Outcome: NotWaitedFor, Warning: r.Optional}
+	}
+	r.RecheckAfter = left
+	return r
+}
 
 func address(v view, giver string) Result {
 	if given := object.BalancerAddresses(v.live); len(given) > 0 {

@@ -42,6 +42,9 @@ type Result struct {
 	RecheckAfter time.Duration
 	// Failure is why it cannot become ready; nil unless it Failed.
 	Failure *Failure
+	// Optional says that nothing failed if it is not ready when there is no time left;
+	// then it is not waited for, and the text is said loudly.
+	Optional string
 }
 
 // Failure is why an object cannot become ready, as its own status says.

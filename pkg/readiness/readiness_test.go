@@ -60,14 +60,16 @@ func TestWorkload(t *testing.T) {
 		{"deployment, old pods left", deployment(`{replicas: 3}`, `{observedGeneration: 4, replicas: 5, updatedReplicas: 3, readyReplicas: 5, availableReplicas: 5}`), false, "", "waiting | 3 of 3 updated, 5 ready, 5 available; waiting for 2 old pods to end"},
 		{"deployment, ready and not yet available (minReadySeconds)", deployment(`{replicas: 3, minReadySeconds: 10}`, `{observedGeneration: 4, replicas: 3, updatedReplicas: 3, readyReplicas: 3, availableReplicas: 2}`), false, "", "waiting | 3 of 3 updated, 3 ready, 2 available"},
 		{"deployment, scaled by an autoscaler since", deployment(`{replicas: 6}`, `{observedGeneration: 4, replicas: 6, updatedReplicas: 6, readyReplicas: 5, availableReplicas: 5}`), false, "", "waiting | 6 of 6 updated, 5 ready, 5 available"},
-		{"deployment, paused", deployment(`{replicas: 3, paused: true}`, `{observedGeneration: 3, replicas: 3}`), false, "", "skip | paused: its pods stay as they are until `kubectl rollout resume`; not waited for"},
+		{"deployment, paused", deployment(`{replicas: 3, paused: true}`, `{observedGeneration: 3, replicas: 3}`), false, "", "waiting | waiting for its controller to see the change"},
+		{"deployment, paused, and its controller knows", deployment(`{replicas: 3, paused: true}`, `{observedGeneration: 4, replicas: 3, readyReplicas: 3, availableReplicas: 3}`), false, "", "failing Paused | 0 of 3 updated, 3 ready, 3 available | it is paused, so that no pod gets what was deployed"},
+		{"deployment, paused, and serves what it is to serve", deployment(`{replicas: 3, paused: true}`, `{observedGeneration: 4, replicas: 3, updatedReplicas: 3, readyReplicas: 3, availableReplicas: 3}`), false, "", "ready | 3 of 3 updated, 3 ready, 3 available | paused: it serves what it is to serve, and no later change before `kubectl rollout resume`"},
 		{"deployment, 0 replicas", deployment(`{replicas: 0}`, `{observedGeneration: 4}`), false, "", "ready | 0 of 0 updated, 0 ready, 0 available | replicas is 0: nothing serves"},
 		{"deployment, 0 replicas and old pods", deployment(`{replicas: 0}`, `{observedGeneration: 4, replicas: 1, readyReplicas: 1, availableReplicas: 1}`), false, "", "waiting | 0 of 0 updated, 1 ready, 1 available; waiting for 1 old pod to end | replicas is 0: nothing serves"},
 		{"deployment, Recreate", deployment(`{replicas: 1, strategy: {type: Recreate}}`, `{observedGeneration: 4}`), false, "", "waiting | 0 of 1 updated, 0 ready, 0 available | strategy Recreate: nothing serves between the old pods' end and the new ones' readiness"},
 		{"deployment, Recreate at the first deploy", deployment(`{replicas: 1, strategy: {type: Recreate}}`, `{observedGeneration: 4}`), true, "", "waiting | 0 of 1 updated, 0 ready, 0 available"},
-		{"deployment, deadline exceeded", deployment(`{replicas: 1, progressDeadlineSeconds: 60}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+exceeded+`]}`), false, `{}`, "failing ProgressDeadlineExceeded | 1 of 1 updated, 0 ready, 0 available | it made no progress for 60 seconds, its progressDeadlineSeconds"},
+		{"deployment, deadline exceeded", deployment(`{replicas: 1, progressDeadlineSeconds: 60}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+exceeded+`]}`), false, `{}`, "failing ProgressDeadlineExceeded at the timeout | 1 of 1 updated, 0 ready, 0 available | it made no progress for 60 seconds, its progressDeadlineSeconds"},
 		{"deployment, deadline exceeded before this deploy", deployment(`{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+exceeded+`]}`), false, `{conditions: [` + exceeded + `]}`, "waiting | 1 of 1 updated, 0 ready, 0 available"},
-		{"deployment, deadline exceeded again", deployment(`{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+strings.Replace(exceeded, "00:00:00", "00:09:00", 1)+`]}`), false, `{conditions: [` + exceeded + `]}`, "failing ProgressDeadlineExceeded | 1 of 1 updated, 0 ready, 0 available | it made no progress for 600 seconds, its progressDeadlineSeconds"},
+		{"deployment, deadline exceeded again", deployment(`{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+strings.Replace(exceeded, "00:00:00", "00:09:00", 1)+`]}`), false, `{conditions: [` + exceeded + `]}`, "failing ProgressDeadlineExceeded at the timeout | 1 of 1 updated, 0 ready, 0 available | it made no progress for 600 seconds, its progressDeadlineSeconds"},
 		{"deployment, deadline exceeded and ready since", deployment(`{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1, conditions: [`+exceeded+`]}`), false, `{}`, "ready | 1 of 1 updated, 1 ready, 1 available"},
 		{"deployment, deadline of the generation before", deployment(`{replicas: 1}`, `{observedGeneration: 3, conditions: [`+exceeded+`]}`), false, `{}`, "waiting | waiting for its controller to see the change"},
 
@@ -166,6 +168,7 @@ func TestOthers(t *testing.T) {
 		{"service, external IPs", objecttest.Text("v1", "Service", `{type: LoadBalancer, externalIPs: [198.51.100.9]}`, `{loadBalancer: {}}`), 0, "ready | address 198.51.100.9"},
 
 		{"ingress, no address yet", objecttest.Text("networking.k8s.io/v1", "Ingress", `{}`, `{loadBalancer: {}}`), 0, "waiting | waiting for an address from the Ingress controller"},
+		{"ingress, no address for long", objecttest.Text("networking.k8s.io/v1", "Ingress", `{}`, `{loadBalancer: {}}`), 180 * time.Second, "skip | it shows no address, which some Ingress controllers never write; whether it routes is not known"},
 		{"ingress, two addresses", objecttest.Text("networking.k8s.io/v1", "Ingress", `{}`, `{loadBalancer: {ingress: [{ip: 203.0.113.7}, {ip: "2001:db8::7"}]}}`), 0, "ready | address 203.0.113.7, 2001:db8::7"},
 
 		{"gateway, untouched", gateway(`{conditions: [{type: Programmed, status: Unknown, reason: Pending, message: Waiting for controller}]}`), 0, "waiting | waiting for its controller to program it"},
@@ -252,7 +255,7 @@ func TestOfNobody(t *testing.T) {
 	}{
 		{"served", objecttest.Text("apps/v1", "Deployment", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1}`), "ready | 1 of 1 updated, 1 ready, 1 available"},
 		{"did not", objecttest.Text("apps/v1", "Deployment", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1}`), "waiting | 1 of 1 updated, 0 ready, 0 available"},
-		{"had failed", objecttest.Text("apps/v1", "Deployment", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+exceeded+`]}`), "failing ProgressDeadlineExceeded | 1 of 1 updated, 0 ready, 0 available | it made no progress for 600 seconds, its progressDeadlineSeconds"},
+		{"had failed", objecttest.Text("apps/v1", "Deployment", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, conditions: [`+exceeded+`]}`), "failing ProgressDeadlineExceeded at the timeout | 1 of 1 updated, 0 ready, 0 available | it made no progress for 600 seconds, its progressDeadlineSeconds"},
 		{"nobody looks at it", objecttest.Text("example.com/v1", "Model", `{}`, `{}`), "skip | " + unknown},
 		{"knows no readiness", objecttest.Text("v1", "ConfigMap", `{}`, `{}`), "skip"},
 	}
@@ -261,6 +264,26 @@ func TestOfNobody(t *testing.T) {
 			t.Parallel()
 			if got := text(Evaluate(objecttest.FromYAML(t, tt.object), Context{})); got != tt.want {
 				t.Error(cmp.Diff(tt.want, got))
+			}
+		})
+	}
+}
+
+// TestPaused holds who is said to have paused a Deployment, and what to do.
+func TestPaused(t *testing.T) {
+	t.Parallel()
+	const resume = "resume it, and deploy again: kubectl rollout resume deployment/model --namespace=default"
+	for name, tt := range map[string]struct{ managed, cause, fix string }{
+		"kubectl":      {`[{manager: kubectl-rollout, operation: Update, time: "2026-11-28T09:00:00Z", fieldsV1: {"f:spec": {"f:paused": {}}}}]`, `it is paused, so that no pod gets what was deployed: "kubectl-rollout" set spec.paused at 2026-11-28T09:00:00Z`, resume},
+		"the manifest": {`[{manager: deploy-model-action, operation: Apply, time: "2026-11-28T09:00:00Z", fieldsV1: {"f:spec": {"f:paused": {}}}}]`, "it is paused, so that no pod gets what was deployed: its manifest says so", "take spec.paused out of the manifest"},
+		"nobody knows": {`[]`, "it is paused, so that no pod gets what was deployed", resume},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := objecttest.FromYAML(t, `{apiVersion: apps/v1, kind: Deployment, metadata: {name: model, namespace: default, generation: 4, managedFields: `+tt.managed+`}, spec: {paused: true}, status: {observedGeneration: 4, replicas: 1}}`)
+			r := Evaluate(u, Context{})
+			if r.Outcome != Failed || r.Failure.Cause != tt.cause || r.Failure.Fix != tt.fix {
+				t.Errorf("%+v, failure %+v", r, r.Failure)
 			}
 		})
 	}

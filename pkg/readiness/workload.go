@@ -2,6 +2,7 @@ package readiness
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/org/deploy-model-action/pkg/object"
 )
@@ -9,9 +10,6 @@ import (
 // deployment follows kubectl rollout status, except that a deadline which
 // was exceeded before this rollout does not count against it.
 func deployment(v view) Result {
-	if object.Flag(v.live, "spec", "paused") {
-		return Result{Outcome: NotWaitedFor, Warning: "paused: its pods stay as they are until `kubectl rollout resume`; not waited for"}
-	}
 	if !v.observed() {
 		return notObserved
 	}
@@ -25,10 +23,11 @@ func deployment(v view) Result {
 		s.Note = "strategy Recreate: nothing serves between the old pods' end and the new ones' readiness"
 	}
 	if c, ok := v.condition("Progressing"); ok && c.Reason == "ProgressDeadlineExceeded" && c != v.Previous {
+		// Whoever deploys has said how long it may take, and the deadline has a default.
 		s.Outcome, s.Failure = Failed, &Failure{
-			Reason: c.Reason,
-			Cause:  fmt.Sprintf("it made no progress for %d seconds, its progressDeadlineSeconds", v.spec(600, "progressDeadlineSeconds")),
-			Fix:    "look at its pods and events, or raise progressDeadlineSeconds if they need longer",
+			Reason: c.Reason, AtTimeout: true,
+			Cause: fmt.Sprintf("it made no progress for %d seconds, its progressDeadlineSeconds", v.spec(600, "progressDeadlineSeconds")),
+			Fix:   "look at its pods and events, or raise progressDeadlineSeconds if they need longer",
 		}
 	}
 	switch {
@@ -39,7 +38,32 @@ func deployment(v view) Result {
 	default:
 		s.Outcome, s.Failure = Ready, nil
 	}
+	if object.Flag(v.live, "spec", "paused") {
+		return v.paused(s)
+	}
 	return s
+}
+
+// paused is the state of a Deployment that no change reaches. One whose pods are
+// of its template all the same serves.
+func (v view) paused(s Result) Result {
+	if s.Outcome == Ready {
+		s.Warning = "paused: it serves what it is to serve, and no later change before `kubectl rollout resume`"
+		return s
+	}
+	resume := fmt.Sprintf("kubectl rollout resume deployment/%s --namespace=%s", v.live.GetName(), v.live.GetNamespace())
+	f := Failure{Reason: "Paused", Cause: "it is paused, so that no pod gets what was deployed", Fix: "resume it, and deploy again: " + resume}
+	by, at := object.FieldManagerOf(v.live, "spec", "paused")
+	switch {
+	case by == object.FieldManager:
+		f.Cause += ": its manifest says so"
+		f.Fix = "take spec.paused out of the manifest"
+	case by != "" && at.IsZero():
+		f.Cause += fmt.Sprintf(": %q set spec.paused", line(by))
+	case by != "":
+		f.Cause += fmt.Sprintf(": %q set spec.paused at %s", line(by), at.UTC().Format(time.RFC3339))
+	}
+	return failed(s.Message, f)
 }
 
 func statefulSet(v view) Result {

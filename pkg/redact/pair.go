@@ -124,7 +124,7 @@ const (
 var ordinary = []string{
 	"null", "none", "nil", "true", "false", "undefined", "yes", "no", "redacted", "hidden", "masked", "set", "unset", "empty", "missing", "required",
 	"invalid", "expired", "incorrect", "wrong", "mismatch", "rejected", "denied", "failed", "eof", "unauthorized", "forbidden", "changed", "ok", "unknown",
-	"unsupported", "disabled", "enabled", "provided", "generated", "found", "optional", "string", "str", "bytes", "error",
+	"unsupported", "server", "disabled", "enabled", "provided", "generated", "found", "optional", "string", "str", "bytes", "error",
 }
 
 // about are last words of names that are about a credential and hold none.

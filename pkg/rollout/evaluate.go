@@ -17,8 +17,12 @@ type verdict struct {
 	message string // what is there, and what is missing
 	// failure is why it cannot become ready, with outcome Failed.
 	failure *diagnosis.Failure
-	// pending is a failure that is certain, and not acted upon as it may heal.
+	// pending is a failure that is not acted upon before there is no time left, as
+	// what failed may heal.
 	pending *diagnosis.Failure
+	// optional is said if it is not ready when there is no time left, which is no
+	// failure then; "" if it is one.
+	optional string
 	// external says that the object's pods and events have nothing to do with it.
 	external bool
 	notes    []note
@@ -64,7 +68,7 @@ func evaluate(s *state, o Options, now time.Time) verdict {
 		v.outcome, v.message = readiness.NotWaitedFor, s.skip
 		return v
 	}
-	v.outcome = readiness.Pending
+	v.outcome, v.optional = readiness.Pending, r.Optional
 	final, proved := false, true
 	if r.Failure != nil {
 		v.pending, final = s.failure(r.Failure.Reason, r.Failure.Cause, r.Failure.Fix), r.Failure.Final
@@ -155,19 +159,37 @@ type end struct {
 // failed reports whether the object cannot become ready.
 func (e *end) failed() bool { return e.verdict.outcome == readiness.Failed }
 
+// forgo settles that an object which is not ready is not waited for any more.
+func (e *end) forgo() {
+	e.Message = e.verdict.optional
+	if e.state.warning != "" {
+		e.Message += "; " + e.state.warning
+	}
+	e.Ready, e.Waited = true, false
+	e.report.warn(e.ID().String() + ": " + e.Message)
+}
+
 // expire settles that there is no time left.
 func (e *end) expire(after time.Duration) {
-	e.Failure = e.verdict.pending
-	if e.Failure == nil {
-		cause := "it was not ready after " + retry.FormatDuration(after)
-		if e.Message != "" {
-			cause += ": " + e.Message
-		}
-		fix := "raise timeout if it only needs longer"
-		if e.state.warning != "" {
-			fix = "correct what the event says, or " + fix
-		}
-		e.Failure = e.state.failure("Timeout", cause, fix)
+	cause := "it was not ready after " + retry.FormatDuration(after)
+	if e.Message != "" {
+		cause += ": " + e.Message
 	}
+	e.settle(cause)
 	e.report.line(e.String() + "; no time left")
+}
+
+// settle makes what is known the failure, or else a cause.
+func (e *end) settle(cause string) {
+	if e.Failure == nil {
+		e.Failure = e.verdict.pending
+	}
+	if e.Failure != nil {
+		return
+	}
+	fix := "raise timeout if it only needs longer"
+	if e.state.warning != "" {
+		fix = "correct what the event says, or " + fix
+	}
+	e.Failure = e.state.failure("Timeout", cause, fix)
 }

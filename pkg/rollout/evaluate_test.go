@@ -25,7 +25,7 @@ func TestEvaluate(t *testing.T) {
 	job := func(conditions string) *unstructured.Unstructured {
 		return objecttest.FromYAML(t, objecttest.Text("batch/v1", "Job", `{}`, `{conditions: [`+conditions+`]}`))
 	}
-	half, late, done := deployed(t, 150, 1), with(t, deployed(t, 150, 1), exceeded), deployed(t, 200, 2)
+	half, late, done, stuck := deployed(t, 150, 1), with(t, deployed(t, 150, 1), exceeded), deployed(t, 200, 2), paused(t)
 
 	tests := []struct {
 		name     string
@@ -43,10 +43,11 @@ func TestEvaluate(t *testing.T) {
 		{name: "ready", live: done, outcome: readiness.Ready, message: "2 of 2 updated"},
 		{name: "ready, and it cannot be read any more", live: done, state: func(s *state) { s.readErr = down }, outcome: readiness.Ready},
 		{name: "ready, and somebody changed it", live: done, state: func(s *state) { s.taken = taken }, outcome: readiness.Failed, reason: "Changed", external: true},
-		{name: "failing, and somebody changed it", live: late, state: func(s *state) { s.taken = taken }, outcome: readiness.Failed, reason: "Changed", external: true},
-		{name: "failing", live: late, outcome: readiness.Failed, reason: "ProgressDeadlineExceeded"},
-		{name: "failing, as it did before", live: late, state: func(s *state) { s.observeObject(kube.Update{Object: with(t, deployed(t, 100, 2), exceeded)}, s.began) }, outcome: readiness.Pending},
-		{name: "failing, and may heal", live: late, slow: true, outcome: readiness.Pending, reason: "ProgressDeadlineExceeded"},
+		{name: "failing, and somebody changed it", live: stuck, state: func(s *state) { s.taken = taken }, outcome: readiness.Failed, reason: "Changed", external: true},
+		{name: "failing", live: stuck, outcome: readiness.Failed, reason: "Paused"},
+		{name: "a deadline is exceeded, and there is time left", live: late, outcome: readiness.Pending, reason: "ProgressDeadlineExceeded"},
+		{name: "a deadline that was exceeded before", live: late, state: func(s *state) { s.observeObject(kube.Update{Object: with(t, deployed(t, 100, 2), exceeded)}, s.began) }, outcome: readiness.Pending},
+		{name: "failing, and may heal", live: stuck, slow: true, outcome: readiness.Pending, reason: "Paused"},
 		{name: "what no time heals", live: job(`{type: Failed, status: "True", reason: BackoffLimitExceeded}`), slow: true, outcome: readiness.Failed, reason: "BackoffLimitExceeded"},
 		{name: "not waited for after all", live: half, state: func(s *state) { s.skip = "nobody knows when" }, outcome: readiness.NotWaitedFor, message: "nobody knows when"},
 		{name: "ready before it is not waited for", live: done, state: func(s *state) { s.skip = "nobody knows when" }, outcome: readiness.Ready},

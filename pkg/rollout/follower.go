@@ -55,13 +55,13 @@ func (f *follower) follow(ctx context.Context) {
 	defer group.Wait()
 	group.Go(func() {
 		for u := range f.client.Watch(ctx, f.change.Ref, f.version) {
-			f.send(ctx, observation{object: &u, watched: true})
+			f.send(ctx, observation{object: &u, watch: 1})
 		}
 	})
-	for _, source := range f.sources {
+	for i, source := range f.sources {
 		group.Go(func() {
 			for u := range f.client.WatchList(ctx, source.Selection) {
-				f.send(ctx, observation{watched: true, evidence: func(e *diagnosis.Evidence, now time.Time) { e.Observe(source, u, now) }})
+				f.send(ctx, observation{watch: i + 2, evidence: func(e *diagnosis.Evidence, now time.Time) { e.Observe(source, u, now) }})
 			}
 		})
 	}

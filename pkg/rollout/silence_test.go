@@ -42,11 +42,11 @@ func TestSilentWatches(t *testing.T) {
 		took    time.Duration
 		fails   bool
 	}{
-		{"the object is ready when time is up", done, list(), 65 * time.Second, 65 * time.Second, false},
-		{"the object is ready long before time is up", done, list(), 10 * time.Minute, 90 * time.Second, false},
+		{"the object is ready when time is up", done, list(), 10 * time.Second, 10 * time.Second, false},
+		{"the object is ready long before time is up", done, list(), 10 * time.Minute, 12 * time.Second, false},
 		{"the object is not ready", half, list(), 65 * time.Second, 65 * time.Second, true},
-		{"pods that healed, and the object is ready", healing(30*time.Second, half, done), healing(30*time.Second, pod(workloadtest.NoSecret), pod(workloadtest.Ready)), 10 * time.Minute, time.Minute, false},
-		{"pods that healed, and the object is ready a moment later", healing(70*time.Second, half, done), healing(30*time.Second, pod(workloadtest.NoSecret), pod(workloadtest.Ready)), 10 * time.Minute, 90 * time.Second, false},
+		{"pods that healed, and the object is ready", healing(30*time.Second, half, done), healing(30*time.Second, pod(workloadtest.NoSecret), pod(workloadtest.Ready)), 10 * time.Minute, 36 * time.Second, false},
+		{"pods that healed, and the object is ready a moment later", healing(70*time.Second, half, done), healing(30*time.Second, pod(workloadtest.NoSecret), pod(workloadtest.Ready)), 10 * time.Minute, 72 * time.Second, false},
 		{"pods that still fail", half, pod(workloadtest.NoSecret), 10 * time.Minute, time.Minute, true},
 	}
 	for _, tt := range tests {

@@ -29,7 +29,7 @@ type observation struct {
 	evidence func(*diagnosis.Evidence, time.Time) // adds to it: pods, ReplicaSets, events
 	warnings []diagnosis.Event                    // about an object that has no pods
 	skip     string                               // why it is not waited for after all
-	watched  bool                                 // a watch brought it
+	watch    int                                  // which watch brought it, from 1; 0: none did
 }
 
 // state is all that is known of one object that is waited for. One goroutine owns
@@ -43,6 +43,7 @@ type state struct {
 	evidence *diagnosis.Evidence
 	followed bool // its pods and events are: until then the evidence says nothing
 
+	ill        bool          // it was not ready before, nothing of it was changed, and it fails nothing
 	renewed    bool          // the write makes new pods
 	steadyFor  time.Duration // how long its containers have to run
 	readySince time.Time     // by its own status; zero if it is not
@@ -60,9 +61,20 @@ func newState(c kube.Change, now time.Time) *state {
 	s := &state{change: c, began: now, live: c.After, evidence: diagnosis.NewEvidence(c, now), renewed: renews(c), steadyFor: steadyFor(c)}
 	// What the write returned is about the rollout before.
 	s.previous, _ = object.ConditionOf(c.After, "Progressing")
+	s.taken = s.takenBy(c.After)
 	s.observeReady(now)
 	s.observeFailing(now)
 	return s
+}
+
+// illBefore reports whether the object was not ready before a deploy that did not
+// change it. What is being deleted is another matter: it will be gone.
+func (s *state) illBefore() bool {
+	if s.change.Changed() || s.taken != nil {
+		return false
+	}
+	outcome := readiness.Evaluate(s.change.After, readiness.Context{}).Outcome
+	return outcome == readiness.Pending || outcome == readiness.Failed
 }
 
 // context is what readiness has to know.

@@ -15,21 +15,27 @@ import (
 // starts, also if it ends a moment later.
 const steadyAfter = 10 * time.Second
 
-// renews reports whether a write is one that makes new pods, as far as their kind
-// is known: what did not change the specification makes none.
-func renews(c kube.Change) bool {
+// keeps reports whether an object is a workload whose pods go on running.
+func keeps(c kube.Change) bool {
 	switch workload.Pods(c.After).Kind {
 	case "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod":
-		return c.Changed() && (c.Before == nil || c.Before.GetGeneration() != c.After.GetGeneration())
+		return true
 	}
 	return false
 }
 
-// steadyFor is how long the new pods' containers have to run; 0 if minReadySeconds
-// says how long, of which their controller keeps account.
+// renews reports whether a write is one that makes new pods, as far as their kind
+// is known: what did not change the specification makes none.
+func renews(c kube.Change) bool {
+	return keeps(c) && c.Changed() && (c.Before == nil || c.Before.GetGeneration() != c.After.GetGeneration())
+}
+
+// steadyFor is how long the containers have to run of pods that are new, or did not
+// serve before; 0 if minReadySeconds says how long, of which their controller keeps
+// account.
 func steadyFor(c kube.Change) time.Duration {
 	switch {
-	case !renews(c):
+	case !renews(c) && (c.Changed() || !keeps(c) || readiness.Evaluate(c.After, readiness.Context{}).Outcome == readiness.Ready):
 		return 0
 	case c.Manifest != nil && object.Number(c.Manifest, -1, "spec", "minReadySeconds") >= 0:
 		return 0

@@ -18,8 +18,12 @@ const (
 	explainConcurrent = 8
 )
 
-// errStop ends the wait for the others when one has failed.
-var errStop = errors.New("another object failed")
+// errStop ends the wait for the others when one has failed, and errAlone that for
+// what was ill before when nothing else is waited for.
+var (
+	errStop  = errors.New("another object failed")
+	errAlone = errors.New("nothing else is waited for")
+)
 
 // Wait waits until every object is ready, all at the same time. What is ready
 // already, as its write returned it, costs no request.
@@ -66,10 +70,17 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 	defer stopTimer()
 	waiting, stop := context.WithCancelCause(bounded)
 	defer stop(nil)
-	var group sync.WaitGroup
+	beside, leave := context.WithCancelCause(waiting)
+	defer leave(nil)
+	var group, ill sync.WaitGroup
+	setAside(states)
 	for i, s := range states {
+		w := &waiter{client: client, options: o, report: newReporter(s.change, out, o)}
+		if s.ill {
+			ill.Go(func() { ends[i] = wait(w, ctx, beside, s) })
+			continue
+		}
 		group.Go(func() {
-			w := &waiter{client: client, options: o, report: newReporter(s.change, out, o)}
 			ends[i] = wait(w, ctx, waiting, s)
 			if ends[i].failed() && o.FailFast {
 				stop(errStop)
@@ -77,6 +88,8 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 		})
 	}
 	group.Wait()
+	leave(errAlone)
+	ill.Wait()
 
 	statuses := make([]Status, len(ends))
 	err := conclude(ctx, client, ends, o)
@@ -86,18 +99,31 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 	return statuses, err
 }
 
+// setAside finds what was ill before a deploy that changes something else: it fails
+// nothing, and is waited for no longer than the rest.
+func setAside(states []*state) {
+	changes := slices.ContainsFunc(states, func(s *state) bool { return s.change.Changed() })
+	for _, s := range states {
+		s.ill = changes && s.illBefore()
+	}
+}
+
 // conclude explains what did not become ready and makes the error of it.
 func conclude(ctx context.Context, client *kube.Client, ends []end, o Options) error {
-	var failed, slow []*end
+	var failed, slow, optional, ill []*end
 	for i := range ends {
 		switch e := &ends[i]; {
+		case e.state.ill && !e.Ready:
+			ill = append(ill, e)
 		case e.failed():
 			failed = append(failed, e)
-		case !e.Ready:
+		case !e.Ready && e.verdict.optional == "":
 			slow = append(slow, e)
+		case !e.Ready:
+			optional = append(optional, e)
 		}
 	}
-	if ctx.Err() != nil && len(failed)+len(slow) > 0 {
+	if ctx.Err() != nil && len(failed)+len(slow)+len(optional)+len(ill) > 0 {
 		return fmt.Errorf("wait: %w", context.Cause(ctx))
 	}
 	if len(failed) > 0 && o.FailFast {
@@ -106,7 +132,16 @@ func conclude(ctx context.Context, client *kube.Client, ends []end, o Options) e
 	for _, e := range slow {
 		e.expire(o.Timeout)
 	}
-	explainAll(ctx, client, append(failed, slow...))
+	for _, e := range optional {
+		e.forgo()
+	}
+	for _, e := range ill {
+		e.settle("it is not ready: " + e.Message)
+	}
+	explainAll(ctx, client, slices.Concat(failed, slow, ill))
+	for _, e := range ill {
+		e.report.warn(e.Failure.String() + "; it was not ready before this deploy, which changed nothing of it")
+	}
 
 	var errs []error
 	if len(failed) > 0 {

@@ -150,6 +150,14 @@ func with(t *testing.T, o *unstructured.Unstructured, conditions string) *unstru
 	return o
 }
 
+// paused is half way, and goes no further before somebody resumes it.
+func paused(t *testing.T) *unstructured.Unstructured {
+	t.Helper()
+	u := deployed(t, 150, 1)
+	u.Object["spec"].(map[string]any)["paused"] = true
+	return u
+}
+
 func balancer(t *testing.T, ingress string) *unstructured.Unstructured {
 	t.Helper()
 	return objecttest.FromYAML(t, objecttest.Text("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {`+ingress+`}}`))
@@ -165,7 +173,6 @@ func TestReadyAtOnceCostsNoRequest(t *testing.T) {
 			changeOf(deployed(t, 200, 2)),
 			changeOf(balancer(t, `ingress: [{ip: 203.0.113.7}]`)),
 			changeOf(objecttest.FromYAML(t, objecttest.Text("v1", "ConfigMap", `{}`, `{}`))),
-			changeOf(objecttest.FromYAML(t, objecttest.Text("apps/v1", "Deployment", `{paused: true}`, `{}`))),
 			changeOf(objecttest.FromYAML(t, objecttest.Text("batch/v1", "Job", `{}`, `{succeeded: 1, conditions: [{type: Complete, status: "True"}]}`))),
 		)
 		if got.err != nil {
@@ -174,7 +181,6 @@ func TestReadyAtOnceCostsNoRequest(t *testing.T) {
 		want := "deployment.apps/model: ready: 2 of 2 updated, 2 ready, 2 available\n" +
 			"deployment.apps/model: ready: 2 of 2 updated, 2 ready, 2 available\n" +
 			"service/model: ready: address 203.0.113.7\n" +
-			"WARNING Deployment default/model: paused: its pods stay as they are until `kubectl rollout resume`; not waited for\n" +
 			"job.batch/model: ready: 1 of 1 completed, 0 active, 0 failed"
 		if diff := cmp.Diff(sorted(want), sorted(got.told)); diff != "" {
 			t.Error(diff)
@@ -186,7 +192,7 @@ func TestReadyAtOnceCostsNoRequest(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		}
-		if diff := cmp.Diff([]bool{true, true, true, false, false, true}, waited); diff != "" {
+		if diff := cmp.Diff([]bool{true, true, true, false, true}, waited); diff != "" {
 			t.Error(diff)
 		}
 		if len(got.asked) > 0 || got.took > 0 {
@@ -228,11 +234,11 @@ func TestProgress(t *testing.T) {
 
 func TestFailFast(t *testing.T) {
 	t.Parallel()
-	// The deadline is exceeded after 10 s, and the pods become ready after 20 s all the same.
+	// It is found to be paused after 10 s, and the pods become ready after 20 s all the same.
 	script := func(t *testing.T) *kubetest.Stage {
 		t.Helper()
-		return &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {read(with(t, deployed(t, 150, 1), exceeded), kubetest.Slowly(10*time.Second,
-			kubetest.Event("MODIFIED", with(t, deployed(t, 150, 1), exceeded)), kubetest.Event("MODIFIED", deployed(t, 200, 2))))}}}
+		return &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {read(paused(t), kubetest.Slowly(10*time.Second,
+			kubetest.Event("MODIFIED", paused(t)), kubetest.Event("MODIFIED", deployed(t, 200, 2))))}}}
 	}
 	job := func(t *testing.T) *unstructured.Unstructured {
 		t.Helper()
@@ -245,7 +251,7 @@ func TestFailFast(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			got := waitFor(t, script(t), Options{FailFast: true}, deployed(t, 100, 2), balancer(t, ""))
-			want := "Deployment default/model: it made no progress for 600 seconds, its progressDeadlineSeconds; look at its pods and events, or raise progressDeadlineSeconds if they need longer"
+			want := "Deployment default/model: it is paused, so that no pod gets what was deployed; resume it, and deploy again: kubectl rollout resume deployment/model --namespace=default"
 			if !errors.As(got.err, &failed) || failed.ByOthers() || got.err.Error() != want || got.took != 10*time.Second {
 				t.Errorf("error %v after %s", got.err, got.took)
 			}
@@ -270,9 +276,9 @@ func TestFailFast(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			var slow *TimeoutError
-			s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {read(with(t, deployed(t, 150, 1), exceeded), kubetest.Open(kubetest.Event("MODIFIED", with(t, deployed(t, 150, 1), exceeded))))}}}
+			s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {read(paused(t), kubetest.Open(kubetest.Event("MODIFIED", paused(t))))}}}
 			got := waitFor(t, s, Options{Timeout: 7 * time.Minute}, deployed(t, 100, 2))
-			want := "not ready within 7m0s:\nDeployment default/model: it made no progress for 600 seconds, its progressDeadlineSeconds; look at its pods and events, or raise progressDeadlineSeconds if they need longer"
+			want := "not ready within 7m0s:\nDeployment default/model: it is paused, so that no pod gets what was deployed; resume it, and deploy again: kubectl rollout resume deployment/model --namespace=default"
 			if !errors.As(got.err, &slow) || got.took != 7*time.Minute || got.err.Error() != want {
 				t.Errorf("error %v after %s", got.err, got.took)
 			}
@@ -296,6 +302,24 @@ func TestFailFast(t *testing.T) {
 				t.Errorf("error %v after %s, statuses %+v", got.err, got.took, got.statuses)
 			}
 		})
+	})
+}
+
+// TestDeadline holds that a progress deadline which is exceeded proves nothing before
+// there is no time left, when it is the cause.
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		late := with(t, deployed(t, 150, 1), exceeded)
+		s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {read(deployed(t, 200, 2), kubetest.Slowly(time.Minute, kubetest.Event("MODIFIED", late), kubetest.Event("MODIFIED", deployed(t, 200, 2))))}}}
+		if got := waitFor(t, s, Options{FailFast: true}, deployed(t, 100, 2)); got.err != nil || got.took > 2*time.Minute {
+			t.Errorf("error %v after %s", got.err, got.took)
+		}
+		s = &kubetest.Stage{Scripts: map[string][]kubetest.Scene{modelPath: {read(late, kubetest.Open(kubetest.Event("MODIFIED", late)))}}}
+		got := waitFor(t, s, Options{FailFast: true, Timeout: 3 * time.Minute}, deployed(t, 100, 2))
+		if got.err == nil || got.took != 3*time.Minute || !strings.Contains(got.err.Error(), "it made no progress for 600 seconds, its progressDeadlineSeconds") {
+			t.Errorf("error %v after %s", got.err, got.took)
+		}
 	})
 }
 
@@ -354,21 +378,25 @@ func TestTimeout(t *testing.T) {
 // TestCancelled holds that a wait ends with its context, whatever it is about to do.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
-	for name, s := range map[string]*kubetest.Stage{
-		"watching":              {},
-		"polling":               {Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.No(403, "Forbidden"), kubetest.Hang}}},
-		"nobody answers":        {Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.Hang}, setsPath: {kubetest.Hang}, podsPath: {kubetest.Hang}, eventsPath: {kubetest.Hang}, "/apis/storage.k8s.io/v1/storageclasses/fast": {kubetest.Hang}}},
-		"everything is refused": {Scripts: map[string][]kubetest.Scene{modelPath: {kubetest.No(503, "ServiceUnavailable")}, setsPath: {kubetest.No(403, "Forbidden")}, podsPath: {kubetest.No(500, "InternalError")}, eventsPath: {kubetest.HangUp}}},
+	claim := func() *unstructured.Unstructured {
+		return objecttest.FromYAML(t, objecttest.Text("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`))
+	}
+	for name, scripts := range map[string]map[string][]kubetest.Scene{
+		"watching":              {modelPath: {read(deployed(t, 100, 2), kubetest.Open())}},
+		"polling":               {modelPath: {kubetest.No(403, "Forbidden"), kubetest.Hang}},
+		"nobody answers":        {modelPath: {kubetest.Hang}, setsPath: {kubetest.Hang}, podsPath: {kubetest.Hang}, eventsPath: {kubetest.Hang}, "/apis/storage.k8s.io/v1/storageclasses/fast": {kubetest.Hang}},
+		"everything is refused": {modelPath: {kubetest.No(503, "ServiceUnavailable")}, setsPath: {kubetest.No(403, "Forbidden")}, podsPath: {kubetest.No(500, "InternalError")}, eventsPath: {kubetest.HangUp}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				server := kubetest.Serve(t, s)
+				scripts[servicePath] = []kubetest.Scene{read(balancer(t, ""), kubetest.Open())}
+				scripts["/api/v1/namespaces/default/persistentvolumeclaims/model"] = []kubetest.Scene{read(claim(), kubetest.Open())}
+				server := kubetest.Serve(t, &kubetest.Stage{Scripts: scripts})
 				ctx, cancel := context.WithCancelCause(context.Background())
 				reason := errors.New("the runner cancels")
 				time.AfterFunc(71*time.Second, func() { cancel(reason) })
-				claim := objecttest.FromYAML(t, objecttest.Text("v1", "PersistentVolumeClaim", `{storageClassName: fast}`, `{phase: Pending}`))
-				changes := []kube.Change{changeOf(deployed(t, 100, 2)), changeOf(balancer(t, "")), changeOf(claim), changeOf(deployed(t, 200, 2))}
+				changes := []kube.Change{changeOf(deployed(t, 100, 2)), changeOf(balancer(t, "")), changeOf(claim()), changeOf(deployed(t, 200, 2))}
 				statuses, err := Wait(ctx, server.Client, changes, Options{FailFast: true})
 				if took := time.Since(objecttest.Start()); took != 71*time.Second {
 					t.Errorf("took %s", took)

@@ -48,15 +48,20 @@ func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
 	f := newFollower(w.client, s)
 	group.Go(func() { f.follow(following) })
 
+	news := newNews(1+len(f.sources), began)
 	for watched := true; ; {
 		v = w.evaluate(ctx, s, watched)
 		if v.final() {
 			return w.end(s, v)
 		}
 		f.explainPods(s.evidence, time.Now())
-		watched = w.observe(waiting, f.observations, s, w.pause(s, v))
+		watched = w.observe(waiting, f.observations, s, news, min(w.pause(s, v), news.due(time.Now())))
 		if waiting.Err() != nil {
 			return w.end(s, w.last(ctx, waiting, s))
+		}
+		if at := time.Now(); news.due(at) == soonest {
+			w.read(waiting, s)
+			news.read(at, time.Now())
 		}
 	}
 }
@@ -73,21 +78,25 @@ func (w *waiter) confirm(ctx, waiting context.Context, s *state) end {
 
 // observe takes in what is observed next, and what came at the same moment, or
 // returns when nothing comes for a while. It reports whether a watch brought any.
-func (w *waiter) observe(waiting context.Context, observations <-chan observation, s *state, while time.Duration) (watched bool) {
+func (w *waiter) observe(waiting context.Context, observations <-chan observation, s *state, news *news, while time.Duration) (watched bool) {
 	timer := time.NewTimer(while)
 	defer timer.Stop()
+	take := func(o observation) {
+		now := time.Now()
+		s.observe(o, now)
+		news.observe(o.watch, now)
+		watched = watched || o.watch > 0
+	}
 	select {
 	case o := <-observations:
-		s.observe(o, time.Now())
-		watched = o.watched
+		take(o)
 	case <-timer.C:
 	case <-waiting.Done():
 	}
 	for {
 		select {
 		case o := <-observations:
-			s.observe(o, time.Now())
-			watched = watched || o.watched
+			take(o)
 		default:
 			return watched
 		}

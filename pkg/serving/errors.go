@@ -10,18 +10,22 @@ type UnhealthyError struct {
 	Service object.ID
 	// Cause is what was expected, and what was answered.
 	Cause, Fix string
-	smoke      bool
+	file       string // of a smoke test, and where in it the request is
+	line       int
 }
 
 func (e *UnhealthyError) Error() string { return sentence(e.What, e.Cause, e.Fix) }
 
 // Title is what went wrong, in a few words.
 func (e *UnhealthyError) Title() string {
-	if e.smoke {
+	if e.file != "" {
 		return "Smoke test failed"
 	}
 	return "Health check failed"
 }
+
+// Place is where the request of a smoke test stands; "" for a health check.
+func (e *UnhealthyError) Place() (file string, line int) { return e.file, e.line }
 
 // About returns the Service that was asked, and "" for its field.
 func (e *UnhealthyError) About() (object.ID, string) { return e.Service, "" }

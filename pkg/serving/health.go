@@ -239,6 +239,9 @@ func (p *prober) settled(a Answer, equal int) bool {
 // unasked is the error of a question that did not reach the model in any way.
 func (p *prober) unasked(what string) error {
 	e := &UnaskedError{What: what}
+	if len(p.barriers) == 0 {
+		e.Cause, e.Fix = "there was no time for it", "raise health_timeout"
+	}
 	for _, b := range p.barriers {
 		if e.Cause != "" {
 			e.Cause += "; "

@@ -162,7 +162,7 @@ func TestUnhealthySentences(t *testing.T) {
 		{"a 404 of the model through the API server", within(`{port: 80}`), nil, kubetest.Answer(404, `{"detail":"Not Found"}`)},
 		{"no answer", balanced, nil, kubetest.Hang},
 		{"cut", balanced, nil, kubetest.HangUp},
-		{"500", balanced, nil, kubetest.Answer(500, `{"error": "weights are missing", "token": "abc"}`)},
+		{"500", balanced, nil, kubetest.Answer(500, `{"error": "weights are missing", "token": "c4n4ry-Value-1"}`)},
 		{"502 of a balancer", balanced, nil, kubetest.Answer(502, "<html>\n<title>Bad Gateway</title>\n</html>")},
 		{"404", balanced, nil, kubetest.Answer(404, `{"detail":"Not Found"}`)},
 		{"400", balanced, nil, kubetest.Answer(400, "")},

@@ -3,6 +3,7 @@ package serving
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -73,26 +74,33 @@ func (r Reply) latency() string {
 // smoke asks every request, and goes on after a wrong answer only to the next
 // request: all that is wrong is worth knowing at once.
 func (p *prober) smoke(ctx context.Context) error {
-	var wrong *UnhealthyError
+	var wrong []error
 	for _, r := range p.SmokeTest.Requests {
-		err := p.request(ctx, r)
-		unhealthy, ok := err.(*UnhealthyError) //nolint:errorlint // as request returns it
-		switch {
-		case ok && wrong == nil:
-			wrong = unhealthy
-		case ok:
-			wrong.Cause += "; " + unhealthy.What + ": " + unhealthy.Cause
-		case err != nil && wrong == nil:
-			return err
-		}
 		if ctx.Err() != nil {
+			wrong = append(wrong, &UnhealthyError{
+				What: p.what(r), Service: p.report.Service, Cause: "it was not asked before health_timeout was over", Fix: raiseTimeout,
+				file: p.SmokeTest.File, line: r.Line,
+			})
 			break
 		}
+		err := p.request(ctx, r)
+		var unasked *UnaskedError
+		if errors.As(err, &unasked) && len(wrong) == 0 {
+			return err // nor would anything else be
+		}
+		if err != nil && unasked == nil {
+			wrong = append(wrong, err)
+		}
 	}
-	if wrong != nil {
-		return wrong
-	}
-	return nil
+	return errors.Join(wrong...)
+}
+
+// raiseTimeout is what to do when the time was out.
+const raiseTimeout = "raise health_timeout, or lower repeat"
+
+// what names a request in a sentence.
+func (p *prober) what(r Request) string {
+	return fmt.Sprintf("smoke test %q (%s:%d)", r.Name, p.SmokeTest.File, r.Line)
 }
 
 // request asks one request until it was right as often as it is to be, or is
@@ -142,11 +150,17 @@ func (p *prober) request(ctx context.Context, r Request) error {
 		slices.Sort(took)
 		reply.Fastest, reply.Median, reply.Slowest = took[0], took[len(took)/2], took[len(took)-1]
 	}
-	if reply.Right < r.Repeat && reply.Wrong == "" {
+	expired := reply.Right < r.Repeat && reply.Wrong == ""
+	if expired {
 		reply.Wrong = fmt.Sprintf("answered %d of %d times before health_timeout was over", reply.Right, r.Repeat)
 	}
 	p.report.Replies = append(p.report.Replies, reply)
-	return p.smokeVerdict(r, reply)
+	err := p.smokeVerdict(r, reply)
+	var unhealthy *UnhealthyError
+	if errors.As(err, &unhealthy) && expired {
+		unhealthy.Fix = raiseTimeout
+	}
+	return err
 }
 
 // smokeVerdict is the error of a reply; nil if it was right.
@@ -154,11 +168,11 @@ func (p *prober) smokeVerdict(r Request, reply Reply) error {
 	if reply.Wrong == "" {
 		return nil
 	}
-	what := fmt.Sprintf("smoke test %q (%s:%d)", r.Name, p.SmokeTest.File, r.Line)
+	what := p.what(r)
 	if why, _ := reply.Answer.unasked(); why != "" {
 		return p.unasked(what)
 	}
-	u := &UnhealthyError{What: what, Service: p.report.Service, Cause: reply.Answer.asked() + ": " + reply.Wrong, smoke: true}
+	u := &UnhealthyError{What: what, Service: p.report.Service, Cause: reply.Answer.asked() + ": " + reply.Wrong, file: p.SmokeTest.File, line: r.Line}
 	switch a := reply.Answer; {
 	case reply.Right > 0:
 		u.Cause += fmt.Sprintf(", after %d right answers", reply.Right)

@@ -223,7 +223,7 @@ func yamlProblem(err error) (at int, problem string) {
 			at, text = n, rest
 		}
 	}
-	return at, "is not YAML (" + line(text) + "): correct it"
+	return at, "is not YAML (" + line(text) + "): correct it, and put conditions in quotes"
 }
 
 // short is a key or a file's name in an error: cut, since nothing bounds it.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -163,9 +162,9 @@ func (w way) ask(ctx context.Context, q question) Answer {
 	a.Body = head(a.raw)
 	if err != nil && !a.long {
 		// What arrived until then is worth showing.
-		a.Err, a.failed = "the answer broke off: "+reason(err, q.within), err
+		a.Err, a.failed = "the answer broke off", err
 		if errors.Is(err, context.DeadlineExceeded) {
-			a.Err = fmt.Sprintf("the answer did not end within %s", q.within)
+			a.Err = "the answer did not end within " + retry.FormatDuration(q.within)
 		}
 	}
 	return a
