@@ -99,7 +99,7 @@ func requestLog(ctx context.Context, client *kube.Client, log logOf) ([]string, 
 	if len(text) == 0 && err != nil {
 		return nil, err
 	}
-	if bytes.HasPrefix(text, noLog) {
+	if bytes.HasPrefix(text, []byte(noLog)) {
 		return nil, errNoLog
 	}
 	return logTail(text), nil
@@ -107,7 +107,7 @@ func requestLog(ctx context.Context, client *kube.Client, log logOf) ([]string, 
 
 // noLog is what the kubelet answers, with status 200, when the container that it
 // was asked about is gone (pkg/kubelet/kuberuntime/kuberuntime_container.go).
-var noLog = []byte("unable to retrieve container logs for ")
+const noLog = "unable to retrieve container logs for "
 
 var errNoLog = errors.New("the kubelet has none any more")
 
