@@ -38,9 +38,29 @@ func (e *Evidence) warning(pods []candidate) (text, state string) {
 			}
 			return r
 		}, reasons)
-		return fmt.Sprintf("pod %q cannot be scheduled: %s; it waits; %s", p.Name, message, needs(p.Pod, message)), "unschedulable " + state
+		if did, fix := p.scaling(); fix != "" || did != "" && !strings.HasPrefix(did, scaleUp) {
+			// That nobody helps is news, also if the scheduler says the same as before.
+			state += " " + p.scaled()
+			message += "; " + did
+		}
+		return fmt.Sprintf("pod %q cannot be scheduled: %s; it waits; %s", p.Name, message, e.advice(p, c.Message)), "unschedulable " + state
 	}
 	return "", ""
+}
+
+// advice is what would let a pod be scheduled.
+func (e *Evidence) advice(c candidate, message string) string {
+	if held := e.heldByOld(c); held != "" {
+		return held
+	}
+	did, fix := c.scaling()
+	switch {
+	case fix != "":
+		return fix
+	case strings.HasPrefix(did, scaleUp):
+		return did
+	}
+	return e.needs(c.Pod, schedulerMessage(message))
 }
 
 // schedulerMessage takes from the scheduler's message what it says about
@@ -58,13 +78,27 @@ func schedulerMessage(message string) string {
 var missingClaim = regexp.MustCompile(`persistentvolumeclaim "([^"]+)" not found`)
 
 // needs says what would make the pod schedulable. The messages are those of
-// the scheduler's plugins, pkg/scheduler/framework/plugins.
-func needs(pod *corev1.Pod, message string) string {
+// the scheduler's plugins, pkg/scheduler/framework/plugins. What holds data is
+// never to be deleted for it.
+func (e *Evidence) needs(pod *corev1.Pod, message string) string {
+	has := func(text string) bool { return strings.Contains(message, text) }
 	switch {
-	case strings.Contains(message, "unbound immediate PersistentVolumeClaims"):
+	case has("unbound immediate PersistentVolumeClaims"):
 		return fmt.Sprintf("check the StorageClass and the events of %s, which has to be bound first", claims(pod))
 	case missingClaim.MatchString(message):
 		return fmt.Sprintf("create PersistentVolumeClaim %q or add it to the manifests, or correct its name", missingClaim.FindStringSubmatch(message)[1])
+	case has("didn't find available persistent volumes to bind"):
+		return fmt.Sprintf("create a PersistentVolume that fits %s (size, access mode, storageClassName), or name a StorageClass that makes one; a node more does not help", claims(pod))
+	case has("bound to non-existent"):
+		return fmt.Sprintf("look what became of the PersistentVolume of %s: its data may be on a disk that is still there, so keep the claim until you know", claims(pod))
+	case has("volume node affinity conflict"), has("ReadWriteOncePod access mode"), has("no available volume zone"):
+		return fmt.Sprintf("make room on the node or zone where the volume of %s is, which cannot move", claims(pod))
+	case has("free ports for the requested pod ports"):
+		text := "no free node has the pod's hostPort: leave hostPort away, or free it"
+		if e.older() > 0 {
+			text += ", or set maxSurge: 0 or strategy: {type: Recreate}, as the pods of the earlier revision have it"
+		}
+		return text
 	}
 	text := "add a node with " + requests(pod)
 	if len(pod.Spec.NodeSelector) > 0 {
@@ -74,10 +108,17 @@ func needs(pod *corev1.Pod, message string) string {
 		}
 		text += " and the labels " + strings.Join(labels, ", ")
 	}
-	if strings.Contains(message, "untolerated taint") {
+	if has("untolerated taint") {
 		text += ", or give the pod a toleration for the nodes' taints"
 	}
 	return text + ", or let an autoscaler add it"
+}
+
+// older is how many pods of an earlier revision are on a node.
+func (e *Evidence) older() int {
+	return len(e.selected(func(pod *corev1.Pod) bool {
+		return !e.revision.Includes(pod) && pod.Spec.NodeName != "" && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+	}))
 }
 
 func claims(pod *corev1.Pod) string {
@@ -93,24 +134,25 @@ func claims(pod *corev1.Pod) string {
 	return "PersistentVolumeClaim " + strings.Join(names, ", ")
 }
 
-// requests sums what the pod asks of a node, as the scheduler does: containers
-// together, or the largest init container if it asks for more.
+// requests sums what the pod asks of a node, as the scheduler does: containers and
+// sidecars together, or the largest init container, with the sidecars that run
+// before it, if that is more (k8s.io/component-helpers/resource).
 func requests(pod *corev1.Pod) string {
-	sum := corev1.ResourceList{}
-	for _, c := range pod.Spec.Containers {
-		for name, q := range c.Resources.Requests {
-			total := sum[name]
-			total.Add(q)
-			sum[name] = total
-		}
-	}
+	sum, sidecars, most := corev1.ResourceList{}, corev1.ResourceList{}, corev1.ResourceList{}
 	for _, c := range pod.Spec.InitContainers {
-		for name, q := range c.Resources.Requests {
-			if total := sum[name]; q.Cmp(total) > 0 {
-				sum[name] = q
-			}
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			add(sidecars, c.Resources.Requests)
+			continue
 		}
+		both := sidecars.DeepCopy()
+		add(both, c.Resources.Requests)
+		raise(most, both)
 	}
+	for _, c := range pod.Spec.Containers {
+		add(sum, c.Resources.Requests)
+	}
+	add(sum, sidecars)
+	raise(sum, most)
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(sum)) {
 		q := sum[name]
@@ -122,4 +164,22 @@ func requests(pod *corev1.Pod) string {
 		return "room for a pod"
 	}
 	return strings.Join(parts, ", ") + " free"
+}
+
+// add adds resources to a sum.
+func add(sum, more corev1.ResourceList) {
+	for name, q := range more {
+		total := sum[name]
+		total.Add(q)
+		sum[name] = total
+	}
+}
+
+// raise makes each resource as large as another one's at least.
+func raise(most, other corev1.ResourceList) {
+	for name, q := range other {
+		if has := most[name]; q.Cmp(has) > 0 {
+			most[name] = q
+		}
+	}
 }
