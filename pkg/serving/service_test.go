@@ -256,7 +256,7 @@ func TestForwardProxy(t *testing.T) {
 					"/readyz": tt.direct, "/api/v1/namespaces/default/services/model:80/proxy/readyz": {through},
 				}}, balanced)
 				if tt.proxy {
-					o.HTTP.(*http.Transport).Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"}) //nolint:forcetypeassert // kubetest's
+					o.HTTP.(*http.Transport).Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"})
 				}
 				got := "well"
 				report, err := Check(t.Context(), client, o)
