@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -132,6 +133,12 @@ func (e *Evidence) affected(f *Failure) []*affected {
 			p.Cause, p.State = c.waiting(), c.waiting()
 			p.container, p.Ran = c.unready()
 			p.Reason, p.Fix = "NotReady", c.remedy()
+			if condition := c.unscheduled(); condition != nil && condition.Reason == corev1.PodReasonUnschedulable {
+				p.Fix = e.advice(c, condition.Message)
+			}
+		}
+		if held := e.heldByOld(c); held != "" {
+			p.Fix = held
 		}
 		p.previous = c.restarted(p.container)
 		all = append(all, p)

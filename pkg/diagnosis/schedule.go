@@ -38,9 +38,29 @@ func (e *Evidence) warning(pods []candidate) (text, state string) {
 			}
 			return r
 		}, reasons)
-		return fmt.Sprintf("pod %q cannot be scheduled: %s; it waits; %s", p.Name, message, needs(p.Pod, message)), "unschedulable " + state
+		if did, fix := p.scaling(); fix != "" || did != "" && !strings.HasPrefix(did, scaleUp) {
+			// That nobody helps is news, also if the scheduler says the same as before.
+			state += " " + p.scaled()
+			message += "; " + did
+		}
+		return fmt.Sprintf("pod %q cannot be scheduled: %s; it waits; %s", p.Name, message, e.advice(p, c.Message)), "unschedulable " + state
 	}
 	return "", ""
+}
+
+// advice is what would let a pod be scheduled.
+func (e *Evidence) advice(c candidate, message string) string {
+	if held := e.heldByOld(c); held != "" {
+		return held
+	}
+	did, fix := c.scaling()
+	switch {
+	case fix != "":
+		return fix
+	case strings.HasPrefix(did, scaleUp):
+		return did
+	}
+	return needs(c.Pod, schedulerMessage(message))
 }
 
 // schedulerMessage takes from the scheduler's message what it says about
@@ -93,24 +113,25 @@ func claims(pod *corev1.Pod) string {
 	return "PersistentVolumeClaim " + strings.Join(names, ", ")
 }
 
-// requests sums what the pod asks of a node, as the scheduler does: containers
-// together, or the largest init container if it asks for more.
+// requests sums what the pod asks of a node, as the scheduler does: containers and
+// sidecars together, or the largest init container, with the sidecars that run
+// before it, if that is more (k8s.io/component-helpers/resource).
 func requests(pod *corev1.Pod) string {
-	sum := corev1.ResourceList{}
-	for _, c := range pod.Spec.Containers {
-		for name, q := range c.Resources.Requests {
-			total := sum[name]
-			total.Add(q)
-			sum[name] = total
-		}
-	}
+	sum, sidecars, most := corev1.ResourceList{}, corev1.ResourceList{}, corev1.ResourceList{}
 	for _, c := range pod.Spec.InitContainers {
-		for name, q := range c.Resources.Requests {
-			if total := sum[name]; q.Cmp(total) > 0 {
-				sum[name] = q
-			}
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			add(sidecars, c.Resources.Requests)
+			continue
 		}
+		both := sidecars.DeepCopy()
+		add(both, c.Resources.Requests)
+		raise(most, both)
 	}
+	for _, c := range pod.Spec.Containers {
+		add(sum, c.Resources.Requests)
+	}
+	add(sum, sidecars)
+	raise(sum, most)
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(sum)) {
 		q := sum[name]
@@ -122,4 +143,22 @@ func requests(pod *corev1.Pod) string {
 		return "room for a pod"
 	}
 	return strings.Join(parts, ", ") + " free"
+}
+
+// add adds resources to a sum.
+func add(sum, more corev1.ResourceList) {
+	for name, q := range more {
+		total := sum[name]
+		total.Add(q)
+		sum[name] = total
+	}
+}
+
+// raise makes each resource as large as another one's at least.
+func raise(most, other corev1.ResourceList) {
+	for name, q := range other {
+		if has := most[name]; q.Cmp(has) > 0 {
+			most[name] = q
+		}
+	}
 }
