@@ -272,6 +272,9 @@ func TestForwardProxy(t *testing.T) {
 				if got != tt.want {
 					t.Errorf("%s, want %s: error %v, unasked %v", got, tt.want, err, report.Unasked)
 				}
+				if strings.HasSuffix(tt.name, "no right") && report.Reached != "" {
+					t.Errorf("%s is said to answer", report.Reached)
+				}
 			})
 		})
 	}
