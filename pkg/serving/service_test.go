@@ -130,6 +130,7 @@ func TestAskKServe(t *testing.T) {
 			"/v1/models/classifier": {kubetest.Answer(404, "")}, "/api/v1/namespaces/default/services/classifier:80/proxy/v1/models/classifier": {kubetest.Answer(200, "ok")},
 		}, "GET /api/v1/namespaces/default/services/classifier:80/proxy/v1/models/classifier (through the API server): 200 OK: ok"},
 		{"only within the cluster", `url: "http://classifier.default.svc.cluster.local:8080"`, nil, map[string][]kubetest.Scene{"/api/v1/namespaces/default/services/classifier:8080/proxy/v1/models/classifier": {kubetest.Answer(200, "ok")}}, "GET /api/v1/namespaces/default/services/classifier:8080/proxy/v1/models/classifier (through the API server): 200 OK: ok"},
+		{"an address of the runner's own network", `url: "http://169.254.169.254/computeMetadata/v1"`, nil, nil, "not asked"},
 		{"another namespace", `url: "http://secrets.kube-system.svc.cluster.local"`, nil, nil, "not asked"},
 		{"another scheme", `url: "file:///etc/passwd"`, nil, nil, "not asked"},
 		{"no status", ``, nil, nil, "not asked"},
