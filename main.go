@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,8 +27,9 @@ func main() {
 	os.Exit(code)
 }
 
-func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) int {
+func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) (code int) {
 	workflow := actions.New(getenv, stdout)
+	defer report.Rescue(workflow, &code)
 	options := deploy.Defaults()
 	options.Mistakes = workflow.Bind(&options)
 	runner := deploy.Runner{Getenv: getenv, IDToken: workflow.IDToken}
@@ -38,19 +40,18 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	case args[0] == "history":
 		return deploy.History(ctx, args[1:], deploy.HistoryOptions{Inputs: options, Runner: runner, Log: workflow})
 	default:
-		workflow.Printf("unknown command %q: without one, the image is a step of a workflow; `grant` gives a service account its roles, `history` shows what was deployed", args[0])
-		return deploy.ExitInput
+		return report.Refuse(workflow, "Unknown command", fmt.Sprintf("unknown command %q: without one, the image is a step of a workflow; `grant` gives a service account its roles, `history` shows what was deployed", args[0]))
 	}
 	folder := workflow.Run().Workspace
 	workspace, err := os.OpenRoot(folder)
 	if err != nil {
-		workflow.Annotate(actions.Annotation{Level: "error", Title: "Workspace", Message: fmt.Sprintf("open workspace %q: %v; run actions/checkout first", folder, err)})
-		return deploy.ExitInput
+		return report.Refuse(workflow, "Workspace", fmt.Sprintf("open workspace %q: %v; run actions/checkout first", folder, err))
 	}
 	defer workspace.Close()
 	runner.Workspace = workspace
+	written := report.Begin(workflow)
 	result := deploy.Run(ctx, options, runner, workflow)
-	if err := report.Write(workflow, result); err != nil {
+	if err := errors.Join(written, report.Write(workflow, result)); err != nil {
 		// The deploy stands; a step that reads its outputs must not go on without them.
 		workflow.Annotate(actions.Annotation{Level: "error", Title: "Report", Message: err.Error()})
 		return max(result.ExitCode, deploy.ExitRefused)

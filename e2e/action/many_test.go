@@ -148,7 +148,7 @@ spec:
 	}
 	add("apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: model\n  namespace: %s\n", s.namespace)
 	for i := range 40 {
-		add("apiVersion: v1\nkind: Service\nmetadata:\n  name: service-%02d\nspec:\n  selector: {app: model}\n  ports: [{port: 80}]\n", i)
+		add("apiVersion: v1\nkind: Service\nmetadata:\n  name: service-%02d\nspec:\n  selector: {app: model}\n  type: ExternalName\n  externalName: model.example.com\n  ports: [{port: 80}]\n", i)
 	}
 	for i := 0; len(s.objects) < 500; i++ {
 		namespace := ""

@@ -80,7 +80,7 @@ func Run(ctx context.Context, o Options, r Runner, log Log) *Result {
 		r.Transport = http.DefaultTransport
 	}
 	d := &deployment{Options: o, runner: r, log: log}
-	d.result = &Result{Started: time.Now(), Namespace: o.Namespace}
+	d.result = &Result{Started: time.Now(), Namespace: o.Namespace, Commit: o.SHA}
 	err := d.deploy(ctx)
 	d.finish(ctx, err)
 	return d.result

@@ -36,6 +36,7 @@ type Result struct {
 
 	Cluster   Cluster
 	Release   string // name of the set that was deployed
+	Commit    string // input sha: what the images are tagged with
 	Newer     *Newer // the run that took over; nil if none did
 	From      From   // what served before
 	Published []Published

@@ -450,11 +450,70 @@ spec:
 		{pod, "0/3 nodes are available: 3 node(s) had untolerated taint(s).", room + ", or give the pod a toleration for the nodes' taints, or let an autoscaler add it"},
 		{pod, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.", `check the StorageClass and the events of PersistentVolumeClaim "weights", "model-7c9d5-x2x4q-scratch", which has to be bound first`},
 		{pod, `0/3 nodes are available: persistentvolumeclaim "weights" not found.`, `create PersistentVolumeClaim "weights" or add it to the manifests, or correct its name`},
+		{pod, "0/3 nodes are available: 3 node(s) didn't find available persistent volumes to bind.", `create a PersistentVolume that fits PersistentVolumeClaim "weights", "model-7c9d5-x2x4q-scratch" (size, access mode, storageClassName), or name a StorageClass that makes one; a node more does not help`},
+		{pod, "0/3 nodes are available: 3 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s).", `look what became of the PersistentVolume of PersistentVolumeClaim "weights", "model-7c9d5-x2x4q-scratch": its data may be on a disk that is still there, so keep the claim until you know`},
+		{pod, "0/3 nodes are available: 3 node(s) had volume node affinity conflict.", `make room on the node or zone where the volume of PersistentVolumeClaim "weights", "model-7c9d5-x2x4q-scratch" is, which cannot move`},
+		{pod, "0/3 nodes are available: 3 node(s) didn't have free ports for the requested pod ports.", "no free node has the pod's hostPort: leave hostPort away, or free it"},
 		{&corev1.Pod{}, "no nodes available to schedule pods", "add a node with room for a pod, or let an autoscaler add it"},
 	}
 	for _, tt := range tests {
-		if got := needs(tt.pod, tt.message); got != tt.want {
+		if got := (&Evidence{}).needs(tt.pod, tt.message); got != tt.want {
 			t.Errorf("%q:\n%s", tt.message, cmp.Diff(tt.want, got))
+		}
+	}
+}
+
+// A pod of the earlier revision may hold the one thing that there is: another node
+// is not what is needed then.
+func TestNeedsWhatTheEarlierRevisionHolds(t *testing.T) {
+	t.Parallel()
+	const pod = `nodeName: %s, containers: [{name: model, image: "r.example/m:v2", resources: {limits: {nvidia.com/gpu: "1"}, requests: {nvidia.com/gpu: "1"}}}], volumes: [{name: data, persistentVolumeClaim: {claimName: weights}}]`
+	for _, tt := range []struct {
+		name, message string
+		old           string // node of the pod of the earlier revision; "" for none
+		want          string
+	}{
+		{"GPU", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "node-1", "the earlier pod holds the nvidia.com/gpu: set strategy: {type: Recreate}, or rollingUpdate: {maxSurge: 0, maxUnavailable: 1}; nothing serves in between"},
+		{"GPU that nobody holds", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "", "add a node with 1 nvidia.com/gpu free, or let an autoscaler add it"},
+		{"memory", "0/1 nodes are available: 1 Insufficient memory.", "node-1", "add a node with 1 nvidia.com/gpu free, or let an autoscaler add it"},
+		{"volume", "0/2 nodes are available: 1 node(s) had volume node affinity conflict, 1 Insufficient cpu.", "node-1", `the earlier pod holds the volume of claim "weights": set strategy: {type: Recreate}, or rollingUpdate: {maxSurge: 0, maxUnavailable: 1}; nothing serves in between`},
+		{"port", "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.", "node-1", "no free node has the pod's hostPort: leave hostPort away, or free it, or set maxSurge: 0 or strategy: {type: Recreate}, as the pods of the earlier revision have it"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			now := time.Unix(1_800_000_000, 0)
+			e := NewEvidence(changeOf(workloadtest.Object(t, "Deployment", 1, `{observedGeneration: 2}`)), now)
+			sets := []unstructured.Unstructured{*workloadtest.ReplicaSet(t, "new", "2", workloadtest.Template, `{}`), *workloadtest.ReplicaSet(t, "old", "1", strings.Replace(workloadtest.Template, "v2", "v1", 1), `{}`)}
+			e.Observe(Source{kube.Selection{Resource: kube.ReplicaSets}}, kube.ListUpdate{Listed: true, All: sets}, now)
+			pods := []unstructured.Unstructured{*workloadtest.Pod{
+				Name: "pod-new", Owner: "new", Extra: "labels: {pod-template-hash: new}", Spec: fmt.Sprintf(pod, `""`),
+				Status: fmt.Sprintf(`{phase: Pending, conditions: [{type: PodScheduled, status: "False", reason: Unschedulable, message: %q}]}`, tt.message),
+			}.Object(t)}
+			if tt.old != "" {
+				pods = append(pods, *workloadtest.Pod{Name: "pod-old", Owner: "old", Extra: "labels: {pod-template-hash: old}", Spec: fmt.Sprintf(pod, tt.old), Status: workloadtest.Ready}.Object(t))
+			}
+			e.Observe(Source{kube.Selection{Resource: kube.Pods}}, kube.ListUpdate{Listed: true, All: pods}, now)
+			text, _ := e.warning(e.candidates())
+			if _, got, _ := strings.Cut(text, "; it waits; "); got != tt.want {
+				t.Errorf("%s", cmp.Diff(tt.want, got))
+			}
+		})
+	}
+}
+
+// Sidecars run beside the containers, and count with them.
+func TestRequestsOfSidecars(t *testing.T) {
+	t.Parallel()
+	for spec, want := range map[string]string{
+		`containers: [{name: a, resources: {requests: {cpu: "1"}}}, {name: b, resources: {requests: {cpu: "1"}}}]`:                                                     "2 cpu free",
+		`initContainers: [{name: s, restartPolicy: Always, resources: {requests: {cpu: "1"}}}], containers: [{name: a, resources: {requests: {cpu: "1"}}}]`:            "2 cpu free",
+		`initContainers: [{name: i, resources: {requests: {cpu: "3"}}}], containers: [{name: a, resources: {requests: {cpu: "1"}}}]`:                                   "3 cpu free",
+		`initContainers: [{name: s, restartPolicy: Always, resources: {requests: {cpu: "1"}}}, {name: i, resources: {requests: {cpu: "3"}}}], containers: [{name: a}]`: "4 cpu free",
+		`initContainers: [{name: i, resources: {requests: {cpu: "3"}}}, {name: s, restartPolicy: Always, resources: {requests: {cpu: "1"}}}], containers: [{name: a}]`: "3 cpu free",
+		`containers: [{name: a}]`: "room for a pod",
+	} {
+		if got := requests(podOf(t, "spec: {"+spec+"}")); got != want {
+			t.Errorf("%s: %q, want %q", spec, got, want)
 		}
 	}
 }

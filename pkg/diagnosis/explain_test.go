@@ -101,6 +101,15 @@ func TestExplain(t *testing.T) {
 			want: func(f *Failure) { f.LogsOf = `pod "pod-a", container "model"` },
 		},
 		{
+			name:  "an earlier run whose container is gone, of which the kubelet says so with status 200",
+			given: Failure{Object: theModel(), Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
+			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				t.Helper()
+				return 200, "unable to retrieve container logs for containerd://0123456789abcdef", r.URL.Query().Get("previous") == "true"
+			},
+			want: func(f *Failure) { f.LogsOf = `pod "pod-a", container "model"` },
+		},
+		{
 			name:  "logs are secret",
 			given: Failure{Object: theModel(), Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
 			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
@@ -212,6 +221,10 @@ func TestExplain(t *testing.T) {
 				}
 				if tt.want != nil {
 					tt.want(&want)
+				}
+				if len(want.Logs) > 0 && want.Reason != "ExecFormatError" && strings.Contains(want.Cause, "crashed") {
+					want.Cause += `; its log ends with "` + want.Logs[len(want.Logs)-1] + `"`
+					want.Fix = "look at the lines before that one in its log"
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("(-want +got)\n%s\n%s", diff, strings.Join(s.Requests(), "\n"))

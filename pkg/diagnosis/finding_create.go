@@ -169,7 +169,11 @@ func mountFailed(p *podState) *Finding {
 			if what, fix, ok := missing(p.Pod, e.Message); ok {
 				return &Finding{Severity: Persistent, Reason: e.Reason, Cause: fmt.Sprintf("%s, which pod %q mounts", what, p.Name), Fix: fix, State: what}
 			}
-			return &Finding{Severity: Transient, Reason: e.Reason, Cause: fmt.Sprintf("pod %q cannot mount its volumes: %s", p.Name, line(e.Message)), State: "mount"}
+			f := &Finding{Severity: Transient, Reason: e.Reason, Cause: fmt.Sprintf("pod %q cannot mount its volumes: %s", p.Name, line(e.Message)), State: "mount"}
+			if strings.Contains(e.Message, "Multi-Attach error") {
+				f.Fix = "set strategy: {type: Recreate}, so that the earlier pod lets go of the volume first: one node at a time may have it (ReadWriteOnce)"
+			}
+			return f
 		}
 	}
 	return nil

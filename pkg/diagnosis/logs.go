@@ -3,6 +3,7 @@ package diagnosis
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -98,8 +99,17 @@ func requestLog(ctx context.Context, client *kube.Client, log logOf) ([]string, 
 	if len(text) == 0 && err != nil {
 		return nil, err
 	}
+	if bytes.HasPrefix(text, []byte(noLog)) {
+		return nil, errNoLog
+	}
 	return logTail(text), nil
 }
+
+// noLog is what the kubelet answers, with status 200, when the container that it
+// was asked about is gone (pkg/kubelet/kuberuntime/kuberuntime_container.go).
+const noLog = "unable to retrieve container logs for "
+
+var errNoLog = errors.New("the kubelet has none any more")
 
 // logTail cuts a log into its last lines, of at most logLineBytes each, without credentials.
 func logTail(text []byte) []string {

@@ -60,7 +60,7 @@ func (e *Evidence) advice(c candidate, message string) string {
 	case strings.HasPrefix(did, scaleUp):
 		return did
 	}
-	return needs(c.Pod, schedulerMessage(message))
+	return e.needs(c.Pod, schedulerMessage(message))
 }
 
 // schedulerMessage takes from the scheduler's message what it says about
@@ -78,13 +78,27 @@ func schedulerMessage(message string) string {
 var missingClaim = regexp.MustCompile(`persistentvolumeclaim "([^"]+)" not found`)
 
 // needs says what would make the pod schedulable. The messages are those of
-// the scheduler's plugins, pkg/scheduler/framework/plugins.
-func needs(pod *corev1.Pod, message string) string {
+// the scheduler's plugins, pkg/scheduler/framework/plugins. What holds data is
+// never to be deleted for it.
+func (e *Evidence) needs(pod *corev1.Pod, message string) string {
+	has := func(text string) bool { return strings.Contains(message, text) }
 	switch {
-	case strings.Contains(message, "unbound immediate PersistentVolumeClaims"):
+	case has("unbound immediate PersistentVolumeClaims"):
 		return fmt.Sprintf("check the StorageClass and the events of %s, which has to be bound first", claims(pod))
 	case missingClaim.MatchString(message):
 		return fmt.Sprintf("create PersistentVolumeClaim %q or add it to the manifests, or correct its name", missingClaim.FindStringSubmatch(message)[1])
+	case has("didn't find available persistent volumes to bind"):
+		return fmt.Sprintf("create a PersistentVolume that fits %s (size, access mode, storageClassName), or name a StorageClass that makes one; a node more does not help", claims(pod))
+	case has("bound to non-existent"):
+		return fmt.Sprintf("look what became of the PersistentVolume of %s: its data may be on a disk that is still there, so keep the claim until you know", claims(pod))
+	case has("volume node affinity conflict"), has("ReadWriteOncePod access mode"), has("no available volume zone"):
+		return fmt.Sprintf("make room on the node or zone where the volume of %s is, which cannot move", claims(pod))
+	case has("free ports for the requested pod ports"):
+		text := "no free node has the pod's hostPort: leave hostPort away, or free it"
+		if e.older() > 0 {
+			text += ", or set maxSurge: 0 or strategy: {type: Recreate}, as the pods of the earlier revision have it"
+		}
+		return text
 	}
 	text := "add a node with " + requests(pod)
 	if len(pod.Spec.NodeSelector) > 0 {
@@ -94,10 +108,17 @@ func needs(pod *corev1.Pod, message string) string {
 		}
 		text += " and the labels " + strings.Join(labels, ", ")
 	}
-	if strings.Contains(message, "untolerated taint") {
+	if has("untolerated taint") {
 		text += ", or give the pod a toleration for the nodes' taints"
 	}
 	return text + ", or let an autoscaler add it"
+}
+
+// older is how many pods of an earlier revision are on a node.
+func (e *Evidence) older() int {
+	return len(e.selected(func(pod *corev1.Pod) bool {
+		return !e.revision.Includes(pod) && pod.Spec.NodeName != "" && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+	}))
 }
 
 func claims(pod *corev1.Pod) string {

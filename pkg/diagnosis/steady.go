@@ -6,8 +6,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/workload"
 )
 
 // startSlack is how much later than its kubelet writes a container may have
@@ -138,3 +140,24 @@ func (c clock) here(at time.Time) time.Time {
 	}
 	return at.Add(-c.ahead)
 }
+
+// Serving are the pods of the live revision that are ready, and what the names of
+// further ones begin with; nil if they are not known.
+func (e *Evidence) Serving() (pods map[types.UID]bool, prefixes []string) {
+	if !e.HasPods() || !e.listed {
+		return nil, nil
+	}
+	pods = map[types.UID]bool{}
+	for _, c := range e.candidates() {
+		if !c.earlier && workload.Ready(c.Pod) {
+			pods[c.UID] = true
+		}
+	}
+	if set := e.revision.ReplicaSet(); set != nil {
+		return pods, []string{set.GetName() + "-"}
+	}
+	return pods, []string{e.id.Name + "-"}
+}
+
+// Wanted is how many pods the object is to have.
+func (e *Evidence) Wanted() int64 { return e.pods.Wanted }

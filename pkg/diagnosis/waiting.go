@@ -107,10 +107,14 @@ func (p *podState) waiting() string {
 			return fmt.Sprintf("init container %q runs (%d of %d)", status.Name, i+1, len(p.Spec.InitContainers))
 		}
 	}
+	var texts []string
 	for _, status := range p.Status.ContainerStatuses {
 		if text := p.containerWaits(status); text != "" {
-			return text
+			texts = append(texts, text)
 		}
+	}
+	if len(texts) > 0 {
+		return strings.Join(texts, "; ")
 	}
 	for _, gate := range p.Spec.ReadinessGates {
 		for _, c := range p.Status.Conditions {

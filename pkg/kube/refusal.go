@@ -232,6 +232,10 @@ func (s subject) immutable(detail string) string {
 			why = "may change only in replicas, ordinals, template, updateStrategy, persistentVolumeClaimRetentionPolicy and minReadySeconds"
 			command += " --cascade=orphan"
 		}
+	case "PersistentVolumeClaim", "PersistentVolume":
+		return why + ": restore its value, or give the object another name and copy the data there; deleting it may delete the data with it"
+	case "CustomResourceDefinition", "Namespace":
+		return why + ": restore its value; deleting it deletes everything in it"
 	case "Deployment", "DaemonSet", "ReplicaSet":
 		way = "restore it, give the object another name, or delete the object first (its pods stop)"
 	}

@@ -84,6 +84,16 @@ func (c *Client) WatchList(ctx context.Context, s Selection) iter.Seq[ListUpdate
 	}
 }
 
+// WatchAll is WatchList with one request less: a watch that names no version begins
+// with everything that there is. That this is all is not said: an empty list comes
+// first, and then each object.
+func (c *Client) WatchAll(ctx context.Context, s Selection) iter.Seq[ListUpdate] {
+	return func(yield func(ListUpdate) bool) {
+		l := &listWatch{client: c, selection: s, objects: c.Objects(s.Resource, s.Namespace), yield: yield, watchOnly: true}
+		l.run(ctx)
+	}
+}
+
 // listWatch is one call of WatchList.
 type listWatch struct {
 	client    *Client
@@ -91,6 +101,7 @@ type listWatch struct {
 	objects   dynamic.ResourceInterface
 	yield     func(ListUpdate) bool
 	ended     bool // the caller wants no more
+	watchOnly bool // as long as watching is allowed
 }
 
 func (l *listWatch) run(ctx context.Context) {
@@ -132,6 +143,10 @@ func (l *listWatch) pause(ctx context.Context, d time.Duration) {
 func (l *listWatch) update(u ListUpdate) { l.ended = l.ended || !l.yield(u) }
 
 func (l *listWatch) list(ctx context.Context) (version string, err error) {
+	if l.watchOnly {
+		l.update(ListUpdate{Listed: true})
+		return "", nil
+	}
 	list, err := l.client.List(ctx, l.selection)
 	var long *wire.LongError
 	switch {
@@ -163,6 +178,10 @@ func (l *listWatch) watch(ctx context.Context, version string) {
 		case err == nil:
 		case errors.As(err, &none), apierrors.IsForbidden(err), apierrors.IsMethodNotSupported(err):
 			// Whoever may list but not watch is served by polling.
+			if l.watchOnly {
+				l.watchOnly = false
+				return
+			}
 			l.pause(ctx, pollPause-watchPause)
 			return
 		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):

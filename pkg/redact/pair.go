@@ -159,9 +159,9 @@ func kindOf(name string) kind {
 		}
 		switch {
 		case strings.Contains(w, "passw"), strings.Contains(w, "passphrase"), w == "pwd" && len(words) > 1, strings.HasSuffix(w, "secret"), strings.HasSuffix(w, "apikey"),
-			w == "authorization", strings.HasSuffix(w, "secretkey"), strings.HasSuffix(w, "accesskey"), w == "key" && slices.Contains(ofKeys, before) && w == last:
+			strings.HasSuffix(w, "secretkey"), strings.HasSuffix(w, "accesskey"), w == "key" && slices.Contains(ofKeys, before) && w == last:
 			return password
-		case w == "pwd", w == last && (w == "cookie" || w == "credential" || w == "credentials"):
+		case w == "pwd", w == last && (w == "authorization" || w == "cookie" || w == "credential" || w == "credentials"):
 			return token
 		case strings.HasSuffix(w, "token") && !slices.Contains(ofModels, before) && (w == last || last == "value" || last == "secret"):
 			return token

@@ -93,6 +93,15 @@ func short(reference string) string {
 	return name + ":" + tag[:12]
 }
 
+// commit is the one that was deployed: the input sha where it is one, which need
+// not be the one that the workflow runs for.
+func commit(r *deploy.Result, run actions.Run) string {
+	if isCommit(r.Commit) {
+		return r.Commit
+	}
+	return run.SHA
+}
+
 func isCommit(s string) bool {
 	return len(s) == 40 && strings.Trim(s, "0123456789abcdef") == ""
 }
@@ -191,8 +200,8 @@ func facts(r *deploy.Result, run actions.Run) string {
 		fact(imageLabel(r), link(code(im.Reference), imageURL(im))+"<br>"+code(im.Digest))
 	}
 	if repo := repository(run); repo != "" {
-		if run.SHA != "" {
-			fact("Commit", link(code(run.SHA[:min(12, len(run.SHA))]), repo+"/commit/"+run.SHA)+by(run.Actor))
+		if is := commit(r, run); is != "" {
+			fact("Commit", link(code(is[:min(12, len(is))]), repo+"/commit/"+is)+by(run.Actor))
 		}
 		if run.RunID != "" {
 			fact("Run", link(text(strings.TrimSpace(run.Workflow+" #"+run.RunNumber)), repo+"/actions/runs/"+run.RunID)+attempt(run.RunAttempt))

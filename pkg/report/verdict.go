@@ -182,7 +182,7 @@ func some(names []string) string {
 
 // change is from which commit to which, with a link to what lies between.
 func change(r *deploy.Result, run actions.Run) string {
-	from, to := r.From.Commit, run.SHA
+	from, to := r.From.Commit, commit(r, run)
 	if r.Outcome == deploy.Superseded || from == "" || to == "" || from == to {
 		return ""
 	}

@@ -23,6 +23,8 @@ type verdict struct {
 	// optional is said if it is not ready when there is no time left, which is no
 	// failure then; "" if it is one.
 	optional string
+	// waitsForPods says that a Service lacks nothing but pods that are waited for.
+	waitsForPods bool
 	// external says that the object's pods and events have nothing to do with it.
 	external bool
 	notes    []note
@@ -50,7 +52,8 @@ func evaluate(s *state, o Options, now time.Time) verdict {
 	switch r.Outcome {
 	case readiness.Ready:
 		steady, left := s.steady(now)
-		if steady {
+		var leads bool
+		if v, leads = v.withEndpoints(s, o, now); steady && leads {
 			return v
 		}
 		if left > 0 {
@@ -75,6 +78,9 @@ func evaluate(s *state, o Options, now time.Time) verdict {
 		var left time.Duration
 		proved, left = s.proves(r.Failure, o, now)
 		v = v.recheck(left)
+	}
+	if s.exposes != nil && s.exposes.fault != nil {
+		v.pending = s.exposes.fault
 	}
 	own := v.pending
 	if s.followed {

@@ -35,6 +35,9 @@ type follower struct {
 	change       kube.Change
 	version      string // of the state that is known
 	sources      []diagnosis.Source
+	plain        bool      // the object is ready by itself: a Service that waits for its pods
+	exposes      *exposure // of a Service; only what never changes of it is read here
+	board        *board
 	hasPods      bool
 	observations chan observation
 	pods         chan diagnosis.PodRef   // whose events are to be read
@@ -43,8 +46,9 @@ type follower struct {
 	tailed       time.Time               // when one was last
 }
 
-func newFollower(client *kube.Client, s *state) *follower {
+func newFollower(client *kube.Client, s *state, b *board) *follower {
 	return &follower{
+		exposes: s.exposes, board: b, plain: s.exposes != nil && !s.readySince.IsZero(),
 		client: client, change: s.change, version: s.live.GetResourceVersion(), sources: s.evidence.Sources(), hasPods: s.evidence.HasPods(),
 		observations: make(chan observation, backlog),
 		pods:         make(chan diagnosis.PodRef, explainLimit), requested: map[types.UID]time.Time{},
@@ -52,15 +56,26 @@ func newFollower(client *kube.Client, s *state) *follower {
 	}
 }
 
+// watches is how many of them it has.
+func (f *follower) watches() int {
+	n := 1 + len(f.sources)
+	if f.exposes != nil {
+		n++
+	}
+	return n
+}
+
 // follow returns when ctx ends.
 func (f *follower) follow(ctx context.Context) {
 	var group sync.WaitGroup
 	defer group.Wait()
-	group.Go(func() {
-		for u := range f.client.Watch(ctx, f.change.Ref, f.version) {
-			f.send(ctx, observation{object: &u, watch: 1})
-		}
-	})
+	if !f.plain {
+		group.Go(func() {
+			for u := range f.client.Watch(ctx, f.change.Ref, f.version) {
+				f.send(ctx, observation{object: &u, watch: 1})
+			}
+		})
+	}
 	for i, source := range f.sources {
 		group.Go(func() {
 			for u := range f.client.WatchList(ctx, source.Selection) {
@@ -68,15 +83,39 @@ func (f *follower) follow(ctx context.Context) {
 			}
 		})
 	}
+	if f.exposes != nil {
+		f.followEndpoints(ctx, &group)
+	}
 	if f.hasPods {
 		group.Go(func() { f.readPodEvents(ctx) })
 		group.Go(func() { f.readLogs(ctx) })
-	} else {
+	} else if !f.plain {
 		group.Go(func() { f.readWarnings(ctx) })
 	}
 	if f.change.ID().GroupKind().String() == "PersistentVolumeClaim" {
 		group.Go(func() {
 			f.send(ctx, observation{skip: bindsLater(ctx, f.client, object.Text(f.change.After, "spec", "storageClassName"))})
+		})
+	}
+}
+
+// followEndpoints observes where a Service leads, and which of its pods are ready.
+func (f *follower) followEndpoints(ctx context.Context, group *sync.WaitGroup) {
+	group.Go(func() {
+		for {
+			select {
+			case u := <-f.board.endpoints[f.change.ID()]:
+				f.send(ctx, observation{watch: len(f.sources) + 2, exposure: func(e *exposure, _ time.Time) { e.observe(u) }})
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	for _, id := range f.exposes.selected {
+		group.Go(func() {
+			if p, ok := f.board.await(ctx, id); ok {
+				f.send(ctx, observation{exposure: func(e *exposure, now time.Time) { e.observePublished(id, p, now) }})
+			}
 		})
 	}
 }

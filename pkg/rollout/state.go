@@ -29,6 +29,7 @@ type observation struct {
 	evidence func(*diagnosis.Evidence, time.Time) // adds to it: pods, ReplicaSets, events
 	warnings []diagnosis.Event                    // about an object that has no pods
 	skip     string                               // why it is not waited for after all
+	exposure func(*exposure, time.Time)           // adds to it, of a Service: endpoints, and pods that are ready
 	watch    int                                  // which watch brought it, from 1; 0: none did
 }
 
@@ -43,6 +44,7 @@ type state struct {
 	evidence *diagnosis.Evidence
 	followed bool // its pods and events are: until then the evidence says nothing
 
+	exposes    *exposure     // of a Service; nil if nothing is to be found out
 	ill        bool          // it was not ready before, nothing of it was changed, and it fails nothing
 	renewed    bool          // the write makes new pods
 	steadyFor  time.Duration // how long its containers have to run
@@ -105,6 +107,9 @@ func (s *state) observe(o observation, now time.Time) {
 	}
 	if o.skip != "" {
 		s.skip = o.skip
+	}
+	if o.exposure != nil {
+		o.exposure(s.exposes, now)
 	}
 }
 

@@ -144,14 +144,16 @@ func TestConfirm(t *testing.T) {
 	crash := storyPod("a", "set", "", `{phase: Running, containerStatuses: [{name: model, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 3, reason: Error}}}]}`)
 	serves := []moment{{at: 1, object: fmt.Sprintf(storySet, `{}`)}, {at: 2, object: pod(0, 2)}, {at: 2, object: deployment(1)}}
 	tests := []struct {
-		name    string
-		moments []moment
-		took    float64 // the second look, in seconds
-		fails   string
+		name     string
+		moments  []moment
+		took     float64 // the second look, in seconds
+		fails    string
+		manifest bool // it sets minReadySeconds
 	}{
 		{name: "it serves", moments: serves, took: 0},
 		{name: "it has just restarted", took: 8, moments: append(serves[:3:3], moment{at: 49.6, object: pod(1, 50)})},
 		{name: "it restarted a while ago", took: 0, moments: append(serves[:3:3], moment{at: 30, object: pod(1, 30)})},
+		{name: "minReadySeconds is 0, and it crashes", manifest: true, took: 0, fails: "crashed with exit code 3", moments: append(serves[:3:3], moment{at: 30, object: crash}, moment{at: 30, object: deployment(0)})},
 		{name: "it crashes", took: 0, fails: "crashed with exit code 3", moments: append(serves[:3:3], moment{at: 30, object: crash}, moment{at: 30, object: deployment(0)})},
 	}
 	for _, tt := range tests {
@@ -161,6 +163,9 @@ func TestConfirm(t *testing.T) {
 				client := kubetest.Serve(t, newWorld(t, tt.moments)).Client
 				change := changeOf(objecttest.FromYAML(t, storyWorkload("Deployment", `{replicas: 1}`, `{}`)))
 				change.Manifest = nil
+				if tt.manifest {
+					change = changeOf(change.After)
+				}
 				settings := changeOf(objecttest.FromYAML(t, objecttest.Text("v1", "ConfigMap", `{}`, `{}`)))
 				statuses, err := Wait(t.Context(), client, []kube.Change{settings, change}, Options{FailFast: true})
 				if err != nil {

@@ -74,8 +74,18 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 	defer leave(nil)
 	var group, ill sync.WaitGroup
 	setAside(states)
+	for _, s := range states {
+		s.exposes = expose(s, states)
+	}
+	shared := newBoard(states)
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		shared.feed(beside, client)
+	}()
+	defer func() { <-fed }()
 	for i, s := range states {
-		w := &waiter{client: client, options: o, report: newReporter(s.change, out, o)}
+		w := &waiter{client: client, options: o, report: newReporter(s.change, out, o), board: shared}
 		if s.ill {
 			ill.Go(func() { ends[i] = wait(w, ctx, beside, s) })
 			continue
@@ -115,6 +125,7 @@ func conclude(ctx context.Context, client *kube.Client, ends []end, o Options) e
 		switch e := &ends[i]; {
 		case e.state.ill && !e.Ready:
 			ill = append(ill, e)
+		case !e.Ready && e.verdict.waitsForPods: // the pods are to blame
 		case e.failed():
 			failed = append(failed, e)
 		case !e.Ready && e.verdict.optional == "":

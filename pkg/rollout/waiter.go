@@ -28,6 +28,7 @@ type waiter struct {
 	client  *kube.Client
 	options Options
 	report  *reporter
+	board   *board
 }
 
 // wait returns when the object is ready, has failed for certain, or waiting ends,
@@ -45,10 +46,10 @@ func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
 	defer group.Wait()
 	defer stop()
 	s.follow(began)
-	f := newFollower(w.client, s)
+	f := newFollower(w.client, s, w.board)
 	group.Go(func() { f.follow(following) })
 
-	news := newNews(1+len(f.sources), began)
+	news := newNews(f.watches(), began)
 	for watched := true; ; {
 		v = w.evaluate(ctx, s, watched)
 		if v.final() {
@@ -67,13 +68,17 @@ func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
 	}
 }
 
-// confirm reads everything once more and returns if it is still ready; else it waits.
+// confirm reads the pods once more, and returns if all of them run and are as old as
+// they have to be; else it reads everything, and waits.
 func (w *waiter) confirm(ctx, waiting context.Context, s *state) end {
 	s.followed = true
-	w.read(waiting, s)
-	if v := evaluate(s, w.options, time.Now()); v.outcome == readiness.Ready {
+	w.readPods(waiting, s)
+	now := time.Now()
+	steady, _, known := s.evidence.Steady(s.steadyFor, now)
+	if v := evaluate(s, w.options, now); v.outcome == readiness.Ready && (steady || !known) {
 		return w.end(s, v)
 	}
+	w.read(waiting, s)
 	return w.wait(ctx, waiting, s)
 }
 
@@ -137,6 +142,12 @@ func (w *waiter) last(ctx, waiting context.Context, s *state) verdict {
 // read reads the object, and what shows its pods, as they are now. What cannot be
 // read leaves what is known as it is.
 func (w *waiter) read(ctx context.Context, s *state) {
+	select {
+	case w.board.readers <- struct{}{}:
+		defer func() { <-w.board.readers }()
+	case <-ctx.Done():
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
 	var (
@@ -152,12 +163,48 @@ func (w *waiter) read(ctx context.Context, s *state) {
 			now = &kube.Update{Deleted: true}
 		}
 	})
+	var endpoints *kube.ListUpdate
+	if s.exposes != nil {
+		group.Go(func() {
+			if list, err := w.client.List(ctx, s.exposes.selection()); err == nil {
+				endpoints = &kube.ListUpdate{Listed: true, All: list.Items}
+			}
+		})
+	}
 	_ = diagnosis.Read(ctx, w.client, s.evidence)
 	group.Wait()
 	s.observe(observation{object: now}, time.Now())
+	if endpoints != nil {
+		s.exposes.observe(*endpoints)
+	}
+}
+
+// readPods reads only the pods, where there is a list of them.
+func (w *waiter) readPods(ctx context.Context, s *state) {
+	if len(s.evidence.Sources()) == 0 {
+		w.read(ctx, s)
+		return
+	}
+	select {
+	case w.board.readers <- struct{}{}:
+		defer func() { <-w.board.readers }()
+	case <-ctx.Done():
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
+	for _, source := range s.evidence.Sources() {
+		if source.Resource != kube.Pods {
+			continue
+		}
+		if list, err := w.client.List(ctx, source.Selection); err == nil {
+			s.evidence.Observe(source, kube.ListUpdate{Listed: true, All: list.Items}, time.Now())
+		}
+	}
 }
 
 func (w *waiter) end(s *state, v verdict) end {
+	w.board.publish(s)
 	return end{
 		Status: Status{
 			Change: s.change, Live: s.live, Message: v.message, Failure: v.failure, Began: s.began, Ended: time.Now(), known: s,
