@@ -118,5 +118,5 @@ func TestCrashWhileAsked(t *testing.T) {
 	if !strings.Contains(r.Log, "crashed with exit code 1") || !strings.Contains(r.Log, "No module named 'keras'") || strings.Contains(fmt.Sprint(r.Annotations), "Health check failed") {
 		t.Errorf("annotations: %+v", r.Annotations)
 	}
-	cloudtest.Figure(t, "a crash while the health was asked was reported after %s", r.Duration.Round(1e8))
+	cloudtest.Figure(t, "a crash while the health was asked was told, and put back, after %s", r.Duration.Round(1e8))
 }
