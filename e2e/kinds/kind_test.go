@@ -123,7 +123,7 @@ var kinds = []kind{
 	{
 		group: "gateway.networking.k8s.io", version: "v1", kind: "HTTPRoute", plural: "httproutes",
 		spec:        `{parentRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: front}], hostnames: [vVERSION.example.com], rules: [{backendRefs: [{group: "", kind: Service, name: model, port: 80, weight: 1}], matches: [{path: {type: PathPrefix, value: /}}]}]}`,
-		progressing: `{parents: [{` + front + `, conditions: []}]}`,
+		progressing: `{parents: []}`,
 		ready:       `{parents: [{` + front + `, conditions: [{type: Accepted, status: "True", observedGeneration: GEN}, {type: ResolvedRefs, status: "True", observedGeneration: GEN}]}]}`,
 		degraded:    `{parents: [{` + front + `, conditions: [{type: Accepted, status: "True", observedGeneration: GEN}, {type: ResolvedRefs, status: "False", reason: BackendNotFound, message: no Service has that name, observedGeneration: GEN}]}]}`,
 		says:        "no Service has that name",
@@ -131,7 +131,7 @@ var kinds = []kind{
 	{
 		group: "inference.networking.k8s.io", version: "v1", kind: "InferencePool", plural: "inferencepools",
 		spec:        `{selector: {matchLabels: {app: vVERSION}}, targetPorts: [{number: 8000}], endpointPickerRef: {group: "", kind: Service, name: picker, port: {number: 9002}, failureMode: FailClose}}`,
-		progressing: `{parents: [{` + front + `, conditions: []}]}`,
+		progressing: `{parents: []}`,
 		ready:       `{parents: [{` + front + `, conditions: [{type: Accepted, status: "True", observedGeneration: GEN}, {type: ResolvedRefs, status: "True", observedGeneration: GEN}]}]}`,
 		degraded:    `{parents: [{` + front + `, conditions: [{type: Accepted, status: "True", observedGeneration: GEN}, {type: ResolvedRefs, status: "False", reason: InvalidExtensionRef, message: there is no endpoint picker, observedGeneration: GEN}]}]}`,
 		says:        "there is no endpoint picker",

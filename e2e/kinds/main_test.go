@@ -11,6 +11,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,7 +62,10 @@ func served(x *cloudtest.Test, k kind) {
 	x.Helper()
 	for {
 		_, err := x.Dynamic().Resource(k.resource()).Namespace(x.Namespace).Get(x.Context(), "none", metav1.GetOptions{})
-		if apierrors.IsNotFound(err) && strings.Contains(err.Error(), `"none"`) || x.Context().Err() != nil {
+		there := apierrors.IsNotFound(err) && strings.Contains(err.Error(), `"none"`)
+		// The list of kinds comes later than the kind, by seconds for a large definition.
+		list, err := x.Kube.Discovery().ServerResourcesForGroupVersion(k.group + "/" + k.version)
+		if there && err == nil && slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == k.plural }) || x.Context().Err() != nil {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)

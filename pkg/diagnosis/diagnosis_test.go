@@ -473,10 +473,10 @@ func TestNeedsWhatTheEarlierRevisionHolds(t *testing.T) {
 		old           string // node of the pod of the earlier revision; "" for none
 		want          string
 	}{
-		{"GPU", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "node-1", "set strategy: {type: Recreate}, or rollingUpdate: {maxSurge: 0, maxUnavailable: 1}: the pods of the earlier revision hold nvidia.com/gpu until they end, and no node has another; or add a node with 1 nvidia.com/gpu free"},
+		{"GPU", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "node-1", "the earlier pod holds the nvidia.com/gpu: set strategy: {type: Recreate}, or rollingUpdate: {maxSurge: 0, maxUnavailable: 1}; nothing serves in between"},
 		{"GPU that nobody holds", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "", "add a node with 1 nvidia.com/gpu free, or let an autoscaler add it"},
 		{"memory", "0/1 nodes are available: 1 Insufficient memory.", "node-1", "add a node with 1 nvidia.com/gpu free, or let an autoscaler add it"},
-		{"volume", "0/2 nodes are available: 1 node(s) had volume node affinity conflict, 1 Insufficient cpu.", "node-1", `set strategy: {type: Recreate}: 1 pod of the earlier revision has the place that the volume of PersistentVolumeClaim "weights" binds the new one to`},
+		{"volume", "0/2 nodes are available: 1 node(s) had volume node affinity conflict, 1 Insufficient cpu.", "node-1", `the earlier pod holds the volume of claim "weights": set strategy: {type: Recreate}, or rollingUpdate: {maxSurge: 0, maxUnavailable: 1}; nothing serves in between`},
 		{"port", "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.", "node-1", "no free node has the pod's hostPort: leave hostPort away, or free it, or set maxSurge: 0 or strategy: {type: Recreate}, as the pods of the earlier revision have it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -502,7 +502,7 @@ func TestNeedsWhatTheEarlierRevisionHolds(t *testing.T) {
 }
 
 // Sidecars run beside the containers, and count with them.
-func TestRequests(t *testing.T) {
+func TestRequestsOfSidecars(t *testing.T) {
 	t.Parallel()
 	for spec, want := range map[string]string{
 		`containers: [{name: a, resources: {requests: {cpu: "1"}}}, {name: b, resources: {requests: {cpu: "1"}}}]`:                                                     "2 cpu free",

@@ -37,9 +37,13 @@ type Evidence struct {
 	listed      bool      // the pods are known
 	states      map[types.UID]*podState
 	replicaSets map[types.UID]*unstructured.Unstructured
-	events      []Event           // of the object itself
-	denied      map[string]string // resource → the right that is missing, in a sentence
-	clock       clock
+	events      []Event // of the object itself
+	newest      struct {
+		pod  types.UID
+		text string // the newest line of the log of a pod that loads
+	}
+	denied map[string]string // resource → the right that is missing, in a sentence
+	clock  clock
 
 	// refused is why pods cannot be created, as it has been since then.
 	refused      string

@@ -1,10 +1,19 @@
 package diagnosis
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 )
 
@@ -99,4 +108,215 @@ func (f *Failure) because(found Finding) {
 	if found.Fix != "" {
 		f.Fix = found.Fix
 	}
+}
+
+// Bounds of an explanation: pods with a reason of their own, and pods whose events are read.
+const (
+	reasonLimit    = 3
+	eventPodsLimit = 5
+)
+
+// affected is a pod that something is wrong with, as it was when the explanation began.
+type affected struct {
+	candidate
+	container string
+	previous  bool // the log is that of the run before
+	lines     []string
+	of        string
+	err       error // why the log cannot be read
+}
+
+// Explain adds to a failure what helps to understand it: the pod it was observed
+// on, Warning events since the deploy began, and the last lines of the failing
+// container's log. What cannot be read is said in Notes and stops nothing.
+func Explain(ctx context.Context, client *kube.Client, e *Evidence, f *Failure) {
+	if !e.listed && e.denied["pods"] == "" {
+		_ = Read(ctx, client, e) // what is known without it is still worth telling
+	}
+	f.Events, f.Notes = e.readEvents(ctx, client)
+	pods := e.affected(f)
+	var group sync.WaitGroup
+	for _, p := range pods {
+		if p.container == "" || !p.Ran {
+			continue
+		}
+		group.Go(func() {
+			p.lines, p.of, p.err = readLog(ctx, client, PodRef{Namespace: e.id.Namespace, Name: p.Name}, p.container, p.previous)
+		})
+	}
+	group.Wait()
+
+	if f.Pod == "" && f.Reason != "FailedCreate" {
+		if refusal := e.refusal(); refusal.Severity != Healthy {
+			f.because(refusal)
+		}
+	}
+	for i, p := range pods {
+		if apierrors.IsForbidden(p.err) {
+			e.observeRight("pods/log", p.err)
+		}
+		p.evaluateLog()
+		if i == 0 {
+			f.describe(p)
+			continue
+		}
+		f.Others = append(f.Others, PodFailure{
+			Pod: p.Name, Container: p.container, Reason: p.Reason, Cause: p.Cause, Fix: p.Fix, Logs: p.lines, LogsOf: p.of,
+		})
+	}
+	for _, resource := range slices.Sorted(maps.Keys(e.denied)) {
+		f.Notes = append(f.Notes, e.denied[resource])
+	}
+	for _, p := range pods {
+		if p.err != nil && e.denied["pods/log"] == "" {
+			f.Notes = append(f.Notes, line(p.err.Error()))
+		}
+	}
+}
+
+// Read lists all sources of the evidence once. A right that is missing is no
+// error: it is remembered.
+func Read(ctx context.Context, client *kube.Client, e *Evidence) error {
+	e.ObserveObject(e.object, time.Now())
+	for _, s := range e.Sources() {
+		list, err := client.List(ctx, s.Selection)
+		switch {
+		case err == nil:
+			e.Observe(s, kube.ListUpdate{Listed: true, All: list.Items}, time.Now())
+		case apierrors.IsForbidden(err):
+			e.Observe(s, kube.ListUpdate{Update: kube.Update{Err: err}}, time.Now())
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// describe puts the first affected pod into the failure. A failure that others
+// found, such as a Job's or a deadline's, gets the pod's reason as well.
+func (f *Failure) describe(p *affected) {
+	f.Logs, f.LogsOf = p.lines, p.of
+	known := f.Pod != "" || f.Container != ""
+	if f.Pod == "" {
+		f.Pod, f.Container = p.Name, p.container
+	}
+	if p.Cause == "" || f.Reason == "FailedCreate" {
+		return
+	}
+	switch {
+	case known && f.Pod == p.Name && p.Severity > Transient:
+		// The log and the events may have told more than the status did.
+		f.Reason, f.Cause, f.Fix = p.Reason, p.Cause, p.Fix
+	case !known:
+		f.because(p.Finding)
+	}
+}
+
+// affected chooses the pods to report: the one that decided, then one for each further reason.
+func (e *Evidence) affected(f *Failure) []*affected {
+	for _, p := range e.states {
+		p.refresh(time.Now()) // their events have come
+	}
+	var all []*affected
+	for _, c := range e.candidates() {
+		p := &affected{candidate: c, container: c.Container}
+		if c.Severity == Healthy {
+			if c.serves() {
+				continue
+			}
+			p.Cause, p.State = c.waiting(), c.waiting()
+			p.container, p.Ran = c.unready()
+			p.Reason, p.Fix = "NotReady", c.remedy()
+			if condition := c.unscheduled(); condition != nil && condition.Reason == corev1.PodReasonUnschedulable {
+				p.Fix = e.advice(c, condition.Message)
+			}
+		}
+		if held := e.heldByOld(c); held != "" {
+			p.Fix = held
+		}
+		p.previous = c.restarted(p.container)
+		all = append(all, p)
+	}
+	slices.SortStableFunc(all, func(a, b *affected) int {
+		if (a.Name == f.Pod) != (b.Name == f.Pod) {
+			if a.Name == f.Pod {
+				return -1
+			}
+			return 1
+		}
+		return int(b.Severity) - int(a.Severity)
+	})
+	var chosen []*affected
+	known := map[string]bool{}
+	for _, p := range all {
+		state := p.container + " " + p.State
+		if !known[state] && len(chosen) < reasonLimit {
+			known[state] = true
+			chosen = append(chosen, p)
+		}
+	}
+	return chosen
+}
+
+// evaluateLog finds what only the log says: that the program is built for another
+// processor, and why it ended.
+func (p *affected) evaluateLog() {
+	for _, text := range p.lines {
+		// "exec /usr/bin/python: exec format error" is written by runc's init.
+		if strings.HasPrefix(text, "exec ") && strings.HasSuffix(text, "exec format error") {
+			p.Reason = "ExecFormatError"
+			p.Cause = fmt.Sprintf("container %q cannot run on its node: image %q is built for another platform (%s)", p.container, p.Image, line(text))
+			p.Fix = platformFix
+			return
+		}
+	}
+	p.because()
+}
+
+// readEvents reads the events of the object, its newest ReplicaSet and its pods,
+// in parallel. It returns the Warnings, and why some could not be read.
+func (e *Evidence) readEvents(ctx context.Context, client *kube.Client) (warnings []Event, notes []string) {
+	type source struct {
+		uid types.UID
+		pod bool
+	}
+	sources := []source{{uid: e.object.GetUID()}}
+	if set := e.revision.ReplicaSet(); set != nil {
+		sources = append(sources, source{uid: set.GetUID()})
+	}
+	pods := e.candidates()
+	slices.SortStableFunc(pods, func(a, b candidate) int { return int(b.Severity) - int(a.Severity) })
+	for _, c := range pods[:min(len(pods), eventPodsLimit)] {
+		sources = append(sources, source{c.UID, true})
+	}
+
+	var (
+		group sync.WaitGroup
+		read  = make([][]Event, len(sources))
+		errs  = make([]error, len(sources))
+	)
+	for i, s := range sources {
+		group.Go(func() { read[i], errs[i] = ListEvents(ctx, client, e.id.Namespace, s.uid, !s.pod) })
+	}
+	group.Wait()
+	var all []Event
+	for i, s := range sources {
+		if s.pod {
+			e.ObservePodEvents(s.uid, read[i], errs[i], time.Now())
+		} else {
+			e.ObserveEventsDenied(errs[i])
+		}
+		for _, event := range e.Recent(read[i]) {
+			if event.Warning {
+				all = append(all, event)
+			}
+		}
+	}
+	for _, err := range errs {
+		if err != nil && e.denied["events"] == "" {
+			notes = append(notes, "events cannot be read: "+line(err.Error()))
+			break
+		}
+	}
+	return merge(all), notes
 }

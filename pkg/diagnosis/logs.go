@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ const (
 	logLineBytes = 4 << 10
 	logBytes     = 1 << 20
 	logTimeout   = 10 * time.Second
+	newestLines  = 5 // read for the newest that is not empty
 )
 
 // readLog reads the last lines of a container, of its run before the last restart
@@ -32,9 +34,11 @@ func readLog(ctx context.Context, client *kube.Client, pod PodRef, container str
 	if client.REST() == nil {
 		return nil, "", nil
 	}
-	lines, err = requestLog(ctx, client, pod, container, previous)
+	log := logOf{pod: pod, container: container, previous: previous, lines: logLines}
+	lines, err = requestLog(ctx, client, log)
 	if previous && (err != nil && !apierrors.IsForbidden(err) || err == nil && len(lines) == 0) {
-		if now, again := requestLog(ctx, client, pod, container, false); again == nil {
+		log.previous = false
+		if now, again := requestLog(ctx, client, log); again == nil {
 			lines, err, previous = now, nil, false
 		}
 	}
@@ -48,15 +52,41 @@ func readLog(ctx context.Context, client *kube.Client, pod PodRef, container str
 	return lines, of, nil
 }
 
-func requestLog(ctx context.Context, client *kube.Client, pod PodRef, container string, previous bool) ([]string, error) {
+// ReadNewest reads the newest line of a container's log that says anything; "" if
+// there is none.
+func ReadNewest(ctx context.Context, client *kube.Client, pod PodRef, container string) (string, error) {
+	if client.REST() == nil {
+		return "", nil
+	}
+	lines, err := requestLog(ctx, client, logOf{pod: pod, container: container, lines: newestLines})
+	if err != nil {
+		return "", err
+	}
+	for _, text := range slices.Backward(lines) {
+		if text = line(text); strings.TrimSpace(text) != "" {
+			return text, nil
+		}
+	}
+	return "", nil
+}
+
+// logOf says which log is meant, and how many lines of it are read.
+type logOf struct {
+	pod       PodRef
+	container string
+	previous  bool // of the run before the last restart
+	lines     int
+}
+
+func requestLog(ctx context.Context, client *kube.Client, log logOf) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, logTimeout)
 	defer cancel()
 	request := client.REST().Get().
-		AbsPath("/api/v1/namespaces", pod.Namespace, "pods", pod.Name, "log").
-		Param("container", container).
-		Param("tailLines", strconv.Itoa(logLines)).
+		AbsPath("/api/v1/namespaces", log.pod.Namespace, "pods", log.pod.Name, "log").
+		Param("container", log.container).
+		Param("tailLines", strconv.Itoa(log.lines)).
 		Param("limitBytes", strconv.Itoa(logBytes))
-	if previous {
+	if log.previous {
 		request = request.Param("previous", "true")
 	}
 	body, err := request.Stream(ctx)

@@ -38,9 +38,29 @@ func (e *Evidence) warning(pods []candidate) (text, state string) {
 			}
 			return r
 		}, reasons)
-		return fmt.Sprintf("pod %q cannot be scheduled: %s; it waits; %s", p.Name, message, e.needs(p.Pod, message)), "unschedulable " + state
+		if did, fix := p.scaling(); fix != "" || did != "" && !strings.HasPrefix(did, scaleUp) {
+			// That nobody helps is news, also if the scheduler says the same as before.
+			state += " " + p.scaled()
+			message += "; " + did
+		}
+		return fmt.Sprintf("pod %q cannot be scheduled: %s; it waits; %s", p.Name, message, e.advice(p, c.Message)), "unschedulable " + state
 	}
 	return "", ""
+}
+
+// advice is what would let a pod be scheduled.
+func (e *Evidence) advice(c candidate, message string) string {
+	if held := e.heldByOld(c); held != "" {
+		return held
+	}
+	did, fix := c.scaling()
+	switch {
+	case fix != "":
+		return fix
+	case strings.HasPrefix(did, scaleUp):
+		return did
+	}
+	return e.needs(c.Pod, schedulerMessage(message))
 }
 
 // schedulerMessage takes from the scheduler's message what it says about
@@ -72,20 +92,13 @@ func (e *Evidence) needs(pod *corev1.Pod, message string) string {
 	case has("bound to non-existent"):
 		return fmt.Sprintf("look what became of the PersistentVolume of %s: its data may be on a disk that is still there, so keep the claim until you know", claims(pod))
 	case has("volume node affinity conflict"), has("ReadWriteOncePod access mode"), has("no available volume zone"):
-		text := fmt.Sprintf("make room on the node or zone where the volume of %s is, which cannot move", claims(pod))
-		if n := e.older(); n > 0 && e.pods.Kind == "Deployment" {
-			text = fmt.Sprintf("set strategy: {type: Recreate}: %s of the earlier revision %s the place that the volume of %s binds the new one to", countOf(n, "pod"), plural(n, "has", "have"), claims(pod))
-		}
-		return text
+		return fmt.Sprintf("make room on the node or zone where the volume of %s is, which cannot move", claims(pod))
 	case has("free ports for the requested pod ports"):
 		text := "no free node has the pod's hostPort: leave hostPort away, or free it"
 		if e.older() > 0 {
 			text += ", or set maxSurge: 0 or strategy: {type: Recreate}, as the pods of the earlier revision have it"
 		}
 		return text
-	}
-	if device := scarce.FindStringSubmatch(message); device != nil && e.holds(device[1]) {
-		return fmt.Sprintf("set strategy: {type: Recreate}, or rollingUpdate: {maxSurge: 0, maxUnavailable: 1}: the pods of the earlier revision hold %s until they end, and no node has another; or add a node with %s", device[1], requests(pod))
 	}
 	text := "add a node with " + requests(pod)
 	if len(pod.Spec.NodeSelector) > 0 {
@@ -101,33 +114,11 @@ func (e *Evidence) needs(pod *corev1.Pod, message string) string {
 	return text + ", or let an autoscaler add it"
 }
 
-// scarce is a device that no node has free: what is no device has no domain.
-var scarce = regexp.MustCompile(`Insufficient ([a-z0-9.-]+/[A-Za-z0-9._-]+)`)
-
-// holds reports whether pods of an earlier revision hold a device.
-func (e *Evidence) holds(device string) bool {
-	return slices.ContainsFunc(e.earlier(), func(p *podState) bool {
-		return slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool {
-			q, asked := c.Resources.Limits[corev1.ResourceName(device)]
-			return asked && !q.IsZero()
-		})
-	})
-}
-
 // older is how many pods of an earlier revision are on a node.
-func (e *Evidence) older() int { return len(e.earlier()) }
-
-func (e *Evidence) earlier() []*podState {
-	return e.selected(func(pod *corev1.Pod) bool {
+func (e *Evidence) older() int {
+	return len(e.selected(func(pod *corev1.Pod) bool {
 		return !e.revision.Includes(pod) && pod.Spec.NodeName != "" && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
-	})
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
+	}))
 }
 
 func claims(pod *corev1.Pod) string {
@@ -143,44 +134,25 @@ func claims(pod *corev1.Pod) string {
 	return "PersistentVolumeClaim " + strings.Join(names, ", ")
 }
 
-// requests sums what the pod asks of a node, as the scheduler does: containers
-// and sidecars together, or the largest init container, with the sidecars before
-// it, if it asks for more.
+// requests sums what the pod asks of a node, as the scheduler does: containers and
+// sidecars together, or the largest init container, with the sidecars that run
+// before it, if that is more (k8s.io/component-helpers/resource).
 func requests(pod *corev1.Pod) string {
-	sum := corev1.ResourceList{}
-	for _, c := range pod.Spec.Containers {
-		for name, q := range c.Resources.Requests {
-			total := sum[name]
-			total.Add(q)
-			sum[name] = total
-		}
-	}
-	// Sidecars run beside what comes after them, and count with it.
-	beside := corev1.ResourceList{}
-	most := corev1.ResourceList{}
+	sum, sidecars, most := corev1.ResourceList{}, corev1.ResourceList{}, corev1.ResourceList{}
 	for _, c := range pod.Spec.InitContainers {
-		sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
-		for name, q := range c.Resources.Requests {
-			total := beside[name].DeepCopy()
-			total.Add(q)
-			if sidecar {
-				beside[name] = total
-			}
-			if known := most[name]; total.Cmp(known) > 0 {
-				most[name] = total
-			}
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			add(sidecars, c.Resources.Requests)
+			continue
 		}
+		both := sidecars.DeepCopy()
+		add(both, c.Resources.Requests)
+		raise(most, both)
 	}
-	for name, q := range beside {
-		total := sum[name]
-		total.Add(q)
-		sum[name] = total
+	for _, c := range pod.Spec.Containers {
+		add(sum, c.Resources.Requests)
 	}
-	for name, q := range most {
-		if total := sum[name]; q.Cmp(total) > 0 {
-			sum[name] = q
-		}
-	}
+	add(sum, sidecars)
+	raise(sum, most)
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(sum)) {
 		q := sum[name]
@@ -192,4 +164,22 @@ func requests(pod *corev1.Pod) string {
 		return "room for a pod"
 	}
 	return strings.Join(parts, ", ") + " free"
+}
+
+// add adds resources to a sum.
+func add(sum, more corev1.ResourceList) {
+	for name, q := range more {
+		total := sum[name]
+		total.Add(q)
+		sum[name] = total
+	}
+}
+
+// raise makes each resource as large as another one's at least.
+func raise(most, other corev1.ResourceList) {
+	for name, q := range other {
+		if has := most[name]; q.Cmp(has) > 0 {
+			most[name] = q
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/org/deploy-model-action/pkg/redact"
 )
@@ -41,7 +42,33 @@ func (e *Evidence) waiting(pods []candidate) string {
 		}
 		return "no pod of the new revision yet"
 	}
-	return strings.Join(order, "; ")
+	text := strings.Join(order, "; ")
+	if pod, container, ok := e.Loading(); ok && e.newest.pod == pod.UID && e.newest.text != "" && text != "" {
+		text += fmt.Sprintf("; container %q says: %s", container, e.newest.text)
+	}
+	return text
+}
+
+// Loading is a container of a new pod that runs and is not ready, such as one that
+// loads a model. What it says in its log is worth reading while nothing else is known.
+func (e *Evidence) Loading() (pod PodRef, container string, ok bool) {
+	for _, c := range e.candidates() {
+		if c.Severity > Transient || c.serves() || c.earlier {
+			continue
+		}
+		container, ran := c.unready()
+		for _, status := range c.statuses() {
+			if ran && status.Name == container && status.State.Running != nil {
+				return PodRef{Namespace: c.Namespace, Name: c.Name, UID: c.UID}, container, true
+			}
+		}
+	}
+	return PodRef{}, "", false
+}
+
+// ObserveLog takes in the newest line of the log of a container that is Loading.
+func (e *Evidence) ObserveLog(pod types.UID, text string) {
+	e.newest.pod, e.newest.text = pod, text
 }
 
 // waiting says what the pod waits for; "" if it serves.
@@ -61,7 +88,11 @@ func (p *podState) waiting() string {
 		if c.Reason == corev1.PodReasonSchedulingGated {
 			return "not to be scheduled before its scheduling gates are gone"
 		}
-		return "cannot be scheduled: " + schedulerMessage(c.Message)
+		text := "cannot be scheduled: " + schedulerMessage(c.Message)
+		if did, _ := p.scaling(); did != "" {
+			text += "; " + did
+		}
+		return text
 	}
 	if p.serves() {
 		return ""
@@ -102,10 +133,7 @@ func (p *podState) waiting() string {
 }
 
 // remedy says what to do about a pod that is not ready by no fault of its own.
-func (e *Evidence) remedy(p *podState) string {
-	if c := p.unscheduled(); c != nil && c.Reason == corev1.PodReasonUnschedulable {
-		return e.needs(p.Pod, c.Message)
-	}
+func (p *podState) remedy() string {
 	for _, status := range p.Status.ContainerStatuses {
 		if status.State.Running != nil && strings.Contains(p.containerWaits(status), " probe ") {
 			return "make the container pass its probe, whose answer and log say what it lacks, or raise timeout if it only needs longer"

@@ -39,6 +39,8 @@ type follower struct {
 	observations chan observation
 	pods         chan diagnosis.PodRef   // whose events are to be read
 	requested    map[types.UID]time.Time // when they were last
+	logs         chan loading            // whose newest line is to be read
+	tailed       time.Time               // when one was last
 }
 
 func newFollower(client *kube.Client, s *state) *follower {
@@ -46,6 +48,7 @@ func newFollower(client *kube.Client, s *state) *follower {
 		client: client, change: s.change, version: s.live.GetResourceVersion(), sources: s.evidence.Sources(), hasPods: s.evidence.HasPods(),
 		observations: make(chan observation, backlog),
 		pods:         make(chan diagnosis.PodRef, explainLimit), requested: map[types.UID]time.Time{},
+		logs: make(chan loading), tailed: time.Now().Add(tailFirst - tailEvery),
 	}
 }
 
@@ -67,6 +70,7 @@ func (f *follower) follow(ctx context.Context) {
 	}
 	if f.hasPods {
 		group.Go(func() { f.readPodEvents(ctx) })
+		group.Go(func() { f.readLogs(ctx) })
 	} else {
 		group.Go(func() { f.readWarnings(ctx) })
 	}

@@ -55,6 +55,7 @@ func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
 			return w.end(s, v)
 		}
 		f.explainPods(s.evidence, time.Now())
+		f.tail(s.evidence, time.Now())
 		watched = w.observe(waiting, f.observations, s, news, min(w.pause(s, v), news.due(time.Now())))
 		if waiting.Err() != nil {
 			return w.end(s, w.last(ctx, waiting, s))

@@ -22,7 +22,7 @@ func findCustom(u *unstructured.Unstructured) []Address {
 			continue
 		}
 		a := Address{URL: strings.TrimSuffix(text, "/"), Host: to.Hostname(), Object: object.Of(u), rank: rankStatus}
-		if isClusterName(to.Hostname()) {
+		if isInside(to.Hostname()) {
 			a.rank = rankCluster
 			a.Internal, a.Why = true, "it is a name of the cluster's own: only pods resolve it"
 		}
@@ -63,9 +63,4 @@ func serveURL(u *unstructured.Unstructured) string {
 		}
 	}
 	return join("http", name+"."+u.GetNamespace()+".svc.cluster.local", port, "")
-}
-
-// isClusterName reports whether a host is a name that only the cluster's DNS knows.
-func isClusterName(host string) bool {
-	return strings.HasSuffix(host, ".svc") || strings.HasSuffix(host, ".svc.cluster.local")
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ type Answer struct {
 	long      bool   // there was more
 	failed    error  // of Err
 	connected bool   // somebody was reached
+	forwarded bool   // by a proxy of the runner's network
 	routed    bool
 }
 
@@ -102,6 +104,10 @@ func (a Answer) unasked() (why, fix string) {
 		return "the API server did not answer: " + a.Err, "run the job again"
 	case a.Code == 0 && !a.Proxy && !a.connected:
 		return a.Err, letIn
+	case a.forwarded && slices.Contains([]int{http.StatusProxyAuthRequired, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}, a.Code):
+		// These are a proxy's words about what it cannot reach, and nobody can tell
+		// whether it was the model that used them.
+		return "the runner's proxy, or who is behind it, answered " + a.result(), letIn
 	case a.Code == 0 || !a.Proxy:
 		return "", ""
 	}

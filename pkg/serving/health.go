@@ -199,13 +199,13 @@ func (p *prober) ask(ctx context.Context, q question) Answer {
 
 // health asks until the answer is 2xx, will not change any more, or time is out.
 func (p *prober) health(ctx context.Context, path *url.URL) error {
-	var last Answer
+	var last, real Answer // real is the last one of the model's
 	defer func() { p.report.Health = &last }()
 	q := question{method: http.MethodGet, path: path, limit: bodyLimit, within: requestTimeout}
 	for equal, pause := 0, firstPause; ; pause = min(2*pause, longestPause) {
 		a := p.ask(ctx, q)
 		if ctx.Err() != nil && a.Code == 0 && last.Tries > 0 {
-			return p.verdict(last) // the time was out, which is not what it answers
+			return p.verdict(last, real) // the time was out, which is not what it answers
 		}
 		news := a.Code != last.Code || a.Err != last.Err
 		equal++
@@ -214,11 +214,14 @@ func (p *prober) health(ctx context.Context, path *url.URL) error {
 		}
 		a.Tries = last.Tries + 1
 		last = a
+		if why, _ := a.unasked(); why == "" {
+			real = a
+		}
 		switch {
 		case a.ok() || a.long && a.Code/100 == 2:
 			return nil
 		case ctx.Err() != nil, p.settled(a, equal):
-			return p.verdict(a)
+			return p.verdict(a, real)
 		}
 		if news {
 			p.Progress(a.String() + "; asking again")
@@ -263,11 +266,15 @@ func (p *prober) around() {
 	}
 }
 
-// verdict is the error of a health check's last answer.
-func (p *prober) verdict(a Answer) error {
+// verdict is the error of a health check whose last answer was that: what the
+// model did answer counts, also if it could not be asked any more afterwards.
+func (p *prober) verdict(a, real Answer) error {
 	what := fmt.Sprintf("health check %q", p.Path)
 	if why, _ := a.unasked(); why != "" {
-		return p.unasked(what)
+		if real.Tries == 0 {
+			return p.unasked(what)
+		}
+		a = real
 	}
 	u := &UnhealthyError{What: what, Service: p.report.Service, Cause: a.String()}
 	if a.Tries > 1 {

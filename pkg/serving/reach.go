@@ -40,7 +40,9 @@ func Reach(ctx context.Context, transport http.RoundTripper, at Address) (answer
 		a := w.ask(bounded, q)
 		switch a.Code {
 		case 0:
-			why = a.Err
+			if bounded.Err() == nil || why == "" { // else the time was out, which is not what it answers
+				why = a.Err
+			}
 		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 			why = fmt.Sprintf("it answered %d %s", a.Code, http.StatusText(a.Code))
 		default:

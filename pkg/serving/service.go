@@ -171,22 +171,23 @@ func askPort(service *unstructured.Unstructured) (port, bool) {
 }
 
 // made are the ways to ask what the controller of a custom resource made: the URL
-// that its status names, and the Service of the cluster behind it. They are those
-// of KServe and Knative (status.url, status.address.url), which others took over.
+// that its status names, and the Service of the cluster behind it.
 func (p *prober) made() []way {
 	var ways []way
 	for _, c := range p.Changes {
 		if object.Of(c.After).Group == "" {
 			continue
 		}
-		if u, err := url.Parse(object.Text(c.After, "status", "url")); err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https") && !isInside(u.Hostname()) {
-			w := direct(url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}, p.HTTP)
-			w.routed = true
-			ways = append(ways, w)
-		}
-		for _, field := range [][]string{{"status", "address", "url"}, {"status", "url"}} {
-			u, err := url.Parse(object.Text(c.After, field...))
-			if err != nil || !isInside(u.Hostname()) {
+		var outside, inside []way
+		for _, text := range statusURLs(c.After) {
+			u, err := url.Parse(text)
+			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+				continue
+			}
+			if !isInside(u.Hostname()) {
+				w := direct(url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}, p.HTTP)
+				w.routed = true
+				outside = append(outside, w)
 				continue
 			}
 			name, rest, _ := strings.Cut(u.Hostname(), ".")
@@ -196,9 +197,10 @@ func (p *prober) made() []way {
 			}
 			if w, ok := p.proxied("services", namespace, name, u.Scheme, portNumber(u)); ok {
 				w.routed = true
-				ways = append(ways, w)
+				inside = append(inside, w)
 			}
 		}
+		ways = append(ways, append(outside, inside...)...)
 	}
 	return ways
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -219,4 +220,56 @@ func TestNobodyCouldAsk(t *testing.T) {
 		}
 	}
 	t.Logf("a healthy model would be put back in %d of %d cases where nobody could ask it", wrong, cases)
+}
+
+// TestForwardProxy holds that the words of a proxy in the runner's network about
+// an address that it cannot reach are not taken for the model's.
+func TestForwardProxy(t *testing.T) {
+	t.Parallel()
+	const denied = `services "model:80" is forbidden: User "u" cannot get resource "services/proxy" in API group "" in the namespace "default"`
+	for _, tt := range []struct {
+		name   string
+		proxy  bool
+		direct []kubetest.Scene
+		api    int
+		want   string
+	}{
+		{"502, and no right", true, []kubetest.Scene{kubetest.Answer(502, "cannot connect")}, 403, "not asked"},
+		{"503, and no right", true, []kubetest.Scene{kubetest.Answer(503, "cannot connect")}, 403, "not asked"},
+		{"504, and no right", true, []kubetest.Scene{kubetest.Answer(504, "")}, 403, "not asked"},
+		{"407, and no right", true, []kubetest.Scene{kubetest.Answer(407, "")}, 403, "not asked"},
+		{"502, but well through the API server", true, []kubetest.Scene{kubetest.Answer(502, "")}, 200, "well"},
+		{"502, and wrong through the API server", true, []kubetest.Scene{kubetest.Answer(502, "")}, 500, "wrong"},
+		{"500 of the model", true, []kubetest.Scene{kubetest.Answer(500, "")}, 403, "wrong"},
+		{"500 of the model, then it cannot be reached", true, []kubetest.Scene{kubetest.Answer(500, ""), kubetest.Answer(502, "")}, 403, "wrong"},
+		{"502 without a proxy", false, []kubetest.Scene{kubetest.Answer(502, "")}, 403, "wrong"},
+		{"well", true, []kubetest.Scene{kubetest.Answer(200, "")}, 403, "well"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				through := kubetest.Answer(tt.api, "of the model")
+				if tt.api == http.StatusForbidden {
+					through = kubetest.Answer(kubetest.Refuse(tt.api, "Forbidden", denied))
+				}
+				client, o, _ := asking(t, &kubetest.Stage{Scripts: map[string][]kubetest.Scene{
+					"/readyz": tt.direct, "/api/v1/namespaces/default/services/model:80/proxy/readyz": {through},
+				}}, balanced)
+				if tt.proxy {
+					o.HTTP.(*http.Transport).Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"}) //nolint:forcetypeassert // kubetest's
+				}
+				got := "well"
+				report, err := Check(t.Context(), client, o)
+				switch {
+				case err != nil:
+					got = "wrong"
+				case report.Unasked != nil:
+					got = "not asked"
+				}
+				if got != tt.want {
+					t.Errorf("%s, want %s: error %v, unasked %v", got, tt.want, err, report.Unasked)
+				}
+			})
+		})
+	}
 }

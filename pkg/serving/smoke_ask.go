@@ -117,7 +117,7 @@ func (p *prober) request(ctx context.Context, r Request) error {
 	}
 	reply := Reply{Name: r.Name, Expected: r.Expect.words(), Repeat: r.Repeat}
 	var took []time.Duration
-	tries, wrong, reported := 0, 0, ""
+	tries, wrong, reported, answered := 0, 0, "", false
 	for pause := firstPause; reply.Right < r.Repeat; {
 		a := p.ask(ctx, q)
 		if ctx.Err() != nil && a.Code == 0 && tries > 0 {
@@ -125,13 +125,16 @@ func (p *prober) request(ctx context.Context, r Request) error {
 		}
 		tries++
 		why := r.Expect.wrong(a)
-		reply.Answer, reply.Wrong = a, why
+		unasked, _ := a.unasked()
+		if unasked == "" || !answered {
+			reply.Answer, reply.Wrong = a, why
+		}
+		answered = answered || unasked == ""
 		if why == "" {
 			took = append(took, a.Took)
 			reply.Right, reply.Wrong = reply.Right+1, ""
 			continue
 		}
-		unasked, _ := a.unasked()
 		if unasked == "" && !a.early() {
 			wrong++
 		}
@@ -174,7 +177,9 @@ func (p *prober) smokeVerdict(r Request, reply Reply) error {
 	}
 	u := &UnhealthyError{What: what, Service: p.report.Service, Cause: reply.Answer.asked() + ": " + reply.Wrong, file: p.SmokeTest.File, line: r.Line}
 	switch a := reply.Answer; {
-	case reply.Right > 0:
+	case reply.Right == 1 && !r.Expect.fulfilled(a):
+		u.Cause += ", after 1 right answer"
+	case reply.Right > 1 && !r.Expect.fulfilled(a):
 		u.Cause += fmt.Sprintf(", after %d right answers", reply.Right)
 	case a.Tries > 1:
 		u.Cause += fmt.Sprintf(" (the last of %d tries in %s)", a.Tries, retry.FormatDuration(time.Since(p.started)))
@@ -203,6 +208,9 @@ func (a Answer) early() bool {
 
 // late reports whether an answer took longer than it may, which no other answer undoes.
 func (e Expectation) late(a Answer) bool { return e.Within > 0 && a.connected && a.Took >= e.Within }
+
+// fulfilled reports whether an answer is right.
+func (e Expectation) fulfilled(a Answer) bool { return e.wrong(a) == "" }
 
 // status reports whether a code is the one that is expected.
 func (e Expectation) status(code int) bool {

@@ -131,6 +131,7 @@ func (w way) ask(ctx context.Context, q question) Answer {
 		request.Header[name] = values
 	}
 	request.Close = !w.proxy
+	a.forwarded = !w.proxy && isForwarded(w.client.Transport, request)
 	client := *w.client
 	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
 		// No token goes where an answer says.
@@ -147,10 +148,10 @@ func (w way) ask(ctx context.Context, q question) Answer {
 			err = wrapped.Err // the URL is named already
 		}
 		a.Err, a.failed, a.connected = reason(err, q.within), err, connected.Load()
-		if !a.connected && bounded.Err() != nil && ctx.Err() == nil {
-			a.Err = "no connection within " + retry.FormatDuration(min(q.within, connectTimeout))
-		}
 		a.Took = time.Since(started)
+		if !a.connected && bounded.Err() != nil {
+			a.Err = "no connection within " + retry.FormatDuration(a.Took)
+		}
 		return a
 	}
 	defer response.Body.Close()
@@ -168,6 +169,16 @@ func (w way) ask(ctx context.Context, q question) Answer {
 		}
 	}
 	return a
+}
+
+// isForwarded reports whether a proxy of the runner's network stands between.
+func isForwarded(transport http.RoundTripper, request *http.Request) bool {
+	t, ok := transport.(*http.Transport)
+	if !ok || t.Proxy == nil {
+		return false
+	}
+	through, err := t.Proxy(request)
+	return err == nil && through != nil
 }
 
 // serviceWays are how to ask a Service: at its load balancer, if it has one that the
