@@ -131,6 +131,7 @@ func (d *deployment) phase(ctx context.Context, name string, f func(context.Cont
 	defer d.log.EndGroup()
 	started := time.Now()
 	err := f(ctx)
+	d.warn()
 	d.result.Phases = append(d.result.Phases, Phase{Name: name, Started: started, Finished: time.Now(), Failed: err != nil})
 	return err
 }
