@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -42,7 +43,7 @@ func TestSecretIsNeverQuoted(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %d", name, code), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					answer := strings.ReplaceAll(form, "CODE", fmt.Sprint(code))
+					answer := strings.ReplaceAll(form, "CODE", strconv.Itoa(code))
 					for _, phase := range []string{"read", "check", "write"} {
 						s := kubetest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 							dry := r.URL.Query().Get("dryRun") != ""
@@ -58,11 +59,11 @@ func TestSecretIsNeverQuoted(t *testing.T) {
 							}
 						}))
 						var mu sync.Mutex
-						said := ""
+						var said strings.Builder
 						client := kube.NewClient(s.Dynamic, s.REST, kube.Options{Budget: time.Millisecond, Log: func(format string, args ...any) {
 							mu.Lock()
 							defer mu.Unlock()
-							said += fmt.Sprintf(format, args...)
+							fmt.Fprintf(&said, format, args...)
 						}})
 						u := objecttest.FromYAML(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: models}\n")
 						u.Object["data"] = map[string]any{"a": encoded}
@@ -76,15 +77,15 @@ func TestSecretIsNeverQuoted(t *testing.T) {
 							_, err = w.Send(t.Context())
 						}
 						for e := err; e != nil; e = errors.Unwrap(e) { // joined ones say all at the top
-							said += "\n" + e.Error()
+							fmt.Fprintf(&said, "\n%v", e)
 							var own *kube.ObjectError
 							if !errors.As(e, &own) {
 								break // what is below is for programs
 							}
 						}
 						for _, value := range []string{canary, encoded, "Canary", "line one"} {
-							if strings.Contains(said, value) {
-								t.Errorf("%s: %q is said: %s", phase, value, said)
+							if strings.Contains(said.String(), value) {
+								t.Errorf("%s: %q is said: %s", phase, value, said.String())
 							}
 						}
 					}
