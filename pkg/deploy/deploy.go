@@ -191,13 +191,15 @@ func (d *deployment) parseName() error {
 	}
 	project := d.ProjectID
 	full := strings.Contains(d.ClusterName, "/") // it says the project; an account may be of another
-	if project == "" && !full && d.credentials != nil {
-		project = d.credentials.ProjectID
-	}
+	// What was named for this job comes before the project that an account happens to
+	// be of: the key of a CI project deploys to many.
 	for _, name := range []string{"GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT"} {
 		if project == "" && !full {
 			project = d.runner.Getenv(name)
 		}
+	}
+	if project == "" && !full && d.credentials != nil {
+		project = d.credentials.ProjectID
 	}
 	if project == "" && d.credentials == nil && !strings.Contains(d.ClusterName, "/") {
 		// The credentials would say it; what is wrong with them is said already.
