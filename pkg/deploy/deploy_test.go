@@ -109,6 +109,7 @@ func workspace(t *testing.T, files map[string]string) *os.Root {
 const (
 	testHost = "europe-west6-docker.pkg.dev/my-project/models"
 	model    = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: model}\nspec:\n  template:\n    spec:\n      containers: [{name: m, image: " + testHost + "/m:latest}]\n"
+	service  = "---\napiVersion: v1\nkind: Service\nmetadata: {name: model}\nspec: {ports: [{port: 80}]}\n"
 	secret   = "hunter2-hunter2"
 )
 
@@ -165,6 +166,15 @@ func TestWrongInputsContactNothing(t *testing.T) {
 		{name: "half a login", change: func(o *Options) { o.RegistryUsername = "octocat" }},
 		{name: "the other half", change: func(o *Options) { o.RegistryPassword = secret }},
 		{name: "health_path", change: func(o *Options) { o.HealthPath = "readyz" }},
+		{name: "health_path of another host", change: func(o *Options) { o.HealthPath = "//evil.example.com/readyz" }},
+		{name: "health_path with a bad escape", change: func(o *Options) { o.HealthPath = "/%zz" }, files: map[string]string{"kubernetes/a.yaml": model + service}},
+		{name: "no Service to ask", change: func(o *Options) { o.HealthPath = "/readyz" }},
+		{name: "no Service to ask for predictions", change: func(o *Options) { o.SmokeTest = "smoke.yaml" }, files: map[string]string{"kubernetes/a.yaml": model, "smoke.yaml": "requests: [{path: /predict}]\n"}},
+		{name: "a smoke test that is not there", change: func(o *Options) { o.SmokeTest = "smoke.yaml" }, files: map[string]string{"kubernetes/a.yaml": model + service}},
+		{name: "a smoke test outside", change: func(o *Options) { o.SmokeTest = "../smoke.yaml" }, files: map[string]string{"kubernetes/a.yaml": model + service}},
+		{name: "a smoke test with mistakes", change: func(o *Options) { o.SmokeTest, o.Namespace = "tests/smoke.yaml", "X" }, files: map[string]string{
+			"kubernetes/a.yaml": model + service, "tests/smoke.yaml": "requests:\n  - path: predict\n    repeat: 0\n  - path: /predict\n    body: '@../../etc/passwd'\n    headers: {Authorization: " + secret + "}\n",
+		}},
 		{name: "pull_request", environment: map[string]string{"GITHUB_EVENT_NAME": "pull_request"}},
 		{name: "merge_group", environment: map[string]string{"GITHUB_EVENT_NAME": "merge_group"}},
 		{name: "pull_request_target", environment: map[string]string{"GITHUB_EVENT_NAME": "pull_request_target"}},

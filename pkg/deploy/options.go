@@ -70,7 +70,7 @@ type Options struct {
 	Timeout time.Duration `input:"timeout"`
 	// FailFast fails as soon as the cause is certain; otherwise at Timeout.
 	FailFast bool `input:"fail_fast"`
-	// Rollback restores what was there when the rollout or the health check fails.
+	// Rollback restores what was there when the rollout, the health check or the smoke test fails.
 	Rollback bool `input:"rollback"`
 	// HealthPath must answer 2xx before the deploy counts. Default: not asked.
 	HealthPath string `input:"health_path"`

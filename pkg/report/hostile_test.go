@@ -36,7 +36,8 @@ var hostile = []string{
 func everywhere(s string) (*deploy.Result, actions.Run) {
 	message := strings.NewReplacer("\n", " ", "\r", " ").Replace(s) // its lines are items by design
 	r := &deploy.Result{
-		Outcome: deploy.Failed, Started: start, Finished: at(1), URL: s, Host: s, Health: s, Namespace: s,
+		Outcome: deploy.Failed, Started: start, Finished: at(1), URL: s, Host: s, Health: s, Silent: s, Unasked: s, Namespace: s,
+		Smoke:     []deploy.Reply{{Name: s, Asked: s, Expected: []string{s, s}, Got: s, Times: 2}},
 		Cluster:   deploy.Cluster{Project: s, Location: s, Name: s, Endpoint: s, EndpointKind: s},
 		Images:    []deploy.Image{{Written: s, Reference: s, Digest: s, Pinned: s}, {Reference: s, Digest: s, Pinned: "gcr.io/" + s}},
 		Published: []deploy.Published{{Reference: s, Tags: []string{s, s}, Digest: s, Source: s}, {Reference: s, Source: s}},

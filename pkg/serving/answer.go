@@ -104,9 +104,7 @@ func (a Answer) unasked() (why, fix string) {
 		return "the API server did not answer: " + a.Err, "run the job again"
 	case a.Code == 0 && !a.Proxy && !a.connected:
 		return a.Err, letIn
-	case a.forwarded && slices.Contains([]int{http.StatusProxyAuthRequired, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}, a.Code):
-		// These are a proxy's words about what it cannot reach, and nobody can tell
-		// whether it was the model that used them.
+	case a.ofProxy():
 		return "the runner's proxy, or who is behind it, answered " + a.result(), letIn
 	case a.Code == 0 || !a.Proxy:
 		return "", ""
@@ -129,6 +127,15 @@ func (a Answer) unasked() (why, fix string) {
 		return "", "" // which is the model's
 	}
 	return "the API server did not pass the question on: " + message, "run the job again"
+}
+
+// ofProxy reports whether the answer may be that of a proxy of the runner's network,
+// about what it does not let pass or cannot reach: nobody can tell whether it was
+// the model that used these words.
+func (a Answer) ofProxy() bool {
+	return a.forwarded && slices.Contains([]int{
+		http.StatusForbidden, http.StatusProxyAuthRequired, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+	}, a.Code)
 }
 
 // status is an answer of the API server itself.

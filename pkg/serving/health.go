@@ -191,7 +191,7 @@ func (p *prober) ask(ctx context.Context, q question) Answer {
 	if (why != "" || w.routed && !a.ok()) && len(p.ways) > 1 {
 		p.ways = append(slices.Clone(p.ways[1:]), w)
 	}
-	if a.Code != 0 && a.Code < 500 && !a.Proxy {
+	if why == "" && a.Code != 0 && a.Code < 500 && !a.Proxy {
 		p.report.Reached = w.base.String()
 	}
 	return a

@@ -2,9 +2,9 @@ package serving
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/org/deploy-model-action/pkg/retry"
@@ -38,13 +38,15 @@ func Reach(ctx context.Context, transport http.RoundTripper, at Address) (answer
 	w := direct(*base, transport)
 	for {
 		a := w.ask(bounded, q)
-		switch a.Code {
-		case 0:
+		switch {
+		case a.ofProxy():
+			why = "the runner's proxy, or who is behind it, answered " + a.result()
+		case a.Code == 0:
 			if bounded.Err() == nil || why == "" { // else the time was out, which is not what it answers
 				why = a.Err
 			}
-		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			why = fmt.Sprintf("it answered %d %s", a.Code, http.StatusText(a.Code))
+		case slices.Contains([]int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}, a.Code):
+			why = "it answered " + a.result()
 		default:
 			return true, ""
 		}

@@ -173,36 +173,31 @@ func askPort(service *unstructured.Unstructured) (port, bool) {
 // made are the ways to ask what the controller of a custom resource made: the URL
 // that its status names, and the Service of the cluster behind it.
 func (p *prober) made() []way {
-	var ways []way
+	var outside, inside []way
 	for _, c := range p.Changes {
-		if object.Of(c.After).Group == "" {
-			continue
-		}
-		var outside, inside []way
-		for _, text := range statusURLs(c.After) {
-			u, err := url.Parse(text)
-			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		for _, a := range findCustom(c.After) {
+			to, err := url.Parse(a.URL)
+			if err != nil {
 				continue
 			}
-			if !isInside(u.Hostname()) {
-				w := direct(url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}, p.HTTP)
+			if !a.Internal {
+				w := direct(url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}, p.HTTP)
 				w.routed = true
 				outside = append(outside, w)
 				continue
 			}
-			name, rest, _ := strings.Cut(u.Hostname(), ".")
+			name, rest, _ := strings.Cut(to.Hostname(), ".")
 			namespace, _, _ := strings.Cut(rest, ".")
-			if namespace != c.After.GetNamespace() {
+			if !isInside(to.Hostname()) || namespace != c.After.GetNamespace() {
 				continue // no object leads into another team's namespace
 			}
-			if w, ok := p.proxied("services", namespace, name, u.Scheme, portNumber(u)); ok {
+			if w, ok := p.proxied("services", namespace, name, to.Scheme, portNumber(to)); ok {
 				w.routed = true
 				inside = append(inside, w)
 			}
 		}
-		ways = append(ways, append(outside, inside...)...)
 	}
-	return ways
+	return append(outside, inside...)
 }
 
 // isInside reports whether a host is a Service's name within the cluster.

@@ -130,6 +130,7 @@ func TestAskKServe(t *testing.T) {
 			"/v1/models/classifier": {kubetest.Answer(404, "")}, "/api/v1/namespaces/default/services/classifier:80/proxy/v1/models/classifier": {kubetest.Answer(200, "ok")},
 		}, "GET /api/v1/namespaces/default/services/classifier:80/proxy/v1/models/classifier (through the API server): 200 OK: ok"},
 		{"only within the cluster", `url: "http://classifier.default.svc.cluster.local:8080"`, nil, map[string][]kubetest.Scene{"/api/v1/namespaces/default/services/classifier:8080/proxy/v1/models/classifier": {kubetest.Answer(200, "ok")}}, "GET /api/v1/namespaces/default/services/classifier:8080/proxy/v1/models/classifier (through the API server): 200 OK: ok"},
+		{"an address of the runner's own network", `url: "http://169.254.169.254/computeMetadata/v1"`, nil, nil, "not asked"},
 		{"another namespace", `url: "http://secrets.kube-system.svc.cluster.local"`, nil, nil, "not asked"},
 		{"another scheme", `url: "file:///etc/passwd"`, nil, nil, "not asked"},
 		{"no status", ``, nil, nil, "not asked"},
@@ -238,6 +239,9 @@ func TestForwardProxy(t *testing.T) {
 		{"503, and no right", true, []kubetest.Scene{kubetest.Answer(503, "cannot connect")}, 403, "not asked"},
 		{"504, and no right", true, []kubetest.Scene{kubetest.Answer(504, "")}, 403, "not asked"},
 		{"407, and no right", true, []kubetest.Scene{kubetest.Answer(407, "")}, 403, "not asked"},
+		{"403 of a policy, and no right", true, []kubetest.Scene{kubetest.Answer(403, "blocked by policy")}, 403, "not asked"},
+		{"403 of a policy, but well through the API server", true, []kubetest.Scene{kubetest.Answer(403, "blocked by policy")}, 200, "well"},
+		{"403 of the model", false, []kubetest.Scene{kubetest.Answer(403, "")}, 403, "wrong"},
 		{"502, but well through the API server", true, []kubetest.Scene{kubetest.Answer(502, "")}, 200, "well"},
 		{"502, and wrong through the API server", true, []kubetest.Scene{kubetest.Answer(502, "")}, 500, "wrong"},
 		{"500 of the model", true, []kubetest.Scene{kubetest.Answer(500, "")}, 403, "wrong"},
@@ -256,7 +260,7 @@ func TestForwardProxy(t *testing.T) {
 					"/readyz": tt.direct, "/api/v1/namespaces/default/services/model:80/proxy/readyz": {through},
 				}}, balanced)
 				if tt.proxy {
-					o.HTTP.(*http.Transport).Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"}) //nolint:forcetypeassert // kubetest's
+					o.HTTP.(*http.Transport).Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"})
 				}
 				got := "well"
 				report, err := Check(t.Context(), client, o)
@@ -268,6 +272,9 @@ func TestForwardProxy(t *testing.T) {
 				}
 				if got != tt.want {
 					t.Errorf("%s, want %s: error %v, unasked %v", got, tt.want, err, report.Unasked)
+				}
+				if strings.HasSuffix(tt.name, "no right") && report.Reached != "" {
+					t.Errorf("%s is said to answer", report.Reached)
 				}
 			})
 		})

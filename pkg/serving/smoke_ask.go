@@ -141,9 +141,9 @@ func (p *prober) request(ctx context.Context, r Request) error {
 		if reply.Right > 0 && unasked == "" || r.Expect.late(a) || wrong >= finalAnswers || p.settled(a, 0) || ctx.Err() != nil {
 			break
 		}
-		if why != reported {
+		if news := fmt.Sprint(a.Code, a.Err); news != reported { // and not each other body
 			p.Progress(fmt.Sprintf("smoke test %q: %s: %s; asking again", r.Name, a.asked(), why))
-			reported = why
+			reported = news
 		}
 		_ = retry.Sleep(ctx, pause)
 		pause = min(2*pause, longestPause)

@@ -25,7 +25,7 @@ type FileError struct {
 
 func (e *FileError) Error() string {
 	if e.Line == 0 {
-		return fmt.Sprintf("smoke test %s: %s", e.File, e.Problem)
+		return fmt.Sprintf("smoke test %q: %s", e.File, e.Problem)
 	}
 	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Problem)
 }
@@ -33,8 +33,13 @@ func (e *FileError) Error() string {
 // Title is what went wrong, in a few words.
 func (e *FileError) Title() string { return "Smoke test" }
 
-// Place is where the mistake stands.
-func (e *FileError) Place() (file string, line int) { return e.File, e.Line }
+// Place is where the mistake stands; "" if it has no line.
+func (e *FileError) Place() (file string, line int) {
+	if e.Line == 0 {
+		return "", 0
+	}
+	return e.File, e.Line
+}
 
 // maxMistakes is how many mistakes are worth reading.
 const maxMistakes = 20

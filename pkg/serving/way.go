@@ -135,7 +135,7 @@ func (w way) ask(ctx context.Context, q question) Answer {
 	client := *w.client
 	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
 		// No token goes where an answer says.
-		if w.proxy || q.redirects || next.URL.Host != via[0].URL.Host || next.URL.Scheme != via[0].URL.Scheme || len(via) > maxRedirects {
+		if w.proxy || q.redirects || next.URL.Hostname() != via[0].URL.Hostname() || len(via) > maxRedirects {
 			return http.ErrUseLastResponse
 		}
 		return nil
