@@ -179,7 +179,7 @@ func TestKubectl(t *testing.T) {
 
 	// What we applied is what kubectl would have applied, and it is ours.
 	manifests := filepath.Join(x.Workspace, "kubernetes")
-	if _, said, ok := c.run(in, "apply", "--server-side", "--dry-run=server", "--filename="+manifests); ok || !strings.Contains(said, `conflict with "deploy-model-action"`) || !strings.Contains(said, "image") {
+	if _, said, ok := c.run(in, "apply", "--server-side", "--dry-run=server", "--filename="+manifests); ok || !strings.Contains(said, `with "deploy-model-action"`) || !strings.Contains(said, "image") {
 		t.Errorf("apply of another image by another manager: %s", said)
 	}
 	for _, name := range []string{"deployment.yaml", "service.yaml"} {

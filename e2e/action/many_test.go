@@ -114,6 +114,7 @@ spec:
 kind: InferenceService
 metadata:
   name: %s%s
+  annotations: {deploy-model-action/wait: "false"} # nobody writes them a status
 spec:
   predictor:
     template:

@@ -146,6 +146,35 @@ spec:
 			agrees: map[string]string{"get service canary -o jsonpath={.status.loadBalancer}": "{}", rolloutStatus: "successfully rolled out"},
 		},
 		{
+			// kubectl calls it rolled out as soon as the containers have started.
+			name: "ends and has no probe", serves: true, bad: manifest(deployment, "SPEC", "", "CONTAINER", "") + service, kubectl: rollout,
+			words: words("exit-code", "3", "exit-after", "3s", "log", "Listening on :3000\nFatal: out of file descriptors"),
+		},
+		{
+			// kubectl knows nothing of where a Service leads: whoever asks it gets 502.
+			name: "Service that selects nothing", serves: true,
+			bad:    web + strings.NewReplacer("{name: model}", "{name: front}", "app: model", "app: other", "type: LoadBalancer", "type: ClusterIP").Replace(service),
+			agrees: map[string]string{rolloutStatus: "successfully rolled out", "get service front -o jsonpath={.spec.type}": "ClusterIP"},
+		},
+		{
+			name: "port that no container has", serves: true,
+			bad:    web + strings.NewReplacer("{name: model}", "{name: front}", "targetPort: http", "targetPort: web", "type: LoadBalancer", "type: ClusterIP").Replace(service),
+			agrees: map[string]string{"get service front -o jsonpath={.spec.type}": "ClusterIP"},
+		},
+		{
+			// kubectl wait would wait for an address for ever.
+			name: "Ingress without an address", with: map[string]string{"timeout": "15s"}, serves: true, outcome: "deployed", left: "deployed",
+			bad: web + `---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: model}
+spec:
+  ingressClassName: traefik
+  rules: [{host: model.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: model, port: {number: 80}}}}]}}]
+`,
+			agrees: map[string]string{"get ingress model -o jsonpath={.status.loadBalancer}": "{}", rolloutStatus: "successfully rolled out"},
+		},
+		{
 			name: "several objects", with: soon, kubectl: rollout, words: words("status", "503"), serves: true,
 			bad: web + "---\n" + strings.NewReplacer("name: model}", "name: batch}", "app: model", "app: batch", "replicas: 3", "replicas: 1").Replace(manifest(deployment)) +
 				strings.Replace(service, "{name: model}", "{name: canary, annotations: {localcloud/load-balancer: never}}", 1),

@@ -30,6 +30,8 @@ type Client struct {
 	REST rest.Interface
 	// HTTP is what both use. It follows no redirect.
 	HTTP *http.Client
+	// Warnings are what the API server warns of.
+	Warnings *wire.Warnings
 }
 
 // Config returns a configuration in memory. Requests are neither limited in
@@ -57,7 +59,8 @@ func (c *Cluster) Config(tokens oauth2.TokenSource) *rest.Config {
 
 // Connect returns clients; nothing is sent yet.
 func (c *Cluster) Connect(tokens oauth2.TokenSource) (*Client, error) {
-	config := c.Config(tokens)
+	config, warnings := c.Config(tokens), &wire.Warnings{}
+	config.WarningHandlerWithContext = warnings
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster %q: %w", c.Name.Cluster, err)
@@ -75,7 +78,7 @@ func (c *Cluster) Connect(tokens oauth2.TokenSource) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster %q: %w", c.Name.Cluster, err)
 	}
-	return &Client{Dynamic: objects, REST: paths, HTTP: client}, nil
+	return &Client{Dynamic: objects, REST: paths, HTTP: client, Warnings: warnings}, nil
 }
 
 // pinned says whether the cluster's own CA has signed the endpoint's certificate.

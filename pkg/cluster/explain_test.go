@@ -113,7 +113,7 @@ func TestExplain(t *testing.T) {
 			w.Header().Set("Content-Type", "text/html; charset=UTF-8")
 			w.WriteHeader(http.StatusForbidden)
 			fmt.Fprint(w, `<!DOCTYPE html><title>Error 403 (Forbidden)!!1</title>`)
-		}, nil, new(*ForbiddenError)},
+		}, nil, new(*google.RefusedError)},
 		{"DNS: closed to the outside", cluster(KindDNS, "front3.europe-west6.gke.goog", KindPublic), "", refusal(403, "PERMISSION_DENIED", "External traffic is not allowed for the DNS-based endpoint."), nil, new(*EndpointError)},
 		{"DNS: service perimeter", cluster(KindDNS, "front4.europe-west6.gke.goog"), "", refusal(403, "PERMISSION_DENIED", "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: abc"), nil, nil},
 		{"DNS: nothing behind the name", cluster(KindDNS, "front5.europe-west6.gke.goog"), "", refusal(404, "NOT_FOUND", "Requested entity was not found."), nil, new(*EndpointError)},

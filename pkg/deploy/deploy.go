@@ -131,6 +131,7 @@ func (d *deployment) phase(ctx context.Context, name string, f func(context.Cont
 	defer d.log.EndGroup()
 	started := time.Now()
 	err := f(ctx)
+	d.warn()
 	d.result.Phases = append(d.result.Phases, Phase{Name: name, Started: started, Finished: time.Now(), Failed: err != nil})
 	return err
 }
@@ -225,6 +226,9 @@ func (d *deployment) loadManifests() error {
 	for i, o := range set.Objects {
 		at := set.Position(i, "")
 		d.log.Printf("%s:%d: %s %s", at.File, at.Line, o.GetKind(), o.GetName())
+	}
+	for _, test := range set.Tests {
+		d.log.Printf("%s:%d: %s %s is left out: it is a test of a Helm chart (helm.sh/hook: test), which `helm template --skip-tests` does not print", test.File, test.Line, test.Kind, test.Name)
 	}
 	if d.RegistryHost == "" {
 		return nil // said already

@@ -33,6 +33,7 @@ type Result struct {
 	Outcome  Outcome
 	ExitCode int
 	Problems []Problem // what went wrong, ready for annotations; empty on success
+	Warnings []Problem // what the API server warned of about objects of the manifests
 
 	Cluster   Cluster
 	Release   string // name of the set that was deployed

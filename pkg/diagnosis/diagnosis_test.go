@@ -517,3 +517,20 @@ func TestRequestsOfSidecars(t *testing.T) {
 		}
 	}
 }
+
+// A quota's refusal speaks of one pod; how much it has to be raised, all say.
+func TestQuotaSaysWhatAllPodsNeed(t *testing.T) {
+	t.Parallel()
+	for replicas, want := range map[int]string{
+		3: `quota "compute" forbids more pods: requested pods=1,requests.memory=512Mi, used pods=1,requests.memory=512Mi, limited to pods=1,requests.memory=1Gi; its 3 pods need pods=3,requests.memory=1536Mi in all`,
+		1: `quota "compute" forbids more pods: requested pods=1,requests.memory=512Mi, used pods=1,requests.memory=512Mi, limited to pods=1,requests.memory=1Gi`,
+	} {
+		now := time.Unix(1_800_000_000, 0)
+		e := NewEvidence(changeOf(workloadtest.Object(t, "Deployment", replicas, `{observedGeneration: 2}`)), now)
+		set := workloadtest.ReplicaSet(t, "new", "2", workloadtest.Template, `{conditions: [{type: ReplicaFailure, status: "True", reason: FailedCreate, message: 'pods "model-x" is forbidden: exceeded quota: compute, requested: pods=1,requests.memory=512Mi, used: pods=1,requests.memory=512Mi, limited: pods=1,requests.memory=1Gi'}]}`)
+		e.Observe(Source{kube.Selection{Resource: kube.ReplicaSets}}, kube.ListUpdate{Listed: true, All: []unstructured.Unstructured{*set}}, now)
+		if got := e.refusal().Cause; got != want {
+			t.Errorf("%s", cmp.Diff(want, got))
+		}
+	}
+}

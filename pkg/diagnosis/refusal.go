@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/object"
@@ -107,9 +108,31 @@ func refusalOf(message string) Finding {
 	return f
 }
 
-// refusal finds out whether the workload's controller may create its pods.
-// Deployments and ReplicaSets say it in a condition, the others in events.
+// refusal finds out whether the workload's controller may create its pods, and
+// how much of a quota all of them need.
 func (e *Evidence) refusal() Finding {
+	f := e.forbidden()
+	if m := perPod.FindStringSubmatch(f.Cause); m != nil && e.pods.Wanted > 1 {
+		var all []string
+		for _, one := range strings.Split(m[1], ",") {
+			name, amount, _ := strings.Cut(one, "=")
+			q, err := resource.ParseQuantity(amount)
+			if err != nil || !q.Mul(e.pods.Wanted) {
+				return f
+			}
+			all = append(all, name+"="+q.String())
+		}
+		f.Cause += fmt.Sprintf("; its %d pods need %s in all", e.pods.Wanted, strings.Join(all, ","))
+	}
+	return f
+}
+
+// perPod is what one pod asks of a quota, in our own sentence.
+var perPod = regexp.MustCompile(`^quota .* forbids more pods: requested (\S+), used `)
+
+// forbidden finds what the controller says about it.
+// Deployments and ReplicaSets say it in a condition, the others in events.
+func (e *Evidence) forbidden() Finding {
 	switch e.pods.Kind {
 	case "Deployment":
 		for _, c := range object.Conditions(e.object) {

@@ -57,6 +57,53 @@ var advices = map[string]Advice{
 		"Location policy", "a policy of the organization forbids this location",
 		"let an administrator change the policy, or use another location",
 	},
+	"LOCATION_ORG_POLICY_VIOLATED": {
+		"Location policy", "a policy of the organization forbids this location",
+		"let an administrator change the policy, or use another location",
+	},
+	"TLS_ORG_POLICY_VIOLATED": {
+		"TLS policy", "a policy of the organization forbids the TLS version of this connection",
+		"let the runner reach Google without a proxy that opens TLS, or let an administrator change constraints/gcp.restrictTLSVersion",
+	},
+	"RESOURCE_USAGE_RESTRICTION_VIOLATED": {
+		"Organization policy", "a policy of the organization (constraints/gcp.restrictServiceUsage) forbids the use of {service} in project {project}",
+		"let an administrator allow the service there",
+	},
+	"RESOURCE_PROJECT_INVALID": {
+		"Project not found", "the project that the request is for is not a valid one, or is being deleted",
+		"correct project_id and what names a project in the other inputs",
+	},
+	"SERVICE_NOT_VISIBLE": {
+		"API not visible", "the API {service} is not to be seen from project {project}",
+		"let its owner share it, or correct project_id",
+	},
+	"GCP_SUSPENDED": {
+		"Account suspended", "Google has suspended the use of its cloud by this account or its organization",
+		"look at the Cloud console for the reason, where its owner can appeal",
+	},
+	"USER_BLOCKED_BY_ADMIN": {
+		"Account blocked", "an administrator of the organization has blocked this account for {service}",
+		"let the administrator of Google Workspace allow it, or use a service account",
+	},
+	"ACCESS_TOKEN_TYPE_UNSUPPORTED": {
+		"Credentials refused", "the API does not take tokens of this kind", "give credentials of a service account, by key or through workload identity federation",
+	},
+	"CREDENTIALS_MISSING": {
+		"Credentials refused", "the request came without credentials", "let the runner reach Google without a proxy that removes the header Authorization",
+	},
+	// The names of the next three are ours: Google has words for them and no reason.
+	"DENY_POLICY": {
+		"Deny policy", "a deny policy forbids it, whatever roles there are",
+		"let an administrator add this principal to the policy's exceptions; `gcloud iam policies list --kind=denypolicies --attachment-point=cloudresourcemanager.googleapis.com/projects/{project}` shows those of the project, and its folders and organization may have more",
+	},
+	"ACCESS_BOUNDARY": {
+		"Access boundary", "a principal access boundary policy does not let this principal reach it, whatever roles there are",
+		"let an administrator of the organization add it to the boundary's resources",
+	},
+	"ORG_POLICY": {
+		"Organization policy", "a policy of the organization forbids it",
+		"let an administrator change the constraint that Google names, or make an exception for project {project}",
+	},
 }
 
 // Advice is what is known about the error's reason; false if nothing is. A missing

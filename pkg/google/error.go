@@ -83,11 +83,18 @@ var (
 	suspended = regexp.MustCompile(`Consumer '([^']*)' has been suspended`)
 	scopes    = regexp.MustCompile(`insufficient authentication scopes`)
 	walled    = regexp.MustCompile(`[Aa]ccess denied by organization restriction`)
+	denied    = regexp.MustCompile(`(?i)\bdeny polic(?:y|ies)\b|explicitly denied`)
+	bounded   = regexp.MustCompile(`(?i)principal access boundary`)
+	usage     = regexp.MustCompile(`constraints/gcp\.restrictServiceUsage`)
+	policies  = regexp.MustCompile(`(?i)\bconstraints/[a-z]+\.\w+|violat\w+ .*org(?:anization)? policy|denied by org policy|permitted customer`)
 	missing   = regexp.MustCompile(`(?:Required "|Permission ['"]?|requires the )([a-z]+\.[A-Za-z]+\.[A-Za-z]+)`)
 )
 
 // read finds in Google's words what the details did not say.
 func (e *Error) read(words string) {
+	if e.Reason == "IAM_PERMISSION_DENIED" && (denied.MatchString(words) || bounded.MatchString(words)) {
+		e.Reason = "" // no role would help
+	}
 	set := func(field *string, value string) {
 		if *field == "" {
 			*field = value
@@ -123,6 +130,18 @@ func (e *Error) read(words string) {
 	if walled.MatchString(words) {
 		set(&e.Reason, "ORG_RESTRICTION_VIOLATION")
 	}
+	if denied.MatchString(words) {
+		set(&e.Reason, "DENY_POLICY")
+	}
+	if bounded.MatchString(words) {
+		set(&e.Reason, "ACCESS_BOUNDARY")
+	}
+	if usage.MatchString(words) {
+		set(&e.Reason, "RESOURCE_USAGE_RESTRICTION_VIOLATED")
+	}
+	if policies.MatchString(words) {
+		set(&e.Reason, "ORG_POLICY")
+	}
 }
 
 // RoleMissing reports whether Google refused since the principal lacks a
@@ -131,8 +150,8 @@ func (e *Error) RoleMissing() bool {
 	if e.Code != http.StatusForbidden || e.Reason != "" && !slices.Contains([]string{"IAM_PERMISSION_DENIED", "forbidden"}, e.Reason) {
 		return false
 	}
-	words := strings.ToLower(e.Message)
-	return e.Reason != "" || e.Permission != "" || words == "" || strings.Contains(words, "permission")
+	// An answer without words, as a proxy on the way gives, says nothing about roles.
+	return e.Reason != "" || e.Permission != "" || strings.Contains(strings.ToLower(e.Message), "permission")
 }
 
 // May reports whether an error of one of Google's clients may pass: for pkg/retry.

@@ -67,7 +67,29 @@ var cases = []struct {
 	{"permission, without details", `{"error":{"code":403,"message":"Required \"container.clusters.get\" permission(s) for \"projects/p\".","errors":[{"message":"x","domain":"global","reason":"forbidden"}]}}`, 403, Error{Permission: "container.clusters.get"}, true},
 	{"permission, in other words", `{"error":{"code":403,"message":"Permission 'gkehub.memberships.list' denied on 'projects/p'"}}`, 403, Error{Permission: "gkehub.memberships.list"}, true},
 	{"permission, that is not named", `{"error":{"code":403,"message":"The caller does not have permission"}}`, 403, Error{}, true},
-	{"a page", `<html>Error 403 (Forbidden)!!1</html>`, 403, Error{}, true},
+	{"a page", `<html>Error 403 (Forbidden)!!1</html>`, 403, Error{}, false},
+	{"location", info(403, "Location policy violated.", "LOCATION_ORG_POLICY_VIOLATED", consumer), 403, Error{Reason: "LOCATION_ORG_POLICY_VIOLATED", Service: "container.googleapis.com", Project: "123456789012"}, false},
+	{"TLS", info(403, "The TLS version is restricted by an organization policy.", "TLS_ORG_POLICY_VIOLATED", consumer), 403, Error{Reason: "TLS_ORG_POLICY_VIOLATED", Service: "container.googleapis.com", Project: "123456789012"}, false},
+	{"service restricted", info(403, "Request is disallowed by organization's constraints/gcp.restrictServiceUsage constraint for 'projects/my-project' attempting to use service 'container.googleapis.com'.", "RESOURCE_USAGE_RESTRICTION_VIOLATED", map[string]string{"service": "container.googleapis.com", "consumer": "projects/my-project"}), 403, Error{Reason: "RESOURCE_USAGE_RESTRICTION_VIOLATED", Service: "container.googleapis.com", Project: "my-project"}, false},
+	{"service restricted, without details", `{"error":{"code":403,"message":"Request is disallowed by organization's constraints/gcp.restrictServiceUsage constraint for 'projects/123' attempting to use service 'gkehub.googleapis.com'."}}`, 403, Error{Reason: "RESOURCE_USAGE_RESTRICTION_VIOLATED"}, false},
+	{"project of the resource", info(400, "Project is invalid.", "RESOURCE_PROJECT_INVALID", consumer), 400, Error{Reason: "RESOURCE_PROJECT_INVALID", Service: "container.googleapis.com", Project: "123456789012"}, false},
+	{"not visible", info(403, "Not found or permission denied for service.", "SERVICE_NOT_VISIBLE", consumer), 403, Error{Reason: "SERVICE_NOT_VISIBLE", Service: "container.googleapis.com", Project: "123456789012"}, false},
+	{"cloud suspended", info(403, "This account is suspended.", "GCP_SUSPENDED", consumer), 403, Error{Reason: "GCP_SUSPENDED", Service: "container.googleapis.com", Project: "123456789012"}, false},
+	{"blocked by an administrator", info(403, "Access blocked by your administrator.", "USER_BLOCKED_BY_ADMIN", consumer), 403, Error{Reason: "USER_BLOCKED_BY_ADMIN", Service: "container.googleapis.com", Project: "123456789012"}, false},
+	{"kind of token", info(401, "Unsupported token type.", "ACCESS_TOKEN_TYPE_UNSUPPORTED", consumer), 401, Error{Reason: "ACCESS_TOKEN_TYPE_UNSUPPORTED", Service: "container.googleapis.com", Project: "123456789012"}, false},
+	{"no credentials", info(401, "Request is missing required authentication credential.", "CREDENTIALS_MISSING", map[string]string{"service": "container.googleapis.com"}), 401, Error{Reason: "CREDENTIALS_MISSING", Service: "container.googleapis.com"}, false},
+	{"token ended", info(401, "Request had invalid authentication credentials.", "ACCESS_TOKEN_EXPIRED", map[string]string{"service": "container.googleapis.com"}), 401, Error{Reason: "ACCESS_TOKEN_EXPIRED", Service: "container.googleapis.com"}, false},
+	{"account", info(401, "The account is disabled.", "ACCOUNT_STATE_INVALID", map[string]string{"service": "iamcredentials.googleapis.com"}), 401, Error{Reason: "ACCOUNT_STATE_INVALID", Service: "iamcredentials.googleapis.com"}, false},
+	{"deny policy", info(403, "Permission 'container.clusters.get' denied on resource 'projects/p' because of a deny policy.", "IAM_PERMISSION_DENIED", map[string]string{"permission": "container.clusters.get"}), 403, Error{Reason: "DENY_POLICY", Permission: "container.clusters.get"}, false},
+	{"deny policy, without details", `{"error":{"code":403,"message":"Permission 'iam.serviceAccounts.getAccessToken' was explicitly denied."}}`, 403, Error{Reason: "DENY_POLICY", Permission: "iam.serviceAccounts.getAccessToken"}, false},
+	{"access boundary", `{"error":{"code":403,"message":"Permission 'container.clusters.get' denied: the resource is not in the principal access boundary policy."}}`, 403, Error{Reason: "ACCESS_BOUNDARY", Permission: "container.clusters.get"}, false},
+	{"organization's policy on members", `{"error":{"code":400,"message":"One or more users named in the policy do not belong to a permitted customer, perhaps due to an organization policy.","status":"FAILED_PRECONDITION"}}`, 400, Error{Reason: "ORG_POLICY"}, false},
+	{"organization's policy on pools", `{"error":{"code":400,"message":"Precondition check failed: constraints/iam.workloadIdentityPoolProviders does not allow this issuer.","status":"FAILED_PRECONDITION"}}`, 400, Error{Reason: "ORG_POLICY"}, false},
+	{"impersonation", info(403, "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).", "IAM_PERMISSION_DENIED", map[string]string{"permission": "iam.serviceAccounts.getAccessToken"}), 403, Error{Reason: "IAM_PERMISSION_DENIED", Permission: "iam.serviceAccounts.getAccessToken"}, true},
+	{"fleet", info(403, "Permission 'gkehub.memberships.list' denied on resource '//gkehub.googleapis.com/projects/fleet/locations/-' (or it may not exist).", "IAM_PERMISSION_DENIED", map[string]string{"permission": "gkehub.memberships.list"}), 403, Error{Reason: "IAM_PERMISSION_DENIED", Permission: "gkehub.memberships.list"}, true},
+	{"disabled in the fleet's project", info(403, "GKE Hub API has not been used in project 987654321098 before or it is disabled.", "SERVICE_DISABLED", map[string]string{"service": "gkehub.googleapis.com", "consumer": "projects/987654321098"}), 403, Error{Reason: "SERVICE_DISABLED", Service: "gkehub.googleapis.com", Project: "987654321098"}, false},
+	{"Artifact Registry", info(403, "Permission 'artifactregistry.repositories.uploadArtifacts' denied on resource '//artifactregistry.googleapis.com/projects/p/locations/l/repositories/r' (or it may not exist).", "IAM_PERMISSION_DENIED", map[string]string{"permission": "artifactregistry.repositories.uploadArtifacts"}), 403, Error{Reason: "IAM_PERMISSION_DENIED", Permission: "artifactregistry.repositories.uploadArtifacts"}, true},
+	{"another error of a request", `{"error":{"code":400,"message":"Invalid value for field \"zone\".","status":"INVALID_ARGUMENT"}}`, 400, Error{}, false},
 	{"a reason of the future", info(403, "The moon is in the way.", "LUNAR_ECLIPSE", consumer), 403, Error{Reason: "LUNAR_ECLIPSE", Service: "container.googleapis.com", Project: "123456789012"}, false},
 	{"words of the future", `{"error":{"code":403,"message":"The moon is in the way."}}`, 403, Error{}, false},
 	{"not found", `{"error":{"code":404,"message":"Permission denied or not found."}}`, 404, Error{}, false},
@@ -101,22 +123,36 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// TestRefused shows what a user reads for each reason.
+// TestRefused shows what a user reads for each reason: of the table, or else
+// Google's own words. Nothing else may be said to be the cause.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
+	reasons := map[string]bool{}
 	for _, c := range cases {
-		err := Decode(answer(t, c.code, nil, c.body)).Refused(`read cluster "model"`, "container.googleapis.com", "my-project")
-		if err == nil {
-			fmt.Fprintf(&text, "%s: not in the table\n", c.name)
-			continue
+		e := Decode(answer(t, c.code, nil, c.body))
+		reasons[e.Reason+e.Permission] = true
+		err := e.Refused(`read cluster "model"`, "container.googleapis.com", "my-project")
+		switch {
+		case err != nil:
+			var titled interface{ Title() string }
+			if !errors.As(err, &titled) || titled.Title() == "" {
+				t.Errorf("%s: no title", c.name)
+				continue
+			}
+			if e.Message != "" && e.Reason != "SERVICE_DISABLED" && !strings.Contains(err.Error(), e.Message) {
+				t.Errorf("%s: Google's own words are not in %q", c.name, err)
+			}
+			fmt.Fprintf(&text, "%s: %s\n  %v\n", c.name, titled.Title(), err)
+		case e.RoleMissing():
+			fmt.Fprintf(&text, "%s: a role is missing, permission %q\n", c.name, e.Permission)
+		default:
+			fmt.Fprintf(&text, "%s: Google's own words: %s\n", c.name, e.Words())
 		}
-		var titled interface{ Title() string }
-		if !errors.As(err, &titled) || titled.Title() == "" {
-			t.Errorf("%s: no title", c.name)
-			continue
-		}
-		fmt.Fprintf(&text, "%s: %s\n  %v\n", c.name, titled.Title(), err)
+	}
+	t.Logf("%d kinds of refusals in %d answers", len(reasons), len(cases))
+	if len(reasons) < 25 {
+		t.Errorf("%d kinds of refusals are too few", len(reasons))
 	}
 	for reason, a := range advices {
 		if a.Title == "" || a.Cause == "" || a.Fix == "" || strings.HasSuffix(a.Fix, ".") {

@@ -2,6 +2,9 @@ package image
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/org/deploy-model-action/pkg/registry"
 )
@@ -34,6 +37,9 @@ func (e *NoMatchError) Error() string {
 	}
 	return fmt.Sprintf("%s; they name %s; set registry_host to what your images live under, or name the images to rewrite in the input images", what, registry.Quote(e.Found))
 }
+
+// commitForm is a tag that is a commit's name.
+var commitForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // NotFoundError is that the registry is there and the image is not.
 type NotFoundError struct {
@@ -72,6 +78,19 @@ func (e *NotFoundError) Error() string {
 		there = fmt.Sprintf("the %s of its tags: %s", order, registry.Quote(e.Tags))
 	} else if e.Err != nil {
 		there = "its tags cannot be listed" + said
+	}
+	if commitForm.MatchString(e.Tag) {
+		// The names of other commits say nothing; another form of this one's does.
+		same := slices.DeleteFunc(slices.Clone(e.Tags), func(tag string) bool { return !strings.Contains(tag, e.Tag[:7]) })
+		switch {
+		case len(same) > 0:
+			there = "it has " + registry.Quote(same)
+		case len(e.Tags) > 0 && e.Newest:
+			there = fmt.Sprintf("its newest tag is %q", e.Tags[0])
+		case len(e.Tags) > 0:
+			there = "it has other tags"
+		}
+		return fmt.Sprintf("image %q: the registry has no image for this commit; %s; did the job that builds it push it, and does this one wait for that (needs)? %s, or set the input sha to a tag that is there", e.Reference, there, push)
 	}
 	return fmt.Sprintf("image %q: the registry has no tag %q of it; %s; %s, or set the input sha to a tag that is there", e.Reference, e.Tag, there, push)
 }

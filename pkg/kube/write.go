@@ -16,6 +16,7 @@ import (
 
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/retry"
+	"github.com/org/deploy-model-action/pkg/wire"
 )
 
 const (
@@ -218,7 +219,7 @@ func (w *Write) patch(ctx context.Context, kind types.PatchType, u *unstructured
 		if err != nil {
 			return nil, fmt.Errorf("encode: %w", err)
 		}
-		return w.client.Objects(w.about.Resource, w.about.Namespace).Patch(ctx, w.about.Name, kind, body, o)
+		return w.client.Objects(w.about.Resource, w.about.Namespace).Patch(wire.About(ctx, w.about.ID()), w.about.Name, kind, body, o)
 	})
 }
 

@@ -220,7 +220,7 @@ func templateHint(text []byte) string {
 	if !bytes.Contains(text, []byte("{{")) {
 		return ""
 	}
-	return "; the {{ looks like a Helm or Go template: render it in an earlier step (`helm template`), and name the result"
+	return "; the {{ looks like a Helm or Go template: render it in an earlier step (`helm template --no-hooks`), and name the result"
 }
 
 // utf8Text returns what a file holds as UTF-8 without a byte order mark.

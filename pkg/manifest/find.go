@@ -119,7 +119,7 @@ func (f *finder) buildable(dir string) error {
 	}
 	chart := path.Join(dir, "Chart.yaml")
 	if _, err := f.root.Stat(chart); err == nil {
-		return &Error{File: chart, Line: 1, Problem: "the folder is a Helm chart: run `helm template` in an earlier step, and name the file or folder with its result"}
+		return &Error{File: chart, Line: 1, Problem: "the folder is a Helm chart: run `helm template --no-hooks` in an earlier step, and name the file or folder with its result"}
 	}
 	return nil
 }

@@ -45,7 +45,16 @@ type Options struct {
 type Set struct {
 	Objects []*unstructured.Unstructured
 
+	// Tests are tests of a Helm chart (helm.sh/hook: test), which are not among Objects.
+	Tests []Test
+
 	sources []source // of Objects, by index
+}
+
+// Test is a test of a Helm chart.
+type Test struct {
+	Kind, Name string
+	Position
 }
 
 // source is where an object was read.
@@ -77,6 +86,9 @@ func Load(o Options) (*Set, error) {
 	}
 	if len(o.Paths) == 0 {
 		l.errs = append(l.errs, &Error{Problem: "no manifests are named: name files, folders or globs"})
+	}
+	if len(l.errs) == 0 && len(l.set.Objects) == 0 && len(l.set.Tests) > 0 {
+		l.errs = append(l.errs, &Error{File: l.set.Tests[0].File, Line: l.set.Tests[0].Line, Problem: "the manifests hold nothing but tests of a Helm chart (helm.sh/hook: test): name the files of what they test"})
 	}
 	l.errs = append(l.errs, l.set.twice(o.Namespace)...)
 	if len(l.errs) > 0 {
@@ -123,7 +135,7 @@ func (l *loader) load(item string) {
 
 // file reads the objects of one file.
 func (l *loader) file(name string) *loaded {
-	before, mistakesBefore := len(l.set.Objects), len(l.errs)
+	before, mistakesBefore := len(l.set.Objects)+len(l.set.Tests), len(l.errs)
 	data, err := l.finder.read(name)
 	if err != nil {
 		l.errs = append(l.errs, err)
@@ -141,5 +153,5 @@ func (l *loader) file(name string) *loaded {
 		l.full = true
 		l.errs = append(l.errs, &Error{File: name, Problem: "the manifests hold more than 1,000 objects in all: split the deploy"})
 	}
-	return &loaded{objects: len(l.set.Objects) - before, mistakes: len(l.errs) - mistakesBefore}
+	return &loaded{objects: len(l.set.Objects) + len(l.set.Tests) - before, mistakes: len(l.errs) - mistakesBefore}
 }

@@ -28,8 +28,30 @@ func (d *decoder) add(value any, from source) {
 	if !d.complete(object, from) {
 		return
 	}
+	if chartTest(object) {
+		name, _ := object["metadata"].(map[string]any)["name"].(string)
+		d.set.Tests = append(d.set.Tests, Test{Kind: kind, Name: name, Position: Position{File: from.file, Line: from.line(from.node)}})
+		return
+	}
 	d.set.Objects = append(d.set.Objects, &unstructured.Unstructured{Object: object})
 	d.set.sources = append(d.set.sources, from)
+}
+
+// chartTest reports whether an object is one of the tests of a Helm chart, which
+// `helm template` prints with all the rest: it fails until the release is ready,
+// and `helm test` is what runs it.
+func chartTest(object map[string]any) bool {
+	metadata, _ := object["metadata"].(map[string]any)
+	annotations, _ := metadata["annotations"].(map[string]any)
+	hooks, _ := annotations["helm.sh/hook"].(string)
+	for hook := range strings.SplitSeq(hooks, ",") {
+		switch strings.TrimSpace(hook) {
+		case "test", "test-success", "test-failure":
+		default:
+			return false // also if there is none
+		}
+	}
+	return true
 }
 
 // list adds the items of a List, or of a list of one kind, whose items need not

@@ -1,6 +1,9 @@
 package readiness
 
 import (
+	"maps"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -246,6 +249,31 @@ func TestKindsAreNeverReadyEarly(t *testing.T) {
 		}
 		if ready == 0 {
 			t.Errorf("%s is never ready", of)
+		}
+	}
+}
+
+// TestKindsAreDocumented holds that users are told of every kind that is waited for
+// by a rule of its own.
+func TestKindsAreDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/gpu-and-model-servers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for of := range kindStates {
+		if _, kind, _ := strings.Cut(of, " "); !strings.Contains(string(page), "`"+kind+"`") {
+			t.Errorf("the page does not name %s", of)
+		}
+	}
+	for kind := range rules {
+		if _, known := builtIn[kind.Group]; known || strings.HasSuffix(kind.Kind, "Route") || kind.Group == "inference.networking.x-k8s.io" {
+			continue
+		}
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(kindStates)), func(of string) bool {
+			return strings.HasPrefix(of, kind.Group+"/") && strings.HasSuffix(of, " "+kind.Kind)
+		}) {
+			t.Errorf("no state of %s is tested", kind)
 		}
 	}
 }

@@ -19,6 +19,9 @@ import (
 	"github.com/org/deploy-model-action/pkg/deploy"
 )
 
+// maxWarnings leaves room among GitHub's ten annotations for warnings of our own.
+const maxWarnings = 5
+
 // Write reports the result. It always writes all of it: a failed or cancelled
 // deploy has changes and a URL to tell of as well.
 func Write(w *actions.Workflow, r *deploy.Result) error {
@@ -32,6 +35,13 @@ func Write(w *actions.Workflow, r *deploy.Result) error {
 	}
 	for _, p := range r.Problems {
 		w.Annotate(actions.Annotation{Level: level, Title: p.Title, Message: p.Message, File: p.File, Line: p.Line})
+	}
+	for i, p := range r.Warnings {
+		if i == maxWarnings {
+			w.Printf("The API server warned of %d more, which are in the log above.", len(r.Warnings)-i)
+			break
+		}
+		w.Annotate(actions.Annotation{Level: "warning", Title: p.Title, Message: p.Message, File: p.File, Line: p.Line})
 	}
 	return errors.Join(outputs(w, r), w.AppendSummary(Summary(r, w.Run())))
 }

@@ -2,15 +2,11 @@ package rollout
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"sync"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 )
 
@@ -34,69 +30,35 @@ func (p published) holds(name string, uid types.UID) bool {
 	return false
 }
 
-// board is where the waits for workloads leave what those for Services need, and
-// where the endpoints of all Services of a namespace come from one watch.
+// board is what the waits for many objects share: what those for workloads leave
+// for those for Services, and the feeds.
 type board struct {
-	mu        sync.Mutex
-	over      map[object.ID]chan struct{}
-	notes     map[object.ID]published
-	endpoints map[object.ID]chan kube.ListUpdate // of each Service
-	readers   chan struct{}                      // one for each object that is being read
+	mu      sync.Mutex
+	over    map[object.ID]chan struct{}
+	notes   map[object.ID]published
+	feeds   []*feed
+	readers chan struct{} // one for each object that is being read
 }
 
 // readers is how many objects may be read at the same time: each with its lists.
 const readers = 8
 
-func newBoard(states []*state) *board {
-	b := &board{readers: make(chan struct{}, readers), over: map[object.ID]chan struct{}{}, notes: map[object.ID]published{}, endpoints: map[object.ID]chan kube.ListUpdate{}}
+// newBoard is for objects of which some are going to be followed.
+func newBoard(states, followed []*state) *board {
+	b := &board{readers: make(chan struct{}, readers), over: map[object.ID]chan struct{}{}, notes: map[object.ID]published{}, feeds: newFeeds(followed)}
 	for _, s := range states {
 		b.over[s.change.ID()] = make(chan struct{})
-		if s.exposes != nil && s.exposes.fault == nil {
-			b.endpoints[s.change.ID()] = make(chan kube.ListUpdate, backlog)
-		}
 	}
 	return b
 }
 
-// selectorLimit is how many Services a watch names; of more it is about all.
-const selectorLimit = 30
-
-// feed brings the endpoints of all Services, until ctx ends.
-func (b *board) feed(ctx context.Context, client *kube.Client) {
-	names := map[string][]string{} // by namespace
-	for id := range b.endpoints {
-		names[id.Namespace] = append(names[id.Namespace], id.Name)
-	}
-	var group sync.WaitGroup
-	defer group.Wait()
-	for namespace, of := range names {
-		slices.Sort(of)
-		selector := discoveryv1.LabelServiceName
-		if len(of) <= selectorLimit {
-			selector += " in (" + strings.Join(of, ",") + ")"
-		}
-		group.Go(func() {
-			for u := range client.WatchAll(ctx, kube.Selection{Resource: kube.EndpointSlices, Namespace: namespace, Labels: selector}) {
-				b.spread(ctx, namespace, u)
-			}
-		})
-	}
-}
-
-// spread hands an update to the Services that it is about.
-func (b *board) spread(ctx context.Context, namespace string, u kube.ListUpdate) {
-	for id, to := range b.endpoints {
-		mine := func(o *unstructured.Unstructured) bool { return o.GetLabels()[discoveryv1.LabelServiceName] == id.Name }
-		if id.Namespace != namespace || u.Object != nil && !mine(u.Object) {
-			continue
-		}
-		own := u
-		own.All = slices.DeleteFunc(slices.Clone(u.All), func(o unstructured.Unstructured) bool { return !mine(&o) })
-		select {
-		case to <- own:
-		case <-b.over[id]: // nobody waits for it any more
-		case <-ctx.Done():
-		}
+// reading calls f when there is a place for one more that reads.
+func (b *board) reading(ctx context.Context, f func()) {
+	select {
+	case b.readers <- struct{}{}:
+		defer func() { <-b.readers }()
+		f()
+	case <-ctx.Done():
 	}
 }
 

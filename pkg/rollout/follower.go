@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"time"
 
@@ -71,14 +72,14 @@ func (f *follower) follow(ctx context.Context) {
 	defer group.Wait()
 	if !f.plain {
 		group.Go(func() {
-			for u := range f.client.Watch(ctx, f.change.Ref, f.version) {
+			for u := range f.states(ctx) {
 				f.send(ctx, observation{object: &u, watch: 1})
 			}
 		})
 	}
 	for i, source := range f.sources {
 		group.Go(func() {
-			for u := range f.client.WatchList(ctx, source.Selection) {
+			for u := range f.lists(ctx, source.Selection) {
 				f.send(ctx, observation{watch: i + 2, evidence: func(e *diagnosis.Evidence, now time.Time) { e.Observe(source, u, now) }})
 			}
 		})
@@ -102,13 +103,8 @@ func (f *follower) follow(ctx context.Context) {
 // followEndpoints observes where a Service leads, and which of its pods are ready.
 func (f *follower) followEndpoints(ctx context.Context, group *sync.WaitGroup) {
 	group.Go(func() {
-		for {
-			select {
-			case u := <-f.board.endpoints[f.change.ID()]:
-				f.send(ctx, observation{watch: len(f.sources) + 2, exposure: func(e *exposure, _ time.Time) { e.observe(u) }})
-			case <-ctx.Done():
-				return
-			}
+		for u := range f.lists(ctx, f.exposes.selection()) {
+			f.send(ctx, observation{watch: len(f.sources) + 2, exposure: func(e *exposure, _ time.Time) { e.observe(u) }})
 		}
 	})
 	for _, id := range f.exposes.selected {
@@ -117,6 +113,51 @@ func (f *follower) followEndpoints(ctx context.Context, group *sync.WaitGroup) {
 				f.send(ctx, observation{exposure: func(e *exposure, now time.Time) { e.observePublished(id, p, now) }})
 			}
 		})
+	}
+}
+
+// states yields those of the object, from a feed if there is one that may be read.
+func (f *follower) states(ctx context.Context) iter.Seq[kube.Update] {
+	own := f.client.Watch(ctx, f.change.Ref, f.version)
+	feed := f.board.updates(f.change.ID(), kube.Selection{Resource: f.change.Resource, Namespace: f.change.Namespace})
+	if feed == nil {
+		return own
+	}
+	return func(yield func(kube.Update) bool) {
+		for {
+			select {
+			case u := <-feed:
+				if u.Err != nil { // who may read it by its name need not be allowed to list
+					own(yield)
+					return
+				}
+				if !yield(toObject(u)) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// lists yields what is selected, from a feed if there is one.
+func (f *follower) lists(ctx context.Context, s kube.Selection) iter.Seq[kube.ListUpdate] {
+	feed := f.board.updates(f.change.ID(), s)
+	if feed == nil {
+		return f.client.WatchList(ctx, s)
+	}
+	return func(yield func(kube.ListUpdate) bool) {
+		for {
+			select {
+			case u := <-feed:
+				if !yield(u) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
 	}
 }
 
@@ -157,7 +198,9 @@ func (f *follower) readPodEvents(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case pod := <-f.pods:
-			events, err := diagnosis.ListEvents(ctx, f.client, pod.Namespace, pod.UID, false)
+			var events []diagnosis.Event
+			var err error
+			f.board.reading(ctx, func() { events, err = diagnosis.ListEvents(ctx, f.client, pod.Namespace, pod.UID, false) })
 			f.send(ctx, observation{evidence: func(e *diagnosis.Evidence, now time.Time) {
 				e.ObservePodEvents(pod.UID, events, err, now)
 			}})
@@ -172,7 +215,11 @@ func (f *follower) readWarnings(ctx context.Context) {
 		if retry.Sleep(ctx, pause) != nil {
 			return
 		}
-		events, err := diagnosis.ListEvents(ctx, f.client, f.change.Namespace, f.change.After.GetUID(), true)
+		var events []diagnosis.Event
+		var err error
+		f.board.reading(ctx, func() {
+			events, err = diagnosis.ListEvents(ctx, f.client, f.change.Namespace, f.change.After.GetUID(), true)
+		})
 		if err == nil || apierrors.IsForbidden(err) { // said in the explanation, if it is a right
 			f.send(ctx, observation{warnings: events, evidence: func(e *diagnosis.Evidence, _ time.Time) { e.ObserveEventsDenied(err) }})
 		}

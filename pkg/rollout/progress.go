@@ -17,6 +17,7 @@ const quiet = time.Second
 type printer struct {
 	mu      sync.Mutex
 	options Options
+	warned  map[string]bool
 }
 
 func (p *printer) line(text string) {
@@ -29,6 +30,19 @@ func (p *printer) warn(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.options.Warn(text)
+}
+
+// first reports whether nobody was warned so yet: what is the same of each of twenty
+// objects of a kind is a warning once, and a line for each of the others.
+func (p *printer) first(warning string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.warned == nil {
+		p.warned = map[string]bool{}
+	}
+	known := p.warned[warning]
+	p.warned[warning] = true
+	return !known
 }
 
 // reporter reports about one object, and remembers what it reported.
@@ -52,7 +66,7 @@ func (r *reporter) report(v verdict, now time.Time) {
 		switch {
 		case r.reported[n.key]:
 			continue
-		case n.warning:
+		case n.warning && r.printer.first(r.id.Kind+n.text):
 			r.warn(r.id.String() + ": " + n.text)
 		default:
 			r.line(r.id.Resource() + ": " + n.text)

@@ -46,7 +46,9 @@ func (f *follower) readLogs(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case of := <-f.logs:
-			text, err := diagnosis.ReadNewest(ctx, f.client, of.pod, of.container)
+			var text string
+			var err error
+			f.board.reading(ctx, func() { text, err = diagnosis.ReadNewest(ctx, f.client, of.pod, of.container) })
 			if apierrors.IsForbidden(err) {
 				return // said in the explanation, if there is one
 			}

@@ -15,7 +15,7 @@ import (
 // Bounds of the explanations that follow a failed wait.
 const (
 	explainTimeout    = 15 * time.Second
-	explainConcurrent = 8
+	explainConcurrent = 3 // each makes some requests at the same time
 )
 
 // errStop ends the wait for the others when one has failed, and errAlone that for
@@ -77,7 +77,9 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 	for _, s := range states {
 		s.exposes = expose(s, states)
 	}
-	shared := newBoard(states)
+	shared := newBoard(states, slices.DeleteFunc(slices.Clone(states), func(s *state) bool {
+		return evaluate(s, o, time.Now()).final()
+	}))
 	fed := make(chan struct{})
 	go func() {
 		defer close(fed)

@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -142,12 +143,10 @@ func (w *waiter) last(ctx, waiting context.Context, s *state) verdict {
 // read reads the object, and what shows its pods, as they are now. What cannot be
 // read leaves what is known as it is.
 func (w *waiter) read(ctx context.Context, s *state) {
-	select {
-	case w.board.readers <- struct{}{}:
-		defer func() { <-w.board.readers }()
-	case <-ctx.Done():
-		return
-	}
+	w.board.reading(ctx, func() { w.readAll(ctx, s) })
+}
+
+func (w *waiter) readAll(ctx context.Context, s *state) {
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
 	var (
@@ -185,22 +184,18 @@ func (w *waiter) readPods(ctx context.Context, s *state) {
 		w.read(ctx, s)
 		return
 	}
-	select {
-	case w.board.readers <- struct{}{}:
-		defer func() { <-w.board.readers }()
-	case <-ctx.Done():
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
-	defer cancel()
-	for _, source := range s.evidence.Sources() {
-		if source.Resource != kube.Pods {
-			continue
+	w.board.reading(ctx, func() {
+		ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+		defer cancel()
+		for _, source := range s.evidence.Sources() {
+			if source.Resource != kube.Pods {
+				continue
+			}
+			if list, err := w.client.List(ctx, source.Selection); err == nil {
+				s.evidence.Observe(source, kube.ListUpdate{Listed: true, All: list.Items}, time.Now())
+			}
 		}
-		if list, err := w.client.List(ctx, source.Selection); err == nil {
-			s.evidence.Observe(source, kube.ListUpdate{Listed: true, All: list.Items}, time.Now())
-		}
-	}
+	})
 }
 
 func (w *waiter) end(s *state, v verdict) end {
@@ -224,4 +219,44 @@ func (w *waiter) pause(s *state, v verdict) time.Duration {
 		left = min(left, explainPause)
 	}
 	return max(left, soonest)
+}
+
+// silence is how long a watch may bring nothing until everything is read again: one
+// that a middlebox forgot stays open and silent, and looks like an object that does
+// not change. Where reading takes long, as of large lists, it is longer, so that no
+// more than a twentieth of the time is spent on it.
+const (
+	silence      = 12 * time.Second
+	silenceShare = 20
+)
+
+// news is when each watch of an object brought something last.
+type news struct {
+	last     []time.Time
+	patience time.Duration
+}
+
+func newNews(watches int, now time.Time) *news {
+	return &news{last: slices.Repeat([]time.Time{now}, watches), patience: silence}
+}
+
+// observe takes in that a watch, from 1, brought something; 0 is none.
+func (n *news) observe(watch int, now time.Time) {
+	if watch > 0 {
+		n.last[watch-1] = now
+	}
+}
+
+// read takes in that everything was read.
+func (n *news) read(began, ended time.Time) {
+	for i := range n.last {
+		n.last[i] = ended
+	}
+	n.patience = max(silence, silenceShare*ended.Sub(began))
+}
+
+// due is how long nothing has to be read yet; soonest if it has to be.
+func (n *news) due(now time.Time) time.Duration {
+	oldest := slices.MinFunc(n.last, time.Time.Compare)
+	return max(oldest.Add(n.patience).Sub(now), soonest)
 }
