@@ -87,7 +87,7 @@ var (
 
 // TestSmoke asks models of three frameworks what they predict. What each outcome
 // reads like is a golden file.
-func TestSmoke(t *testing.T) {
+func TestSmoke(t *testing.T) { //nolint:tparallel // the golden file is written when all cases have ended
 	t.Parallel()
 	tests := []struct {
 		name, smoke string
