@@ -68,14 +68,14 @@ func continued(said string, after []string) string {
 	if !unfinished.MatchString(said) {
 		return ""
 	}
-	more := ""
+	var more strings.Builder
 	for _, next := range after[:min(len(after), 3)] {
 		if !strings.HasPrefix(next, " ") {
 			break
 		}
-		more += " " + strings.TrimSpace(next)
+		more.WriteString(" " + strings.TrimSpace(next))
 	}
-	return more
+	return more.String()
 }
 
 // message is what a line of a structured log says; others as they are.

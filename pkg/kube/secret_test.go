@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -42,7 +43,7 @@ func TestSecretIsNeverQuoted(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %d", name, code), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					answer := strings.ReplaceAll(form, "CODE", fmt.Sprint(code))
+					answer := strings.ReplaceAll(form, "CODE", strconv.Itoa(code))
 					for _, phase := range []string{"read", "check", "write"} {
 						s := kubetest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 							dry := r.URL.Query().Get("dryRun") != ""
@@ -76,7 +77,7 @@ func TestSecretIsNeverQuoted(t *testing.T) {
 							_, err = w.Send(t.Context())
 						}
 						for e := err; e != nil; e = errors.Unwrap(e) { // joined ones say all at the top
-							said += "\n" + e.Error()
+							said = strings.Join([]string{said, e.Error()}, "\n")
 							var own *kube.ObjectError
 							if !errors.As(e, &own) {
 								break // what is below is for programs

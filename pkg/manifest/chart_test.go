@@ -18,9 +18,14 @@ func TestChartTestsAreLeftOut(t *testing.T) {
 		name, hook string
 		left       bool
 	}{
-		{"test", "helm.sh/hook: test", true}, {"older", "helm.sh/hook: test-success", true}, {"both", `"helm.sh/hook": "test-success, test-failure"`, true},
-		{"install", "helm.sh/hook: pre-install", false}, {"install and test", `helm.sh/hook: "post-install,test"`, false},
-		{"none", "a: b", false}, {"empty", `helm.sh/hook: ""`, false}, {"another key", "helm.sh/hook-weight: test", false},
+		{"test", "helm.sh/hook: test", true},
+		{"older", "helm.sh/hook: test-success", true},
+		{"both", `"helm.sh/hook": "test-success, test-failure"`, true},
+		{"install", "helm.sh/hook: pre-install", false},
+		{"install and test", `helm.sh/hook: "post-install,test"`, false},
+		{"none", "a: b", false},
+		{"empty", `helm.sh/hook: ""`, false},
+		{"another key", "helm.sh/hook-weight: test", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

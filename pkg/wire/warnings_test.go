@@ -1,7 +1,7 @@
 package wire
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,7 +26,7 @@ func TestWarnings(t *testing.T) {
 		t.Error(diff)
 	}
 	for i := range 2 * maxWarnings {
-		w.HandleWarningHeaderWithContext(about, 299, "-", fmt.Sprint(i)+strings.Repeat("x", 2*warningLimit))
+		w.HandleWarningHeaderWithContext(about, 299, "-", strconv.Itoa(i)+strings.Repeat("x", 2*warningLimit))
 	}
 	if more := w.Take(); len(more) != maxWarnings-2 || len([]rune(more[0].Text)) > warningLimit {
 		t.Errorf("%d warnings more", len(more))

@@ -112,7 +112,7 @@ func lists(req *http.Request) bool {
 // body is an answer that ends at its limit.
 type body struct {
 	io.ReadCloser
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of the request: the answer ends with it
 	limit  int
 	what   string
 	cut    bool    // it ends there without an error

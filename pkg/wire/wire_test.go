@@ -169,7 +169,7 @@ func TestWatchOfAnotherType(t *testing.T) {
 	t.Parallel()
 	closed := false
 	base := roundTrip(func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/plain"}}, Body: closer{strings.NewReader("x"), &closed}}, nil
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/plain"}}, Body: closer{strings.NewReader("x"), &closed}}, nil
 	})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example/api/v1/pods?watch=true", nil)
 	if err != nil {
