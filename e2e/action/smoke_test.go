@@ -28,7 +28,7 @@ spec:
       containers:
         - name: model
           image: ` + image + `:latest
-          ports: [{name: http, containerPort: 3000}]
+          ports: [{name: http, containerPort: 3000}, {name: metrics, containerPort: 9090}]
 ---
 apiVersion: v1
 kind: Service
