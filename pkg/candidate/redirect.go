@@ -9,10 +9,6 @@ import (
 	"github.com/org/deploy-model-action/pkg/object"
 )
 
-// configKinds are what pods read. They are copied rather than written ahead: old
-// pods that read them too would start the next time with what is being tried.
-var configKinds = []string{"ConfigMap", "Secret"}
-
 // Needed are the kinds that a pod needs to exist before it is accepted. What does
 // not exist yet serves nobody, so it may be written before a candidate is tried.
 func Needed(id object.ID) bool {
@@ -26,7 +22,8 @@ func Needed(id object.ID) bool {
 }
 
 // redirect leads a pod to copies of the ConfigMaps and Secrets that the deploy is
-// about to write.
+// about to write. They are not written ahead: an old pod that reads them too would
+// start the next time with what is only being tried.
 func (b *builder) redirect(workload object.ID, spec map[string]any) {
 	b.walk(workload, "", spec)
 }

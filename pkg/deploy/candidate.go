@@ -175,7 +175,7 @@ func (d *deployment) removeCandidates(ctx context.Context) error {
 		for _, r := range candidateKinds {
 			found, err := d.kube.List(ctx, kube.Selection{Resource: r, Namespace: namespace, Labels: candidate.Label + "=" + candidate.Value(d.Release)})
 			if err != nil {
-				errs = append(errs, fmt.Errorf("list %s of candidates in namespace %q: %w", r.GroupVersionResource.Resource, namespace, err))
+				errs = append(errs, fmt.Errorf("list %s of candidates in namespace %q: %w", r.Resource, namespace, err))
 				continue
 			}
 			for i := range found.Items {

@@ -77,7 +77,11 @@ func TestSecretIsNeverQuoted(t *testing.T) {
 							_, err = w.Send(t.Context())
 						}
 						for e := err; e != nil; e = errors.Unwrap(e) { // joined ones say all at the top
+<<<<<<< HEAD
 							fmt.Fprintf(&said, "\n%v", e)
+=======
+							said = strings.Join([]string{said, e.Error()}, "\n")
+>>>>>>> main
 							var own *kube.ObjectError
 							if !errors.As(e, &own) {
 								break // what is below is for programs

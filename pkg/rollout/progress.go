@@ -66,7 +66,7 @@ func (r *reporter) report(v verdict, now time.Time) {
 		switch {
 		case r.reported[n.key]:
 			continue
-		case n.warning && r.printer.first(r.id.Kind+n.text):
+		case n.warning && r.first(r.id.Kind+n.text):
 			r.warn(r.id.String() + ": " + n.text)
 		default:
 			r.line(r.id.Resource() + ": " + n.text)

@@ -7,6 +7,7 @@
 package wire
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"mime"
@@ -62,7 +63,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.Body == nil || resp.StatusCode == http.StatusSwitchingProtocols {
 		return resp, err
 	}
-	b := &body{ReadCloser: resp.Body, done: req.Context().Done(), why: req.Context().Err, turn: t.long, limit: objectLimit, what: "an object", closed: make(chan struct{})}
+	b := &body{ReadCloser: resp.Body, ctx: req.Context(), turn: t.long, limit: objectLimit, what: "an object", closed: make(chan struct{})}
 	switch {
 	case resp.StatusCode >= http.StatusMultipleChoices:
 		b.limit, b.cut = errorLimit, true
@@ -111,8 +112,7 @@ func lists(req *http.Request) bool {
 // body is an answer that ends at its limit.
 type body struct {
 	io.ReadCloser
-	done   <-chan struct{} // when the request has ended
-	why    func() error    // it has
+	ctx    context.Context //nolint:containedctx // of the request: the answer ends with it
 	limit  int
 	what   string
 	cut    bool    // it ends there without an error
@@ -176,8 +176,8 @@ func (b *body) wait() error {
 	case b.turn <- struct{}{}:
 	case <-b.closed:
 		return net.ErrClosed
-	case <-b.done:
-		return b.why()
+	case <-b.ctx.Done():
+		return b.ctx.Err()
 	}
 	b.mu.Lock()
 	b.has = true
