@@ -59,11 +59,11 @@ func TestSecretIsNeverQuoted(t *testing.T) {
 							}
 						}))
 						var mu sync.Mutex
-						var said strings.Builder
+						said := ""
 						client := kube.NewClient(s.Dynamic, s.REST, kube.Options{Budget: time.Millisecond, Log: func(format string, args ...any) {
 							mu.Lock()
 							defer mu.Unlock()
-							fmt.Fprintf(&said, format, args...)
+							said += fmt.Sprintf(format, args...)
 						}})
 						u := objecttest.FromYAML(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: models}\n")
 						u.Object["data"] = map[string]any{"a": encoded}
@@ -77,19 +77,15 @@ func TestSecretIsNeverQuoted(t *testing.T) {
 							_, err = w.Send(t.Context())
 						}
 						for e := err; e != nil; e = errors.Unwrap(e) { // joined ones say all at the top
-<<<<<<< HEAD
-							fmt.Fprintf(&said, "\n%v", e)
-=======
 							said = strings.Join([]string{said, e.Error()}, "\n")
->>>>>>> main
 							var own *kube.ObjectError
 							if !errors.As(e, &own) {
 								break // what is below is for programs
 							}
 						}
 						for _, value := range []string{canary, encoded, "Canary", "line one"} {
-							if strings.Contains(said.String(), value) {
-								t.Errorf("%s: %q is said: %s", phase, value, said.String())
+							if strings.Contains(said, value) {
+								t.Errorf("%s: %q is said: %s", phase, value, said)
 							}
 						}
 					}
