@@ -144,6 +144,8 @@ func (p *affected) because() {
 	said, reason := decisive(p.lines)
 	byItself := strings.Contains(p.Cause, "by itself with exit code 0") // what to do is known
 	switch {
+	case p.earlier: // of a revision that is not the one to mend: what to do is known
+		return
 	case byItself && !reason:
 		return
 	case p.Reason == "CrashLoopBackOff" || p.Reason == "NotSteady":

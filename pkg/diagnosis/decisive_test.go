@@ -77,6 +77,15 @@ func TestBecauseOfItself(t *testing.T) {
 	}
 }
 
+// What an earlier revision's pod printed is not what has to be mended.
+func TestBecauseOfAnEarlierPod(t *testing.T) {
+	t.Parallel()
+	p := &affected{candidate: candidate{Finding: Finding{Reason: "CrashLoopBackOff", Cause: "c", Fix: "kubectl delete pod model-2"}, earlier: true}, lines: []string{"ValueError: x"}}
+	if p.evaluateLog(); p.Cause != "c" || p.Fix != "kubectl delete pod model-2" {
+		t.Errorf("%q; %q", p.Cause, p.Fix)
+	}
+}
+
 func FuzzDecisive(f *testing.F) {
 	for _, tt := range logs {
 		f.Add(tt.log)
