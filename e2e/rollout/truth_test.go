@@ -72,8 +72,8 @@ func TestBeingDeleted(t *testing.T) {
 	t.Cleanup(func() {
 		_, _ = maps.Patch(t.Context(), "settings", types.MergePatchType, []byte(`{"metadata": {"finalizers": null}}`), metav1.PatchOptions{})
 	})
-	r := deploy(x, 1, manifest, nil, nil)
-	want(x, r, "failed", "it is being deleted")
+	want(x, x.Deploy(x.SHA(1), nil), "failed", "configmap/settings unchanged", "it is being deleted")
+	want(x, deploy(x, 2, manifest, nil, nil), "rolled-back", "it is being deleted")
 }
 
 // TestAnotherProcessor deploys an image for Arm nodes, of which there is none yet:

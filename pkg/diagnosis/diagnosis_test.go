@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/kube"
@@ -326,6 +327,37 @@ func TestBaseline(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestBaselineOfALoop holds that a loop which goes on counts in full where nothing
+// was changed, and one of long ago does not.
+func TestBaselineOfALoop(t *testing.T) {
+	t.Parallel()
+	const looping = `{phase: Running, conditions: [{type: Ready, status: "False"}], containerStatuses: [{name: model, restartCount: 40, state: {running: {}}, lastState: {terminated: {exitCode: 1, reason: Error, finishedAt: %q}}}]}`
+	for name, tt := range map[string]struct {
+		action kube.Action
+		ended  int // seconds since Start; the deploy begins an hour later
+		fails  bool
+	}{
+		"unchanged, a minute ago":       {kube.Unchanged, 3540, true},
+		"unchanged, half an hour ago":   {kube.Unchanged, 1800, false},
+		"changed, a minute before that": {kube.Configured, 3540, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Hour)
+				live := workloadtest.Object(t, "Deployment", 1, `{observedGeneration: 2}`)
+				live.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "deploy-model-action", Time: &metav1.Time{Time: time.Now()}}})
+				e := NewEvidence(kube.Change{Before: live, After: live, Action: tt.action}, time.Now())
+				e.Observe(Source{kube.Selection{Resource: kube.ReplicaSets}}, kube.ListUpdate{Listed: true, All: []unstructured.Unstructured{*workloadtest.ReplicaSet(t, "new", "2", workloadtest.Template, `{}`)}}, time.Now())
+				e.Observe(Source{kube.Selection{Resource: kube.Pods}}, kube.ListUpdate{Listed: true, All: []unstructured.Unstructured{*workloadtest.Pod{Name: "a", Owner: "new", Status: fmt.Sprintf(looping, objecttest.At(tt.ended))}.Object(t)}}, time.Now())
+				if v := Evaluate(e, time.Now(), Options{}); (v.Failure != nil) != tt.fails {
+					t.Errorf("failure %v, want %v", v.Failure, tt.fails)
+				}
+			})
+		})
+	}
 }
 
 func TestWaiting(t *testing.T) {

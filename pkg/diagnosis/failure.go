@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/org/deploy-model-action/pkg/kube"
@@ -178,15 +179,24 @@ func Explain(ctx context.Context, client *kube.Client, e *Evidence, f *Failure) 
 // error: it is remembered.
 func Read(ctx context.Context, client *kube.Client, e *Evidence) error {
 	e.ObserveObject(e.object, time.Now())
-	for _, s := range e.Sources() {
-		list, err := client.List(ctx, s.Selection)
+	sources := e.Sources()
+	var (
+		group sync.WaitGroup
+		lists = make([]*unstructured.UnstructuredList, len(sources))
+		errs  = make([]error, len(sources))
+	)
+	for i, s := range sources {
+		group.Go(func() { lists[i], errs[i] = client.List(ctx, s.Selection) })
+	}
+	group.Wait()
+	for i, s := range sources {
 		switch {
-		case err == nil:
-			e.Observe(s, kube.ListUpdate{Listed: true, All: list.Items}, time.Now())
-		case apierrors.IsForbidden(err):
-			e.Observe(s, kube.ListUpdate{Update: kube.Update{Err: err}}, time.Now())
+		case errs[i] == nil:
+			e.Observe(s, kube.ListUpdate{Listed: true, All: lists[i].Items}, time.Now())
+		case apierrors.IsForbidden(errs[i]):
+			e.Observe(s, kube.ListUpdate{Update: kube.Update{Err: errs[i]}}, time.Now())
 		default:
-			return err
+			return errs[i]
 		}
 	}
 	return nil

@@ -141,3 +141,44 @@ func TestWatchList(t *testing.T) {
 		}
 	})
 }
+
+// TestWatchAll holds that a watch alone brings everything, and that whoever may not
+// watch is served by lists.
+func TestWatchAll(t *testing.T) {
+	t.Parallel()
+	const path = "/api/v1/namespaces/default/pods"
+	all := kubetest.Answer(200, kubetest.ListOf("Pod", kubetest.Encoded(at(t, "5"))))
+	added := kubetest.Event("ADDED", at(t, "5"))
+	for name, tt := range map[string]struct {
+		script      []kubetest.Scene
+		want, asked string
+	}{
+		"a watch that is silent later": {[]kubetest.Scene{kubetest.Open(added, kubetest.Event("MODIFIED", at(t, "8"))), kubetest.Open(added)}, "0s 0 listed, 0s 5, 0s 8, 90s 0 listed, 90s 5", "watch , watch "},
+		"a watch that is cut":          {[]kubetest.Scene{kubetest.Events(added), kubetest.Open(kubetest.Event("MODIFIED", at(t, "8")))}, "0s 0 listed, 0s 5, 0s 8", "watch , watch 5"},
+		"watching is not allowed":      {[]kubetest.Scene{kubetest.No(403, "Forbidden"), all, kubetest.No(403, "Forbidden"), all}, "0s 0 listed, 0s 1 listed, 1s 1 listed", "watch , get, watch 7, get"},
+		"nothing is allowed":           {[]kubetest.Scene{kubetest.No(403, "Forbidden")}, "0s 0 listed, 0s the server said no", "watch , get"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &kubetest.Stage{Scripts: map[string][]kubetest.Scene{path: tt.script}}
+				var got []string
+				for u := range kubetest.Serve(t, s).Client.WatchAll(t.Context(), kube.Selection{Resource: kube.Pods, Namespace: "default"}) {
+					text := line(u.Update)
+					if u.Listed {
+						text = strings.Replace(text, "readable", fmt.Sprintf("%d listed", len(u.All)), 1)
+					}
+					if got = append(got, text); len(got) == 1+strings.Count(tt.want, ",") {
+						break
+					}
+				}
+				if diff := cmp.Diff(tt.want, strings.Join(got, ", ")); diff != "" {
+					t.Error(diff)
+				}
+				if asked := s.Requests(path); asked != tt.asked {
+					t.Errorf("asked %q, want %q", asked, tt.asked)
+				}
+			})
+		})
+	}
+}

@@ -41,7 +41,7 @@ type board struct {
 }
 
 // readers is how many objects may be read at the same time: each with its lists.
-const readers = 8
+const readers = 6
 
 // newBoard is for objects of which some are going to be followed.
 func newBoard(states, followed []*state) *board {

@@ -6,17 +6,21 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/kube/kubetest"
 	"github.com/org/deploy-model-action/pkg/object/objecttest"
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // crowd answers for many Deployments, each with its ReplicaSet and pods, which are
 // half way at first and ready from the second answer on. It counts.
 type crowd struct {
 	t               *testing.T
+	ready           time.Duration // since the first request
+	answer          time.Duration // how long one takes
 	workloads, pods int
 
 	mu                   sync.Mutex
@@ -36,7 +40,7 @@ func (c *crowd) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	c.flying++
 	c.all++
 	c.most = max(c.most, c.flying)
-	late := time.Since(c.began) > 500*time.Millisecond
+	late := time.Since(c.began) > c.ready
 	switch {
 	case watching:
 		c.watches[collection]++
@@ -54,7 +58,7 @@ func (c *crowd) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	switch {
 	case watching && collection == "deployments":
 		kubetest.Events()(out, r)
-		time.Sleep(600 * time.Millisecond)
+		_ = retry.Sleep(r.Context(), c.ready+100*time.Millisecond)
 		for i := range c.workloads {
 			kubetest.Events(kubetest.Event("MODIFIED", objecttest.FromYAML(c.t, c.deployment(i, true))))(out, r)
 		}
@@ -63,6 +67,7 @@ func (c *crowd) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		kubetest.Events()(out, r)
 		<-r.Context().Done()
 	default:
+		time.Sleep(c.answer)
 		var items []string
 		switch collection {
 		case "deployments":
@@ -110,27 +115,44 @@ func (c *crowd) pod(i, j int) string {
 }
 
 // TestCrowd holds that many workloads of a namespace are waited for with one list
-// and watch of a kind, and with few requests in flight.
+// and watch of a kind, and with few requests in flight, also when all is silent for
+// long and read again.
 func TestCrowd(t *testing.T) {
 	t.Parallel()
-	c := &crowd{t: t, workloads: 300, pods: 2}
-	var changes []kube.Change
-	for i := range c.workloads {
-		changes = append(changes, changeOf(objecttest.FromYAML(t, strings.Replace(c.deployment(i, false), "observedGeneration: 4", "observedGeneration: 3", 1))))
-	}
-	server := kubetest.Serve(t, c)
-	statuses, err := Wait(t.Context(), server.Client, changes, Options{FailFast: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range statuses {
-		if !s.Ready {
-			t.Errorf("%s", s)
+	wait := func(t *testing.T, c *crowd) {
+		t.Helper()
+		c.t = t
+		var changes []kube.Change
+		for i := range c.workloads {
+			changes = append(changes, changeOf(objecttest.FromYAML(t, strings.Replace(c.deployment(i, false), "observedGeneration: 4", "observedGeneration: 3", 1))))
+		}
+		statuses, err := Wait(t.Context(), kubetest.Serve(t, c).Client, changes, Options{FailFast: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range statuses {
+			if !s.Ready {
+				t.Errorf("%s", s)
+			}
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.most > 32 || c.watches["deployments"] > 1 || c.watches["pods"] > 1 || c.watches["replicasets"] > 1 {
+			t.Errorf("%d requests, %d of them at the same time; lists %v, watches %v, gets %v", c.all, c.most, c.lists, c.watches, c.gets)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.most > 32 || c.all > 20 || c.watches["deployments"] != 1 || c.watches["pods"] != 1 || c.watches["replicasets"] != 1 {
-		t.Errorf("%d requests, %d of them at the same time; lists %v, watches %v, gets %v", c.all, c.most, c.lists, c.watches, c.gets)
-	}
+	t.Run("300 workloads, 5,100 pods", func(t *testing.T) {
+		t.Parallel()
+		c := &crowd{workloads: 300, pods: 17, ready: 500 * time.Millisecond}
+		wait(t, c)
+		if c.all > 20 {
+			t.Errorf("%d requests", c.all)
+		}
+	})
+	t.Run("for long", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			wait(t, &crowd{workloads: 20, pods: 1, ready: 40 * time.Second, answer: 20 * time.Millisecond})
+		})
+	})
 }

@@ -1,7 +1,9 @@
-// Package rollout waits until what was written serves: for the generation that
-// each write returned, on watches that begin at its version, until every object is
-// ready, one cannot become so, or time is up. It also deletes pods that would keep
-// a restored StatefulSet from going back.
+// Package rollout waits until what was written serves, and goes on serving: for the
+// generation that each write returned, on watches that begin at its version, until
+// every object is ready, its containers have run for a while, and its Services lead
+// to them; until one cannot become so, or time is up. What time alone proves, or a
+// silent watch seems to, is read again before it is a verdict. It also deletes pods
+// that would keep a restored StatefulSet from going back.
 //
 // What ready means is left to readiness, why something is not to diagnosis, and
 // what is written in which order to apply.
@@ -71,8 +73,8 @@ type Status struct {
 	// not waited for.
 	Ready bool
 	// Waited says that readiness was looked for. It is false for kinds that know
-	// none, such as ConfigMap, and for what cannot be waited for, such as a paused
-	// Deployment; Message then says why.
+	// none, such as ConfigMap, and for what cannot be waited for, such as a suspended
+	// Job; Message then says why.
 	Waited bool
 	// Message is the state in a few words, e.g. "3 of 3 updated, 3 ready, 3 available".
 	Message string

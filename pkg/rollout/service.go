@@ -32,6 +32,7 @@ type exposure struct {
 	others   []string                              // the labels of the set's pods, if it selects none of them
 	fault    *diagnosis.Failure                    // what is wrong with it for certain
 	note     string                                // what may be
+	ill      []int32                               // ports that led nowhere before
 	slices   map[string]*discoveryv1.EndpointSlice // by name; nil: not read yet
 	pods     map[object.ID]published               // of those that are over
 	since    time.Time                             // when the last of them was
@@ -41,7 +42,7 @@ type exposure struct {
 // expose finds what a Service has to lead to; nil if there is nothing to find out:
 // it selects no pods itself, or nothing of it and of its pods was changed.
 func expose(s *state, all []*state) *exposure {
-	if s.change.ID().GroupKind().String() != "Service" {
+	if s.change.ID().GroupKind().String() != "Service" || s.change.Manifest == nil { // of a way back the workloads are enough
 		return nil
 	}
 	e := &exposure{pods: map[object.ID]published{}, since: s.began}
@@ -50,21 +51,26 @@ func expose(s *state, all []*state) *exposure {
 		return nil
 	}
 	changed := s.change.Changed()
+	hidden := false // some pods are made of what nobody here can read
 	var makers []object.ID
-	var templates []*corev1.PodTemplateSpec
+	var templates, earlier []*corev1.PodTemplateSpec
 	for _, other := range all {
 		id := other.change.ID()
 		if id.Namespace != s.change.Namespace || id.Kind == "Service" || id.Group == "networking.k8s.io" {
 			continue
 		}
 		makers = append(makers, id)
-		template := workload.Template(other.live)
+		template := other.podTemplate()
 		if template == nil || id.Kind == "Job" {
+			hidden = hidden || isCustom(id)
 			continue
 		}
 		if e.selects(template.Labels) {
 			e.selected, templates = append(e.selected, id), append(templates, template)
 			changed = changed || other.renewed
+			if other.change.Before != nil {
+				earlier = append(earlier, workload.Template(other.change.Before))
+			}
 			continue
 		}
 		e.others = append(e.others, labels.Set(template.Labels).String())
@@ -78,7 +84,7 @@ func expose(s *state, all []*state) *exposure {
 	}
 	if e.matched = len(e.selected) > 0; !e.matched {
 		e.selected = makers
-		if len(e.others) > 0 {
+		if len(e.others) > 0 && !hidden {
 			e.note = fmt.Sprintf("its selector %s matches no pod of what was deployed, which have the labels %s", labels.Set(e.service.Spec.Selector), object.JoinFirst(slices.Compact(e.others)))
 		}
 		return e
@@ -89,8 +95,21 @@ func expose(s *state, all []*state) *exposure {
 	}) {
 		return nil // nobody is to serve, which is said
 	}
-	e.comparePorts(s, templates)
+	e.comparePorts(s, templates, earlier)
 	return e
+}
+
+// isCustom reports whether an object is of a kind that Kubernetes itself does not have.
+func isCustom(id object.ID) bool {
+	return strings.Contains(id.Group, ".") && !strings.HasSuffix(id.Group, ".k8s.io")
+}
+
+// podTemplate is that of the object, read once.
+func (s *state) podTemplate() *corev1.PodTemplateSpec {
+	if !s.templated {
+		s.template, s.templated = workload.Template(s.live), true
+	}
+	return s.template
 }
 
 func (e *exposure) selects(of map[string]string) bool {
@@ -99,7 +118,8 @@ func (e *exposure) selects(of map[string]string) bool {
 
 // comparePorts compares where the Service sends requests with what the containers
 // declare. A name that none of them has leads nowhere; a number may all the same.
-func (e *exposure) comparePorts(s *state, templates []*corev1.PodTemplateSpec) {
+// What led nowhere before, and is unchanged, fails nothing.
+func (e *exposure) comparePorts(s *state, templates, earlier []*corev1.PodTemplateSpec) {
 	var declared []string
 	names, numbers := map[string]bool{}, map[int32]bool{}
 	for _, t := range templates {
@@ -117,13 +137,24 @@ func (e *exposure) comparePorts(s *state, templates []*corev1.PodTemplateSpec) {
 		target := p.TargetPort
 		switch {
 		case target.Type == intstr.String && target.StrVal != "" && !names[target.StrVal]:
-			e.fault = s.failure("NoSuchPort", fmt.Sprintf("its port %d leads to targetPort %q, which no container of its pods declares (declared: %s)", p.Port, target.StrVal, has),
-				"correct targetPort, or give the container's port that name")
+			cause := fmt.Sprintf("its port %d leads to targetPort %q, which no container of its pods declares (declared: %s)", p.Port, target.StrVal, has)
+			if !s.change.Changed() && len(earlier) > 0 && !declares(earlier, target.StrVal) {
+				e.note, e.ill = cause+", as before", append(e.ill, p.Port)
+				continue
+			}
+			e.fault = s.failure("NoSuchPort", cause, "correct targetPort, or give the container's port that name")
 			return
 		case target.Type == intstr.Int && target.IntVal != 0 && len(numbers) > 0 && !numbers[target.IntVal]:
 			e.note = fmt.Sprintf("its port %d leads to targetPort %d, which no container of its pods declares (declared: %s); if nothing listens there, nobody is answered", p.Port, target.IntVal, has)
 		}
 	}
+}
+
+// declares reports whether a container of some pods has a port of that name.
+func declares(templates []*corev1.PodTemplateSpec, name string) bool {
+	return slices.ContainsFunc(templates, func(t *corev1.PodTemplateSpec) bool {
+		return t != nil && slices.ContainsFunc(workload.Ports(&t.Spec), func(p corev1.ContainerPort) bool { return p.Name == name })
+	})
 }
 
 // selection is where its endpoints are.
@@ -209,6 +240,9 @@ func (e *exposure) ours(endpoint discoveryv1.Endpoint) bool {
 // unled is a port of the Service that leads nowhere in a slice; "" if there is none.
 func (e *exposure) unled(slice *discoveryv1.EndpointSlice) string {
 	for _, p := range e.service.Spec.Ports {
+		if slices.Contains(e.ill, p.Port) {
+			continue
+		}
 		if !slices.ContainsFunc(slice.Ports, func(led discoveryv1.EndpointPort) bool {
 			return led.Port != nil && (led.Name == nil && p.Name == "" || led.Name != nil && *led.Name == p.Name)
 		}) {

@@ -67,6 +67,14 @@ func TestServices(t *testing.T) {
 			unchanged(s)
 			unchanged(d)
 		}, took: 0},
+		{name: "a port by a name that no container has, as before", service: strings.Replace(named, "http", "htpp", 1), change: func(s, d *kube.Change) {
+			unchanged(s)
+			d.Before, d.Action = objecttest.FromYAML(t, strings.Replace(done, "generation: 4", "generation: 3", 1)), kube.Configured
+		}, moments: append(serves[:3:3], moment{at: 3, object: slice("true", "", "a")}), took: 3.4, says: `WARNING Service default/front: its port 80 leads to targetPort "htpp", which no container of its pods declares (declared: http 3000), as before`},
+		{name: "a port whose name the workload had before", service: strings.Replace(named, "http", "htpp", 1), change: func(s, d *kube.Change) {
+			unchanged(s)
+			d.Before, d.Action = objecttest.FromYAML(t, strings.NewReplacer("generation: 4", "generation: 3", "name: http", "name: htpp").Replace(done)), kube.Configured
+		}, moments: serves, took: 0, fails: `its port 80 leads to targetPort "htpp"`},
 		{name: "the labels of the workload were changed", service: none, change: func(s, d *kube.Change) {
 			unchanged(s)
 			d.Before = objecttest.FromYAML(t, strings.Replace(strings.ReplaceAll(done, "app: model", "app: wrong"), "generation: 4", "generation: 3", 1))

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -44,6 +45,8 @@ type state struct {
 	evidence *diagnosis.Evidence
 	followed bool // its pods and events are: until then the evidence says nothing
 
+	template   *corev1.PodTemplateSpec // of its pods, once it is templated
+	templated  bool
 	exposes    *exposure     // of a Service; nil if nothing is to be found out
 	ill        bool          // it was not ready before, nothing of it was changed, and it fails nothing
 	renewed    bool          // the write makes new pods
