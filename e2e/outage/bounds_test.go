@@ -28,7 +28,7 @@ const (
 // TestEndlessAnswers answers with 1.5 GiB wherever the API server, Google, a
 // registry or a pod answers. No more memory than for a usual deploy is used, and
 // whoever answered so is named, unless the deploy can do without that answer.
-func TestEndlessAnswers(t *testing.T) {
+func TestEndlessAnswers(t *testing.T) { //nolint:tparallel // each is 1.5 GiB: one after the other
 	t.Parallel()
 	crash := map[string]string{"model.log": "before", "model.exit-code": "3"}
 	server := `reach cluster "mlops-cluster" at https://192\.0\.2\.10 .*: the answer is longer than the \d+ MiB that %s may have`

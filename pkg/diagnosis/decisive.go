@@ -142,7 +142,10 @@ func remedy(said string) string {
 // because puts what the log says into the finding.
 func (p *affected) because() {
 	said, reason := decisive(p.lines)
+	byItself := strings.Contains(p.Cause, "by itself with exit code 0") // what to do is known
 	switch {
+	case byItself && !reason:
+		return
 	case p.Reason == "CrashLoopBackOff" || p.Reason == "NotSteady":
 	case p.Reason == "NotReady" && reason:
 	default:
@@ -160,7 +163,7 @@ func (p *affected) because() {
 	if !strings.Contains(p.Cause, said) {
 		p.Cause += ": " + said
 	}
-	if p.Reason != "NotReady" {
+	if p.Reason != "NotReady" && !byItself {
 		p.Fix = remedy(said)
 	}
 }

@@ -62,6 +62,21 @@ func TestBecause(t *testing.T) {
 	golden(t, "decisive.txt", out.String())
 }
 
+// A program that ends with exit code 0 did not fail, and what to do is known.
+func TestBecauseOfItself(t *testing.T) {
+	t.Parallel()
+	const cause, fix = `container "model" ends by itself with exit code 0`, "keep the server in the foreground: the command must not return"
+	for log, want := range map[string]string{
+		"done": cause, "ERROR: nothing to do": cause, "ValueError: no model": cause + ": ValueError: no model",
+	} {
+		p := &affected{candidate: candidate{Finding: Finding{Severity: EachPod, Reason: "CrashLoopBackOff", Cause: cause, Fix: fix}}, lines: []string{log}}
+		p.evaluateLog()
+		if p.Cause != want || p.Fix != fix {
+			t.Errorf("%q: %q; %q", log, p.Cause, p.Fix)
+		}
+	}
+}
+
 func FuzzDecisive(f *testing.F) {
 	for _, tt := range logs {
 		f.Add(tt.log)

@@ -335,3 +335,35 @@ series: {count: 4, lastObservedTime: "2000-01-01T00:00:31.000000Z"}
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// Two containers of a pod that miss something are two causes: who mends the first
+// would only meet the second with the next deploy.
+func TestExplainNamesEveryContainer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		pod := workloadtest.Pod{
+			Name: "pod-a", Owner: "new", Spec: `nodeName: node-1, containers: [{name: model, image: "r.example/m:v2"}, {name: proxy, image: "r.example/p:v1"}]`,
+			Status: `{phase: Pending, containerStatuses: [
+				{name: model, state: {waiting: {reason: CreateContainerConfigError, message: 'secret "a" not found'}}},
+				{name: proxy, state: {waiting: {reason: CreateContainerConfigError, message: 'secret "b" not found'}}}]}`,
+		}.Object(t)
+		set := workloadtest.ReplicaSet(t, "new", "2", workloadtest.Template, `{}`)
+		s := kubetest.Serve(t, kubetest.Replier(func(r *http.Request) (int, string) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/pods"):
+				return 200, kubetest.ListOf("Pod", kubetest.Encoded(pod))
+			case strings.HasSuffix(r.URL.Path, "/replicasets"):
+				return 200, kubetest.ListOf("ReplicaSet", kubetest.Encoded(set))
+			}
+			return 200, kubetest.ListOf("Event")
+		}))
+		f := Failure{Object: theModel(), Reason: "CreateContainerConfigError", Cause: "x", Pod: "pod-a", Container: "model"}
+		Explain(t.Context(), s.Client, NewEvidence(changeOf(workloadtest.Object(t, "Deployment", 1, `{observedGeneration: 2}`)), time.Now()), &f)
+		all := strings.Join(f.Lines(), "\n")
+		for _, want := range []string{`Secret "a" does not exist`, `Secret "b" does not exist`} {
+			if !strings.Contains(all, want) {
+				t.Errorf("%s is not in\n%s", want, all)
+			}
+		}
+	})
+}

@@ -246,6 +246,9 @@ func (e *Evidence) affected(f *Failure) []*affected {
 		}
 		p.previous = c.restarted(p.container)
 		all = append(all, p)
+		for _, other := range c.others {
+			all = append(all, &affected{candidate: candidate{podState: c.podState, Finding: other}, container: other.Container, previous: c.restarted(other.Container)})
+		}
 	}
 	slices.SortStableFunc(all, func(a, b *affected) int {
 		if (a.Name == f.Pod) != (b.Name == f.Pod) {

@@ -109,9 +109,17 @@ func (c container) found(f Finding) *Finding {
 // since nothing else begins before they end.
 func (p *podState) evaluate() Finding {
 	var worst Finding
+	p.others = nil
 	take := func(f *Finding) {
-		if f != nil && f.Severity > worst.Severity {
+		switch {
+		case f == nil:
+		case f.Severity > worst.Severity:
+			if worst.Severity > Transient {
+				p.others = append(p.others, worst)
+			}
 			worst = *f
+		case f.Severity > Transient:
+			p.others = append(p.others, *f)
 		}
 	}
 	for _, status := range p.Status.InitContainerStatuses {

@@ -19,6 +19,7 @@ type podState struct {
 	runs     map[string]run // by container, of those that run
 
 	finding Finding
+	others  []Finding // of further containers, that prove something too
 	since   time.Time // when the finding's state began
 }
 

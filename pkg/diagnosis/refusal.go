@@ -123,6 +123,10 @@ func (e *Evidence) refusal() Finding {
 			all = append(all, name+"="+q.String())
 		}
 		f.Cause += fmt.Sprintf("; its %d pods need %s in all", e.pods.Wanted, strings.Join(all, ","))
+		if n := e.older(); n > 0 {
+			f.Cause += fmt.Sprintf(", beside %d of the earlier revision", n)
+			f.Fix += ", or set maxSurge: 0"
+		}
 	}
 	return f
 }
