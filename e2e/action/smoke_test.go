@@ -28,7 +28,7 @@ spec:
       containers:
         - name: model
           image: ` + image + `:latest
-          ports: [{name: http, containerPort: 3000}]
+          ports: [{name: http, containerPort: 3000}, {name: metrics, containerPort: 9090}]
 ---
 apiVersion: v1
 kind: Service
@@ -87,7 +87,7 @@ var (
 
 // TestSmoke asks models of three frameworks what they predict. What each outcome
 // reads like is a golden file.
-func TestSmoke(t *testing.T) {
+func TestSmoke(t *testing.T) { //nolint:tparallel // the golden file is written when all cases have ended
 	t.Parallel()
 	tests := []struct {
 		name, smoke string

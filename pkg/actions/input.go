@@ -26,7 +26,7 @@ func (e *InputError) Error() string {
 // Bind reads the inputs into the fields of the struct that into points to, by
 // their tags: `input:"name"`, or `input:"name,secret"` for a value that no error
 // may show. An input that is empty leaves the field as it is, so that defaults
-// can be set before. All mistakes are returned together, each an *InputError.
+// can be set before; with `input:"name,none"` it empties the field in a workflow. All mistakes are returned together, each an *InputError.
 //
 // INPUT_<NAME>=<value>
 func (w *Workflow) Bind(into any) error {
@@ -39,6 +39,10 @@ func (w *Workflow) Bind(into any) error {
 		}
 		text := strings.TrimSpace(w.getenv("INPUT_" + strings.ToUpper(name)))
 		if text == "" {
+			// The runner fills in defaults, so that what is empty there was given so.
+			if option == "none" && w.getenv("GITHUB_ACTIONS") == "true" {
+				value.Field(i).SetZero()
+			}
 			continue
 		}
 		if problem := set(value.Field(i), text); problem != "" {

@@ -15,6 +15,7 @@ type inputs struct {
 	Flag    bool          `input:"flag"`
 	Time    time.Duration `input:"time"`
 	List    []string      `input:"list"`
+	Tags    []string      `input:"tags,none"`
 	Secret  string        `input:"secret,secret"`
 	Hidden  time.Duration `input:"hidden,secret"`
 	Ignored string
@@ -23,14 +24,14 @@ type inputs struct {
 
 // bind binds to inputs that have defaults.
 func bind(values map[string]string) (inputs, error) {
-	in := inputs{Text: "default", Flag: true, Time: time.Minute, List: []string{"default"}}
+	in := inputs{Text: "default", Flag: true, Time: time.Minute, List: []string{"default"}, Tags: []string{"default"}}
 	err := New(func(name string) string { return values[name] }, new(strings.Builder)).Bind(&in)
 	return in, err
 }
 
 func TestBind(t *testing.T) {
 	t.Parallel()
-	defaults := inputs{Text: "default", Flag: true, Time: time.Minute, List: []string{"default"}}
+	defaults := inputs{Text: "default", Flag: true, Time: time.Minute, List: []string{"default"}, Tags: []string{"default"}}
 	for name, c := range map[string]struct {
 		values map[string]string
 		want   inputs
@@ -38,9 +39,14 @@ func TestBind(t *testing.T) {
 	}{
 		"nothing":    {nil, defaults, ""},
 		"only space": {map[string]string{"INPUT_TEXT": " \n ", "INPUT_TIME": "", "INPUT_LIST": "\n\n"}, defaults, ""},
+		"none of what is given empty": {
+			map[string]string{"GITHUB_ACTIONS": "true", "INPUT_TAGS": "", "INPUT_LIST": ""},
+			inputs{Text: "default", Flag: true, Time: time.Minute, List: []string{"default"}},
+			"",
+		},
 		"trimmed": {
 			map[string]string{"INPUT_TEXT": " a b\n", "INPUT_FLAG": " false ", "INPUT_TIME": "90s\n", "INPUT_LIST": "a\n\n  b c \r\nd", "INPUT_SECRET": "\n{}\n"},
-			inputs{Text: "a b", Time: 90 * time.Second, List: []string{"a", "b c", "d"}, Secret: "{}"},
+			inputs{Text: "a b", Time: 90 * time.Second, List: []string{"a", "b c", "d"}, Tags: []string{"default"}, Secret: "{}"},
 			"",
 		},
 		"no boolean":  {map[string]string{"INPUT_FLAG": "True"}, defaults, `input flag "True": not a boolean; use true or false`},
@@ -50,7 +56,7 @@ func TestBind(t *testing.T) {
 		"secret":      {map[string]string{"INPUT_HIDDEN": "hunter2"}, defaults, `input hidden: not a duration; use a number with a unit, e.g. 90s or 10m`},
 		"two mistakes, and one that is right": {
 			map[string]string{"INPUT_FLAG": "yes", "INPUT_TIME": "soon", "INPUT_TEXT": "a"},
-			inputs{Text: "a", Flag: true, Time: time.Minute, List: []string{"default"}},
+			inputs{Text: "a", Flag: true, Time: time.Minute, List: []string{"default"}, Tags: []string{"default"}},
 			"input flag \"yes\": not a boolean; use true or false\ninput time \"soon\": not a duration; use a number with a unit, e.g. 90s or 10m",
 		},
 	} {

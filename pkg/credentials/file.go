@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -14,6 +15,13 @@ import (
 func (f *finder) file(variable, name string) (*identity, error) {
 	input := fmt.Sprintf("credentials file %s (from %s)", quote(name), variable)
 	data, err := f.read(name)
+	if base := path.Base(filepath.ToSlash(name)); errors.Is(err, fs.ErrNotExist) && f.Workspace != nil && written.MatchString(base) {
+		// The job has a container of its own, in which the workspace has another path, and
+		// the runner translates only paths of the host (ContainerActionHandler.cs).
+		if found, again := f.read(base); again == nil {
+			name, data, err = base, found, nil
+		}
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, invalid(input, "is not there: if google-github-actions/auth wrote it, run actions/checkout before it, since checkout empties the workspace")
@@ -31,6 +39,10 @@ func (f *finder) file(variable, name string) (*identity, error) {
 	found.file = name
 	return found, nil
 }
+
+// written is the name of a file that google-github-actions/auth writes, at the root
+// of the workspace.
+var written = regexp.MustCompile(`^gha-creds-[0-9a-f]{16}\.json$`)
 
 var errNotRegular = errors.New("not a regular file")
 

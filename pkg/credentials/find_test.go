@@ -2,6 +2,7 @@ package credentials
 
 import (
 	"context"
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -47,6 +48,12 @@ func TestWaysIn(t *testing.T) {
 			}},
 		},
 		{
+			"key as base64, in lines", func(_ *testing.T, o *Options) { o.JSON = wrap(base64.StdEncoding.EncodeToString([]byte(keyFile()))) },
+			want{Kind: "service account key", Principal: testEmail, ProjectID: "my-project", Token: "ya29.c.key-1", Events: []string{
+				"mask -----BEGIN PRIVATE KEY-----", "mask JWT", "request oauth2.googleapis.com/token", "mask ya29.c.key-1",
+			}},
+		},
+		{
 			"key with escaped line breaks and an old token_uri", func(_ *testing.T, o *Options) {
 				o.JSON = "\ufeff" + keyFile("private_key", strings.ReplaceAll(testPEM(), "\n", `\n`), "token_uri", oldTokenURI, "project_id", nil)
 			},
@@ -82,6 +89,19 @@ func TestWaysIn(t *testing.T) {
 			want{Kind: "workload identity federation, impersonating a service account", Principal: testTarget, ProjectID: "other-project", Token: "ya29.c.impersonated-2", Events: []string{
 				"mask github-token-for:https://iam.googleapis.com/" + testProvider, "request sts.googleapis.com/v1/token", "mask ya29.d.federated-1",
 				"request iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" + testTarget + ":generateAccessToken", "mask ya29.c.impersonated-2",
+			}},
+		},
+		{
+			"file of a job with a container, which names it by the path that it has there", func(t *testing.T, o *Options) {
+				t.Helper()
+				file(keyFile())(t, o)
+				rest := o.Getenv
+				o.Getenv = func(name string) string {
+					return strings.Replace(rest(name), o.Workspace.Name(), "/__w/model/model", 1)
+				}
+			},
+			want{Kind: "service account key", Principal: testEmail, ProjectID: "my-project", File: "gha-creds-0011223344556677.json", Token: "ya29.c.key-1", Events: []string{
+				"mask -----BEGIN PRIVATE KEY-----", "mask JWT", "request oauth2.googleapis.com/token", "mask ya29.c.key-1",
 			}},
 		},
 		{

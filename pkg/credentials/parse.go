@@ -98,6 +98,9 @@ func decode(data []byte) (object, string) {
 	if len(data) == 0 {
 		return nil, "is empty: give it the credential, or leave it away"
 	}
+	if plain := unpacked(string(data)); plain != nil {
+		data = plain
+	}
 	if data[0] != '{' {
 		return nil, mistaken(string(data))
 	}
@@ -182,8 +185,6 @@ func mistaken(text string) string {
 		return "is in quotes: give the JSON without quotes around it and without backslashes"
 	case text[0] == '[':
 		return "is a list: give one credential, which begins with {"
-	case base64OfObject(text):
-		return "is encoded with base64: give the file as it is (base64 --decode)"
 	case !strings.ContainsAny(text, " \n") && (strings.HasSuffix(text, ".json") || strings.ContainsAny(text[:1], "/~.")):
 		return "is the name of a file: give what the file holds, or set GOOGLE_APPLICATION_CREDENTIALS to its path"
 	case strings.HasPrefix(text, "ya29."):
@@ -192,14 +193,17 @@ func mistaken(text string) string {
 	return "is not JSON: give the file as Google gave it out, beginning with {"
 }
 
-func base64OfObject(text string) bool {
+// unpacked is the object in a text of base64, in which Google's own actions and
+// GitHub's starter workflow asked for keys: a secret cannot be read back and
+// decoded. nil if the text is none.
+func unpacked(text string) []byte {
 	packed := strings.TrimRight(strings.Join(strings.Fields(text), ""), "=")
 	for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		if plain, err := e.DecodeString(packed); err == nil && bytes.HasPrefix(bytes.TrimSpace(plain), []byte("{")) {
-			return true
+		if plain, err := e.DecodeString(packed); err == nil && bytes.HasPrefix(bytes.TrimSpace(plain), []byte("{")) && utf8.Valid(plain) {
+			return bytes.TrimSpace(plain)
 		}
 	}
-	return false
+	return nil
 }
 
 // malformed says where JSON is broken. The decoder's own words hold characters

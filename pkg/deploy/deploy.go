@@ -191,13 +191,15 @@ func (d *deployment) parseName() error {
 	}
 	project := d.ProjectID
 	full := strings.Contains(d.ClusterName, "/") // it says the project; an account may be of another
-	if project == "" && !full && d.credentials != nil {
-		project = d.credentials.ProjectID
-	}
+	// What was named for this job comes before the project that an account happens to
+	// be of: the key of a CI project deploys to many.
 	for _, name := range []string{"GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT"} {
 		if project == "" && !full {
 			project = d.runner.Getenv(name)
 		}
+	}
+	if project == "" && !full && d.credentials != nil {
+		project = d.credentials.ProjectID
 	}
 	if project == "" && d.credentials == nil && !strings.Contains(d.ClusterName, "/") {
 		// The credentials would say it; what is wrong with them is said already.
@@ -226,6 +228,9 @@ func (d *deployment) loadManifests() error {
 	for i, o := range set.Objects {
 		at := set.Position(i, "")
 		d.log.Printf("%s:%d: %s %s", at.File, at.Line, o.GetKind(), o.GetName())
+	}
+	for _, c := range set.Copies {
+		d.log.Printf("%s:%d: %s %s is the same as at %s:%d, and counts once", c.File, c.Line, c.Kind, c.Name, c.Of.File, c.Of.Line)
 	}
 	for _, test := range set.Tests {
 		d.log.Printf("%s:%d: %s %s is left out: it is a test of a Helm chart (helm.sh/hook: test), which `helm template --skip-tests` does not print", test.File, test.Line, test.Kind, test.Name)

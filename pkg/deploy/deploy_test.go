@@ -273,7 +273,7 @@ func TestNameOfTheCluster(t *testing.T) {
 		environment map[string]string
 		want        string
 	}{
-		{"project of the key", nil, map[string]string{"GCLOUD_PROJECT": "env-project"}, "projects/key-project/locations/europe-west6-a/clusters/mlops-cluster"},
+		{"project of the environment, not of the key", nil, map[string]string{"GCLOUD_PROJECT": "env-project"}, "projects/env-project/locations/europe-west6-a/clusters/mlops-cluster"},
 		{"project_id before the key's", func(o *Options) { o.ProjectID = "input-project" }, nil, "projects/input-project/locations/europe-west6-a/clusters/mlops-cluster"},
 		{"the full name before all", func(o *Options) { o.ClusterName, o.Zone = full, "" }, nil, "projects/full-project/locations/europe-west1/clusters/full"},
 		{"location for zone", func(o *Options) { o.Zone, o.Location = "", "europe-west6" }, nil, "projects/key-project/locations/europe-west6/clusters/mlops-cluster"},

@@ -25,7 +25,7 @@ type Options struct {
 	Zone     string `input:"zone"`
 	Location string `input:"location"`
 	// ProjectID is the cluster's project. Default: the one in ClusterName, then
-	// that of the credentials, then GCLOUD_PROJECT or GOOGLE_CLOUD_PROJECT.
+	// GCLOUD_PROJECT or GOOGLE_CLOUD_PROJECT, then that of the credentials.
 	ProjectID string `input:"project_id"`
 	// RegistryHost is the host and path that images live under. Required.
 	RegistryHost string `input:"registry_host"`
@@ -43,8 +43,8 @@ type Options struct {
 	// Push publishes the images first: `docker` for the runner's engine, or the
 	// path of an archive inside the workspace. Default: they are in the registry.
 	Push string `input:"push"`
-	// Tags are set besides SHA on what Push publishes.
-	Tags []string `input:"tags"`
+	// Tags are set besides SHA on what Push publishes; given empty, none are.
+	Tags []string `input:"tags,none"`
 	// Namespace is for objects that name none.
 	Namespace string `input:"namespace"`
 	// RegistryUsername and RegistryPassword log in to the host of RegistryHost.

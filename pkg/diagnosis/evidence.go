@@ -103,6 +103,12 @@ func ours(entry metav1.ManagedFieldsEntry) bool {
 // HasPods reports whether the object is a workload whose pods are evidence.
 func (e *Evidence) HasPods() bool { return e.pods.Kind != "" }
 
+// Empty reports whether the object is one that makes pods, and there is none of its
+// live revision.
+func (e *Evidence) Empty() bool {
+	return e.HasPods() && e.listed && len(e.candidates()) == 0
+}
+
 // ObserveObject takes in the object as it is now.
 func (e *Evidence) ObserveObject(u *unstructured.Unstructured, now time.Time) {
 	e.object, e.pods = u, workload.Pods(u)

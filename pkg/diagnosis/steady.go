@@ -56,6 +56,8 @@ func (e *Evidence) renewed() int64 {
 	switch {
 	case e.pods.Kind == "Pod" && object.Text(e.object, "status", "phase") == "Succeeded":
 		return 0
+	case e.pods.Custom:
+		return 0 // it may serve from none, or from more than its number says
 	case e.pods.Kind != "StatefulSet":
 		return wanted
 	case object.Text(e.object, "spec", "updateStrategy", "type") == "OnDelete":

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bufio"
 	"fmt"
 	"reflect"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
@@ -102,6 +104,8 @@ func TestValuesAreKubectls(t *testing.T) {
 		"anchor set again":   "base: &b 1\nspec: [*b, &b 2, *b]\n",
 		"deep":               "spec: " + strings.Repeat("[", 500) + strings.Repeat("]", 500) + "\n",
 		"Windows":            "spec:\r\n  x: |\r\n    a\r\n    b\r\n",
+		"a block at the end": "data:\n  x: |\n    a\n    b", "kept": "data:\n  x: |+\n    a\n\n    b", "stripped": "data:\n  x: |-\n    a\n    b",
+		"folded": "data:\n  x: >\n    a\n    b", "folded, kept": "data:\n  x: >+\n    a\n    b\n", "Windows, at the end": "data:\r\n  x: |\r\n    a\r\n    b", "empty at the end": "data:\n  x: |",
 		"an unquoted colon":  "spec: {x: a:b, y: http://x}\n",
 		"tabs behind values": "spec:\t\n  x: 1\t\n  y:\t2\n",
 	} {
@@ -117,7 +121,12 @@ func TestValuesAreKubectls(t *testing.T) {
 func sameAsKubectl(t *testing.T, text string) {
 	t.Helper()
 	var want map[string]any
-	converted, kubectl := sigsyaml.YAMLToJSON([]byte(text))
+	// kubectl reads line by line, and ends each one.
+	read, kubectl := utilyaml.NewYAMLReader(bufio.NewReader(strings.NewReader(text))).Read()
+	var converted []byte
+	if kubectl == nil {
+		converted, kubectl = sigsyaml.YAMLToJSON(read)
+	}
 	if kubectl == nil {
 		kubectl = utiljson.Unmarshal(converted, &want)
 	}
@@ -205,7 +214,7 @@ func TestLoadRefusesFiles(t *testing.T) {
 		"not UTF-8":               secret + "other: \xff" + canary + "\n",
 		"UTF-16":                  "\xff\xfea\x00p\x00i\x00",
 		"control character":       secret + "other: \x01" + canary + "\n",
-		"twice":                   config("a") + "---\n" + config("b") + "---\n" + strings.Replace(config("a"), "  name", "  namespace: default\n  name", 1),
+		"twice":                   config("a") + "---\n" + config("b") + "---\n" + strings.Replace(config("a"), "  name", "  namespace: default\n  labels: {a: b}\n  name", 1),
 		"twice in another group":  "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n---\napiVersion: apps/v1beta1\nkind: Deployment\nmetadata: {name: a}\n",
 		"several at once":         "kind: Pod\nmetadata:\n  name: x\n---\napiVersion: v1\n---\na: [\n---\n" + config("x"),
 		"too many aliases":        config("a") + "base: &b x\nspec: [" + strings.Repeat("*b, ", 101) + "]\n",
@@ -229,6 +238,26 @@ func TestLoadRefusesFiles(t *testing.T) {
 		sections[title] = err.Error()
 	}
 	golden(t, "files.golden", sections)
+}
+
+// TestEqualCopiesCountOnce: charts and generators repeat an object, often with its
+// namespace in one place only.
+func TestEqualCopiesCountOnce(t *testing.T) {
+	t.Parallel()
+	set, err := load(t, config("a")+"---\n"+config("b")+"---\n"+strings.Replace(config("a"), "  name", "  namespace: default\n  name", 1)+"---\n"+config("c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for i, o := range set.Objects {
+		names = append(names, fmt.Sprintf("%s:%d", o.GetName(), set.Position(i, "").Line))
+	}
+	if diff := cmp.Diff([]string{"a:1", "b:6", "c:17"}, names); diff != "" {
+		t.Errorf("objects (-want +got):\n%s", diff)
+	}
+	if len(set.Copies) != 1 || set.Copies[0].Name != "a" || set.Copies[0].Line != 11 || set.Copies[0].Of.Line != 1 {
+		t.Errorf("copies %+v", set.Copies)
+	}
 }
 
 func TestOtherNamespacesAndGroupsAreOtherObjects(t *testing.T) {

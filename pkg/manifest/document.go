@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 	"unicode"
@@ -58,6 +59,11 @@ func separate(data []byte) []document {
 		at = end
 	}
 	d.text = data[start:]
+	// kubectl reads lines, and ends the last one if the file does not: a block scalar
+	// that ends there holds a line break.
+	if n := len(d.text); n > 0 && d.text[n-1] != '\n' {
+		d.text = append(slices.Clone(d.text), '\n')
+	}
 	return append(all, d)
 }
 

@@ -48,6 +48,10 @@ type Set struct {
 	// Tests are tests of a Helm chart (helm.sh/hook: test), which are not among Objects.
 	Tests []Test
 
+	// Copies are objects that are the same as one that was read before, to the last
+	// field. They are not among Objects.
+	Copies []Copy
+
 	sources []source // of Objects, by index
 }
 
@@ -55,6 +59,13 @@ type Set struct {
 type Test struct {
 	Kind, Name string
 	Position
+}
+
+// Copy is an object that is there once more.
+type Copy struct {
+	Kind, Name string
+	Position
+	Of Position
 }
 
 // source is where an object was read.

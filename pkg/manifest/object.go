@@ -1,8 +1,10 @@
 package manifest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode"
@@ -170,15 +172,14 @@ func absent(in map[string]any, field string) string {
 	return "is not a string: quote it"
 }
 
-// twice finds objects that are there more than once.
+// twice finds objects that are there more than once. One that is the same to the
+// last field counts once.
 func (s *Set) twice(namespace string) []error {
 	first := map[string]int{}
+	same := map[int]bool{}
 	var errs []error
 	for i, o := range s.Objects {
-		in := o.GetNamespace()
-		if in == "" {
-			in = namespace
-		}
+		in := namespaceOf(o, namespace)
 		gk := o.GroupVersionKind().GroupKind()
 		key := strings.Join([]string{gk.Group, gk.Kind, in, o.GetName()}, "|")
 		other, ok := first[key]
@@ -187,13 +188,40 @@ func (s *Set) twice(namespace string) []error {
 			continue
 		}
 		here, there := s.Position(i, ""), s.Position(other, "")
+		if equal(o, s.Objects[other], namespace) {
+			same[i] = true
+			s.Copies = append(s.Copies, Copy{Kind: o.GetKind(), Name: o.GetName(), Position: here, Of: there})
+			continue
+		}
 		object := label(s.sources[i].node)
 		errs = append(errs, &Error{
 			File: here.File, Line: here.Line, Object: object,
 			Problem: fmt.Sprintf("%s is there twice, first at %s:%d: remove one of them", object, there.File, there.Line),
 		})
 	}
+	if len(same) > 0 {
+		objects, sources := s.Objects, s.sources
+		s.Objects, s.sources = nil, nil
+		for i := range objects {
+			if !same[i] {
+				s.Objects, s.sources = append(s.Objects, objects[i]), append(s.sources, sources[i])
+			}
+		}
+	}
 	return errs
+}
+
+func namespaceOf(u *unstructured.Unstructured, otherwise string) string {
+	return cmp.Or(u.GetNamespace(), otherwise)
+}
+
+// equal reports whether two objects are the same, if one that names no namespace
+// is in this one.
+func equal(a, b *unstructured.Unstructured, namespace string) bool {
+	a, b = a.DeepCopy(), b.DeepCopy()
+	a.SetNamespace(namespaceOf(a, namespace))
+	b.SetNamespace(namespaceOf(b, namespace))
+	return reflect.DeepEqual(a.Object, b.Object)
 }
 
 // label names an object in an error: "Deployment classifier".

@@ -106,7 +106,7 @@ func (v view) argoDegraded(message string) Result {
 		f.Lasting, f.Cause = false, saying("Argo Rollouts aborted it", said)
 		f.Fix = "look at its pods and its AnalysisRuns; what was stable serves on"
 	case reason == "ProgressDeadlineExceeded":
-		f.Lasting, f.AtTimeout = false, true
+		f.AtTimeout = true
 		f.Fix = "look at its pods and events, or raise progressDeadlineSeconds if they need longer"
 	}
 	return failed(message, f)

@@ -49,11 +49,15 @@ var builtIn = map[string]bool{
 	"scheduling.k8s.io": true, "storage.k8s.io": true, "storagemigration.k8s.io": true,
 }
 
-// settings are custom kinds that others read, as they do a ConfigMap: their APIs
-// define no status, or none that says anything about them.
+// settings are custom kinds that others read, as they do a ConfigMap or an
+// autoscaler's: their APIs define no status, or none that a deploy could wait for.
 var settings = map[schema.GroupKind]bool{
 	{Group: "cloud.google.com", Kind: "BackendConfig"}:              true,
 	{Group: "networking.gke.io", Kind: "FrontendConfig"}:            true,
+	{Group: "cloud.google.com", Kind: "ComputeClass"}:               true,
+	{Group: "autoscaling.k8s.io", Kind: "VerticalPodAutoscaler"}:    true,
+	{Group: "monitoring.googleapis.com", Kind: "PodMonitoring"}:     true,
+	{Group: "monitoring.googleapis.com", Kind: "Rules"}:             true,
 	{Group: "monitoring.coreos.com", Kind: "ServiceMonitor"}:        true,
 	{Group: "monitoring.coreos.com", Kind: "PodMonitor"}:            true,
 	{Group: "monitoring.coreos.com", Kind: "PrometheusRule"}:        true,

@@ -53,7 +53,8 @@ type Failure struct {
 	// sentence each, without a full stop.
 	Reason, Cause, Fix string
 	// Final says that no time heals it. Lasting says that it proves something only
-	// when it has lasted, and AtTimeout only when there is no time left.
+	// when it has lasted, and AtTimeout only when there is no time left; both, that it
+	// has to last, and that no pod is there which could still start.
 	Final, Lasting, AtTimeout bool
 }
 

@@ -63,11 +63,13 @@ func ParsePrefix(host string) (Prefix, error) {
 	if bare := strings.Trim(host, "/"); bare != host {
 		return wrong("has a slash at an end; write %q", bare)
 	}
-	first, path, _ := strings.Cut(host, "/")
+	// References have no capital letters, and GitHub's expressions, such as
+	// github.repository_owner, have no function that takes them away.
+	first, path, _ := strings.Cut(strings.ToLower(host), "/")
 	if !strings.ContainsAny(first, ".:") && first != "localhost" {
 		return wrong("does not begin with the host of a registry; write host and path, e.g. %s", example)
 	}
-	registry, err := name.NewRegistry(strings.ToLower(first))
+	registry, err := name.NewRegistry(first)
 	if err != nil || !printable(first) {
 		return wrong("%q is not a host; write host and path, e.g. %s", first, example)
 	}
@@ -76,9 +78,6 @@ func ParsePrefix(host string) (Prefix, error) {
 	}
 	if at := strings.IndexAny(path, ":@"); at > 0 {
 		return wrong("names one image; write what images live under, e.g. %q", Parent(first+"/"+path[:at]))
-	}
-	if lower := strings.ToLower(path); lower != path {
-		return wrong("has capital letters in its path, which references never have; write %q", first+"/"+lower)
 	}
 	if path != "" {
 		if _, err := name.NewRepository(first + "/" + path); err != nil || !cleanPath(path) {

@@ -54,7 +54,7 @@ func TestFoldKeepsTheLastLines(t *testing.T) {
 func TestTableIsBounded(t *testing.T) {
 	t.Parallel()
 	row := "| " + strings.Repeat("x", maxBlock/30) + " |\n"
-	got := table("| x |\n| - |\n", strings.SplitAfter(strings.Repeat(row, 100), "\n")[:100])
+	got := table("object", "| x |\n| - |\n", strings.SplitAfter(strings.Repeat(row, 100), "\n")[:100])
 	if n := strings.Count(got, row); n != 29 || !strings.Contains(got, "9 more objects</summary>") || !strings.HasSuffix(got, "The log has 71 more objects.\n\n") {
 		t.Errorf("%d rows, and %q", n, got[len(got)-60:])
 	}

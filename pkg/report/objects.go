@@ -47,7 +47,7 @@ func objects(r *deploy.Result) string {
 		rows[at] = fmt.Sprintf("| %s | %s %s | %s | %s | %s |\n", action,
 			text(c.Kind), link(code(c.Name), objectURL(r.Cluster, c)), text(c.Namespace), unbroken(duration(c.Took)), states[i])
 	}
-	return "### Objects\n\n" + tally(r.Changes) + table("| action | object | namespace | time | rollout |\n| :-- | :-- | :-- | --: | :-- |\n", rows)
+	return "### Objects\n\n" + tally(r.Changes) + table("object", "| action | object | namespace | time | rollout |\n| :-- | :-- | :-- | --: | :-- |\n", rows)
 }
 
 // tally counts the actions, if there are too many objects to see it.
@@ -66,8 +66,9 @@ func tally(changes []deploy.Change) string {
 	return strings.Join(parts, ", ") + ".\n\n"
 }
 
-// table shows the first rows, and folds the next as far as there is room.
-func table(header string, rows []string) string {
+// table shows the first rows, and folds the next as far as there is room. noun is
+// what one of them is about.
+func table(noun, header string, rows []string) string {
 	size, fit := 0, 0
 	for fit < min(maxRows, len(rows)) && size+len(rows[fit]) <= maxBlock {
 		size += len(rows[fit])
@@ -77,10 +78,10 @@ func table(header string, rows []string) string {
 	var b strings.Builder
 	b.WriteString(header + strings.Join(rows[:shown], "") + "\n")
 	if folded := rows[shown:fit]; len(folded) > 0 {
-		fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n%s%s\n</details>\n\n", count(len(folded), "more object", "more objects"), header, strings.Join(folded, ""))
+		fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n%s%s\n</details>\n\n", count(len(folded), "more "+noun, "more "+noun+"s"), header, strings.Join(folded, ""))
 	}
 	if more := len(rows) - fit; more > 0 {
-		fmt.Fprintf(&b, "The log has %s.\n\n", count(more, "more object", "more objects"))
+		fmt.Fprintf(&b, "The log has %s.\n\n", count(more, "more "+noun, "more "+noun+"s"))
 	}
 	return b.String()
 }
@@ -120,7 +121,7 @@ func restored(r *deploy.Result) string {
 	for i, x := range r.Restored {
 		rows[i] = fmt.Sprintf("| **%s** | %s | %s | %s |\n", unbroken(text(x.Action)), code(x.Object), nowAndBefore(x), prose(x.Message))
 	}
-	return "### Rollback\n\n" + table("| action | object | serves | why |\n| :-- | :-- | :-- | :-- |\n", rows)
+	return "### Rollback\n\n" + table("object", "| action | object | serves | why |\n| :-- | :-- | :-- | :-- |\n", rows)
 }
 
 // nowAndBefore says whether a restored object serves, and if not, whether it did.
@@ -157,7 +158,7 @@ func published(r *deploy.Result) string {
 		rows[i] = fmt.Sprintf("| %s | %s | %s | %s | %s |\n", code(short(path.Base(p.Reference))), strings.Join(tags, ", "), text(p.Source),
 			layers, unbroken(duration(p.Took)))
 	}
-	return "### Published\n\n" + table("| image | further tags | from | layers | time |\n| :-- | :-- | :-- | :-- | --: |\n", rows)
+	return "### Published\n\n" + table("image", "| image | further tags | from | layers | time |\n| :-- | :-- | :-- | :-- | --: |\n", rows)
 }
 
 // size is a number of bytes as people say it.

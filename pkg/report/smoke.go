@@ -25,7 +25,7 @@ func smokeTest(r *deploy.Result) string {
 		}
 		rows[i] = fmt.Sprintf("| %s%s | %s | %s | %s |\n", mark, text(x.Name), strings.Join(expected, "<br>"), text(x.Got), latency(x))
 	}
-	return "### Smoke test\n\n" + table("| request | expected | got | time |\n| :-- | :-- | :-- | --: |\n", rows)
+	return "### Smoke test\n\n" + table("request", "| request | expected | got | time |\n| :-- | :-- | :-- | --: |\n", rows)
 }
 
 // latency is how long the right answers took: fastest, median and slowest.

@@ -13,6 +13,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/retry"
+	"github.com/org/deploy-model-action/pkg/workload"
 )
 
 const (
@@ -90,7 +91,9 @@ func (f *follower) follow(ctx context.Context) {
 	if f.hasPods {
 		group.Go(func() { f.readPodEvents(ctx) })
 		group.Go(func() { f.readLogs(ctx) })
-	} else if !f.plain {
+	}
+	// A custom resource's controller says about the object itself why it makes no pods.
+	if !f.plain && (!f.hasPods || workload.Pods(f.change.After).Custom) {
 		group.Go(func() { f.readWarnings(ctx) })
 	}
 	if f.change.ID().GroupKind().String() == "PersistentVolumeClaim" {

@@ -23,7 +23,7 @@ func (s *state) observeFailing(now time.Time) {
 // they call a failure, as when what they refer to is written a moment later.
 func (s *state) proves(f *readiness.Failure, o Options, now time.Time) (proved bool, left time.Duration) {
 	switch {
-	case f.AtTimeout:
+	case f.AtTimeout && (!f.Lasting || !s.evidence.Empty()): // a pod may still start
 		return false, 0
 	case f.Lasting:
 		left = max(0, s.failingSince.Add(o.Persist).Sub(now))

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/org/deploy-model-action/pkg/diagnosis"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object/objecttest"
 	"github.com/org/deploy-model-action/pkg/readiness"
@@ -19,6 +20,7 @@ func TestLasting(t *testing.T) {
 		name, said, then string
 		after            time.Duration
 		slow             bool // FailFast is off
+		listed           bool // there are no pods
 		outcome          readiness.Outcome
 		pending          string // reason
 		recheck          time.Duration
@@ -29,6 +31,8 @@ func TestLasting(t *testing.T) {
 		{name: "a reference that is missing for long", said: reference, after: time.Minute, outcome: readiness.Failed, pending: "InvalidSpec"},
 		{name: "another failure begins anew", said: deadline, then: reference, after: time.Minute, pending: "InvalidSpec", recheck: time.Minute},
 		{name: "a deadline", said: deadline, after: time.Hour, pending: "ProgressDeadlineExceeded"},
+		{name: "a deadline, and no pod", said: deadline, listed: true, after: 59 * time.Second, pending: "ProgressDeadlineExceeded", recheck: time.Second},
+		{name: "a deadline, and no pod for long", said: deadline, listed: true, after: time.Minute, outcome: readiness.Failed, pending: "ProgressDeadlineExceeded"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -37,6 +41,9 @@ func TestLasting(t *testing.T) {
 			}
 			s := newState(changeOf(objecttest.FromYAML(t, objecttest.Text("argoproj.io/v1alpha1", "Rollout", `{}`, `{}`))), objecttest.Start())
 			s.observeObject(degraded(tt.said), s.began)
+			if tt.listed {
+				s.evidence.Observe(diagnosis.Source{Selection: kube.Selection{Resource: kube.Pods}}, kube.ListUpdate{Listed: true}, s.began)
+			}
 			now := s.began.Add(tt.after)
 			if tt.then != "" {
 				s.observeObject(degraded(tt.then), now)

@@ -17,11 +17,14 @@ const steadyAfter = 10 * time.Second
 
 // keeps reports whether an object is a workload whose pods go on running.
 func keeps(c kube.Change) bool {
-	switch workload.Pods(c.After).Kind {
+	set := workload.Pods(c.After)
+	switch set.Kind {
 	case "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod":
 		return true
+	case "JobSet", "RayJob":
+		return false
 	}
-	return false
+	return set.Custom
 }
 
 // renews reports whether a write is one that makes new pods, as far as their kind
@@ -48,7 +51,7 @@ func steadyFor(c kube.Change) time.Duration {
 // steady reports whether what is ready goes on, and if only time is missing for
 // that, how much.
 func (s *state) steady(now time.Time) (steady bool, left time.Duration) {
-	if s.steadyFor == 0 || workload.Pods(s.live).Wanted == 0 {
+	if set := workload.Pods(s.live); s.steadyFor == 0 || set.Wanted == 0 && !set.Custom {
 		return true, 0
 	}
 	if !s.followed {

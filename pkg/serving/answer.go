@@ -93,6 +93,7 @@ var unreached = regexp.MustCompile(`dial tcp \S+: (?:i/o timeout|connect: (?:con
 // What to do where the model itself was not asked.
 const (
 	allowProxy = `allow "get" and "create" on services/proxy in its namespace to whoever deploys, or give the Service a load balancer`
+	allowPods  = `allow "get" and "create" on pods/proxy in its namespace to whoever deploys`
 	letIn      = "let the runner reach the address (loadBalancerSourceRanges, firewalls, DNS)"
 )
 
@@ -115,6 +116,8 @@ func (a Answer) unasked() (why, fix string) {
 	}
 	message := line(status.Message)
 	switch {
+	case a.Code == http.StatusForbidden && strings.Contains(message, "pods/proxy"):
+		return message, allowPods
 	case a.Code == http.StatusForbidden && strings.Contains(message, "/proxy"), a.Code == http.StatusUnauthorized, a.Code == http.StatusMethodNotAllowed:
 		return message, allowProxy
 	case a.Code == http.StatusNotFound && status.Details != nil && status.Details.Kind != "":

@@ -237,6 +237,41 @@ func TestCheckNobodyToAsk(t *testing.T) {
 	}
 }
 
+// TestCheckPod asks one pod, which no Service leads to.
+func TestCheckPod(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		play kubetest.Scene
+		want string
+	}{
+		{"well", kubetest.Answer(200, "ok"), "GET /api/v1/namespaces/default/pods/model-candidate:3000/proxy/readyz (through the API server): 200 OK: ok"},
+		{
+			"no right", kubetest.Answer(kubetest.Refuse(403, "Forbidden", `pods "model-candidate:3000" is forbidden: User "u" cannot get resource "pods/proxy"`)),
+			`health check "/readyz": the model was not asked: GET /api/v1/namespaces/default/pods/model-candidate:3000/proxy/readyz (through the API server): pods "model-candidate:3000" is forbidden: User "u" cannot get resource "pods/proxy"; allow "get" and "create" on pods/proxy in its namespace to whoever deploys`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				client, o, _ := asking(t, &kubetest.Stage{Scripts: map[string][]kubetest.Scene{"/api/v1/namespaces/default/pods/model-candidate:3000/proxy/readyz": {tt.play}}}, balanced)
+				o.Pod = Pod{Namespace: "default", Name: "model-candidate", Port: 3000}
+				report, err := Check(t.Context(), client, o)
+				got := fmt.Sprint(err)
+				switch {
+				case report.Unasked != nil:
+					got = report.Unasked.Error()
+				case err == nil:
+					got = report.Health.String()
+				}
+				if got != tt.want {
+					t.Error(cmp.Diff(tt.want, got))
+				}
+			})
+		})
+	}
+}
+
 func TestCheckCancelled(t *testing.T) {
 	t.Parallel()
 	for name, play := range map[string]kubetest.Scene{"between two tries": kubetest.Answer(500, ""), "while it asks": kubetest.Hang} {

@@ -45,7 +45,7 @@ func TestCustomPods(t *testing.T) {
 			u.SetManagedFields(fields.GetManagedFields())
 
 			set := Pods(u)
-			if set.Kind != tt.kind || set.Selector != tt.selector || set.Role != tt.role || set.ReplicaSets != tt.replicaSets {
+			if set.Kind != tt.kind || set.Selector != tt.selector || set.Role != tt.role || !set.Custom || set.ReplicaSets != tt.replicaSets {
 				t.Errorf("%+v", set)
 			}
 			if known := tt.kind == "Rollout"; (set.Wanted > 0) != known {

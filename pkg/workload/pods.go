@@ -35,8 +35,9 @@ type PodSet struct {
 	Wanted int64
 	// Role is the label that tells pods with different tasks apart; "" if all have one.
 	Role string
-	// ReplicaSets says that ReplicaSets make the pods.
-	ReplicaSets bool
+	// ReplicaSets says that ReplicaSets make the pods, and Custom that the kind is
+	// none of Kubernetes' own.
+	ReplicaSets, Custom bool
 }
 
 // Pods reads what an object says of its pods.
@@ -44,7 +45,7 @@ func Pods(u *unstructured.Unstructured) PodSet {
 	set := PodSet{Kind: kind(u), Selector: selector(u), Images: images(u), Wanted: wanted(u)}
 	set.ReplicaSets = set.Kind == "Deployment"
 	if c, ok := customOf(u); ok {
-		set.Kind, set.Selector, set.Role, set.ReplicaSets = u.GetKind(), c.selector(u), c.role, c.replicaSets
+		set.Kind, set.Selector, set.Role, set.ReplicaSets, set.Custom = u.GetKind(), c.selector(u), c.role, c.replicaSets, true
 		if set.Wanted = 0; set.Kind == "Rollout" {
 			set.Wanted = wanted(u)
 		}
