@@ -146,11 +146,6 @@ spec:
 			agrees: map[string]string{"get service canary -o jsonpath={.status.loadBalancer}": "{}", rolloutStatus: "successfully rolled out"},
 		},
 		{
-			// kubectl calls it rolled out as soon as the containers have started.
-			name: "ends and has no probe", serves: true, bad: manifest(deployment, "SPEC", "", "CONTAINER", "") + service, kubectl: rollout,
-			words: words("exit-code", "3", "exit-after", "3s", "log", "Listening on :3000\nFatal: out of file descriptors"),
-		},
-		{
 			// kubectl knows nothing of where a Service leads: whoever asks it gets 502.
 			name: "Service that selects nothing", serves: true,
 			bad:    web + strings.NewReplacer("{name: model}", "{name: front}", "app: model", "app: other", "type: LoadBalancer", "type: ClusterIP").Replace(service),

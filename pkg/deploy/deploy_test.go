@@ -187,7 +187,7 @@ func TestWrongInputsContactNothing(t *testing.T) {
 		{name: "manifests that are not there", change: func(o *Options) { o.Manifests = []string{"deploy", "../x", "k8s/*.yaml"} }},
 		{name: "manifests that are empty", files: map[string]string{"kubernetes/README.md": "x"}},
 		{name: "a manifest that does not parse", files: map[string]string{"kubernetes/a.yaml": "kind: [\n  x: {", "kubernetes/b.yaml": "apiVersion: v1\nkind: Secret\nstringData: {password: " + secret + "\n"}},
-		{name: "an object twice", files: map[string]string{"kubernetes/a.yaml": model, "kubernetes/b.yaml": "\n---\n" + model}},
+		{name: "an object twice", files: map[string]string{"kubernetes/a.yaml": model, "kubernetes/b.yaml": "\n---\n" + strings.Replace(model, "{name: model}", "{name: model, labels: {a: b}}", 1)}},
 		{name: "no image that matches", change: func(o *Options) { o.RegistryHost = "europe-west6-docker.pkg.dev/my-project/other" }},
 		{name: "images that are not there", change: func(o *Options) { o.Images = []string{"classifier"} }},
 		{name: "an archive that is not there", change: func(o *Options) { o.Push = "image.tar" }},

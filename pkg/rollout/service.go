@@ -145,6 +145,9 @@ func (e *exposure) comparePorts(s *state, templates, earlier []*corev1.PodTempla
 			e.fault = s.failure("NoSuchPort", cause, "correct targetPort, or give the container's port that name")
 			return
 		case target.Type == intstr.Int && target.IntVal != 0 && len(numbers) > 0 && !numbers[target.IntVal]:
+			if !s.change.Changed() && len(earlier) > 0 {
+				continue // it was said when the Service was changed
+			}
 			e.note = fmt.Sprintf("its port %d leads to targetPort %d, which no container of its pods declares (declared: %s); if nothing listens there, nobody is answered", p.Port, target.IntVal, has)
 		}
 	}

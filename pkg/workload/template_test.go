@@ -22,7 +22,8 @@ func TestTemplate(t *testing.T) {
 		},
 		"another kind with a template": {
 			`{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: a}, spec: {template: {metadata: {labels: {app: a}}, spec: {containers: [{name: m}]}}}}`,
-			map[string]string{"app": "a"}, nil,
+			map[string]string{"app": "a"},
+			nil,
 		},
 		"a bare pod with a sidecar": {
 			`{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {app: a}}, spec: {initContainers: [{name: p, restartPolicy: Always, ports: [{name: proxy, containerPort: 1}]}, {name: i, ports: [{name: never, containerPort: 2}]}], containers: [{name: m, ports: [{name: http, containerPort: 3}]}]}}`,
