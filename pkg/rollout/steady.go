@@ -48,6 +48,9 @@ func steadyFor(c kube.Change) time.Duration {
 	return steadyAfter
 }
 
+// hasToGoOn reports whether there are pods that have to run for a while.
+func (s *state) hasToGoOn() bool { return s.steadyFor > 0 && workload.Pods(s.live).Wanted > 0 }
+
 // steady reports whether what is ready goes on, and if only time is missing for
 // that, how much.
 func (s *state) steady(now time.Time) (steady bool, left time.Duration) {

@@ -117,7 +117,7 @@ func (w *waiter) observe(waiting context.Context, observations <-chan observatio
 func (w *waiter) evaluate(ctx context.Context, s *state, watched bool) verdict {
 	now := time.Now()
 	v := evaluate(s, w.options, now)
-	byTime := v.outcome == readiness.Ready && s.steadyFor > 0 || v.outcome == readiness.Failed && !watched
+	byTime := v.outcome == readiness.Ready && s.hasToGoOn() || v.outcome == readiness.Failed && !watched
 	if byTime && !v.external {
 		w.read(ctx, s)
 		now = time.Now()
