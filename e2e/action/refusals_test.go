@@ -1,7 +1,6 @@
 package action_test
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
