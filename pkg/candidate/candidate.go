@@ -12,6 +12,7 @@ import (
 	"encoding/base32"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -56,6 +57,9 @@ type Options struct {
 type Candidate struct {
 	Workload object.ID
 	Pod      *unstructured.Unstructured
+	// Steady is how long the pod has to run, as the workload's minReadySeconds says;
+	// negative if it does not say.
+	Steady time.Duration
 	// Port of the container is where Front leads; 0: it does not lead here.
 	Port int64
 }
@@ -125,7 +129,10 @@ func (b *builder) add(u *unstructured.Unstructured) {
 	labels := meta.GetLabels()
 	port := b.port(u.GetNamespace(), labels, spec)
 	pod.SetLabels(with(b.hidden(u, labels), Label, Value(b.Release)))
-	b.set.Candidates = append(b.set.Candidates, Candidate{Workload: id, Pod: pod, Port: port})
+	b.set.Candidates = append(b.set.Candidates, Candidate{
+		Workload: id, Pod: pod, Port: port,
+		Steady: time.Duration(object.Number(u, -1, "spec", "minReadySeconds")) * time.Second,
+	})
 }
 
 // Value is a release's name as a label's value: a long one is cut, and told apart

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -153,6 +154,17 @@ func TestBuild(t *testing.T) {
 	}
 	if diff := cmp.Diff(parse(t, set), o.Objects); diff != "" {
 		t.Errorf("the set was changed (-before +after):\n%s", diff)
+	}
+}
+
+// TestSteady has what a manifest says of how long new pods have to run.
+func TestSteady(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"": -time.Second, "minReadySeconds: 0, ": 0, "minReadySeconds: 30, ": 30 * time.Second} {
+		built, err := Build(options(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: m, namespace: shop}\nspec: {"+text+"selector: {matchLabels: {app: m}}, template: {metadata: {labels: {app: m}}, spec: {containers: [{name: m, image: r/m}]}}}"))
+		if err != nil || len(built.Candidates) != 1 || built.Candidates[0].Steady != want {
+			t.Errorf("%q: %+v, %v", text, built.Candidates, err)
+		}
 	}
 }
 

@@ -87,7 +87,14 @@ func (d *deployment) try(ctx context.Context) (err error) {
 		return d.explain(err)
 	}
 	pods := slices.DeleteFunc(changes, func(c kube.Change) bool { return c.Kind != "Pod" })
-	statuses, err := rollout.Wait(ctx, d.kube, pods, d.rolloutOptions())
+	o := d.rolloutOptions()
+	o.Steady = map[object.ID]time.Duration{}
+	for _, c := range set.Candidates {
+		if c.Steady >= 0 {
+			o.Steady[object.Of(c.Pod)] = c.Steady
+		}
+	}
+	statuses, err := rollout.Wait(ctx, d.kube, pods, o)
 	if err = d.candidateFailed(set, statuses, err); err != nil {
 		return err
 	}

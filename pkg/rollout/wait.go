@@ -35,6 +35,9 @@ func Wait(ctx context.Context, client *kube.Client, changes []kube.Change, o Opt
 	states := make([]*state, len(changes))
 	for i, c := range changes {
 		states[i] = newState(c, time.Now())
+		if steady, ok := o.Steady[c.ID()]; ok {
+			states[i].steadyFor = steady
+		}
 	}
 	return each(ctx, client, states, o, (*waiter).wait)
 }
