@@ -177,6 +177,7 @@ func oldServes(t *testing.T, x *cloudtest.Test, users *cloudtest.User, commits .
 }
 
 func label(t *testing.T) string {
+	t.Helper()
 	_, name, _ := strings.Cut(t.Name(), "/")
 	return strings.ReplaceAll(name, "_", " ")
 }
@@ -221,23 +222,24 @@ func TestNothingIsLeft(t *testing.T) {
 	t.Parallel()
 	seed := cloudtest.Seed(t)
 	n := cloudtest.Sample(2, 30)
-	var clean sync.Map
-	t.Run("cases", func(t *testing.T) {
-		for _, how := range []string{"cancelled", "killed, then a rerun", "killed, then one without"} {
-			for i := range n {
-				delay := time.Duration(cloudtest.Random(seed, i).Int64N(int64(4 * time.Second)))
-				t.Run(fmt.Sprintf("%s/%d", how, i), func(t *testing.T) {
-					t.Parallel()
-					if interrupt(t, how, delay) {
-						clean.Store(t.Name(), true)
-					}
-				})
-			}
-		}
+	var mu sync.Mutex
+	clean := 0
+	t.Cleanup(func() {
+		cloudtest.Figure(t, "candidates cancelled or killed: nothing left in %d of %d", clean, 3*n)
 	})
-	right := 0
-	clean.Range(func(any, any) bool { right++; return true })
-	cloudtest.Figure(t, "candidates cancelled or killed: nothing left in %d of %d", right, 3*n)
+	for _, how := range []string{"cancelled", "killed, then a rerun", "killed, then one without"} {
+		for i := range n {
+			delay := time.Duration(cloudtest.Random(seed, i).Int64N(int64(4 * time.Second)))
+			t.Run(fmt.Sprintf("%s/%d", how, i), func(t *testing.T) {
+				t.Parallel()
+				if interrupt(t, how, delay) {
+					mu.Lock()
+					defer mu.Unlock()
+					clean++
+				}
+			})
+		}
+	}
 }
 
 // interrupt ends a run so long after its candidate was begun, and reports whether

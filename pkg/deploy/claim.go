@@ -32,6 +32,7 @@ func (d *deployment) identify() error {
 	if d.SHA != "" {
 		d.run.Commit = d.SHA
 	}
+	d.run.Candidate = d.Candidate
 	if d.Release == "" {
 		d.Release = release.Name(d.run.Repository, d.Manifests)
 	}
@@ -114,8 +115,10 @@ func (d *deployment) takeOver(ctx context.Context, claimed *release.Claimed) err
 		d.log.Warning("what the objects were before an unfinished run cannot be read (" + name + "): if this run fails, they go back to how it found them")
 	}
 	d.inherited = claimed.Inherited
-	if err := d.removeCandidates(ctx); err != nil {
-		d.log.Warning("what a run before this one left of its candidates may still be there: " + err.Error())
+	if claimed.Before != nil && claimed.Before.Candidate {
+		if err := d.removeCandidates(ctx); err != nil {
+			d.log.Warning("what a run before this one left of its candidates may still be there: " + err.Error())
+		}
 	}
 	if err := d.plan.Refresh(ctx, true); err != nil {
 		return d.explain(err)

@@ -25,6 +25,8 @@ type Run struct {
 	Actor      string `json:"actor,omitempty"`
 	Event      string `json:"event,omitempty"`
 	Workflow   string `json:"workflow,omitempty"`
+	// Candidate says that the run makes candidates, which whoever takes over removes.
+	Candidate bool `json:"candidate,omitempty"`
 }
 
 // RunOf returns the run that the environment of a workflow's step speaks of, by
