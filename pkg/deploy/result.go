@@ -143,6 +143,9 @@ type Failure struct {
 	Events                     []string
 	Logs                       []string
 	LogsOf                     string
+	// Earlier counts the pods of an earlier revision that were ready, and so serve on
+	// as long as nothing is put back.
+	Earlier int
 }
 
 // Reply is what the model answered to one request of the smoke test.

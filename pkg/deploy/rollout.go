@@ -81,7 +81,7 @@ func (d *deployment) recordRollouts(statuses []rollout.Status) {
 }
 
 func (d *deployment) recordFailure(f diagnosis.Failure) {
-	failure := Failure{Object: f.Object.String(), Reason: f.Reason, Cause: f.Cause, Fix: f.Fix, Logs: f.Logs, LogsOf: f.LogsOf}
+	failure := Failure{Object: f.Object.String(), Reason: f.Reason, Cause: f.Cause, Fix: f.Fix, Logs: f.Logs, LogsOf: f.LogsOf, Earlier: f.Earlier}
 	for _, e := range f.Events {
 		failure.Events = append(failure.Events, e.String())
 	}

@@ -52,6 +52,8 @@ type Failure struct {
 	// counts the reasons that are not among them.
 	Others []PodFailure
 	More   int
+	// Earlier counts the pods of an earlier revision that are ready.
+	Earlier int
 	// Notes say what could not be read, and which right is missing for it.
 	Notes []string
 }
@@ -166,6 +168,7 @@ func Explain(ctx context.Context, client *kube.Client, e *Evidence, f *Failure) 
 	f.Events, f.Notes = e.readEvents(ctx, client)
 	pods, more := e.affected(f)
 	f.More = more
+	_, f.Earlier = e.ready()
 	var group sync.WaitGroup
 	for _, p := range pods {
 		if p.container == "" || !p.Ran {

@@ -217,7 +217,8 @@ func crashed() *deploy.Result {
 			"",
 			"2026-03-14T09:27:53+0000 [ERROR] [runner:celestial_bodies_classifier:1] Application startup failed. Exiting.",
 		},
-		LogsOf: `pod "` + deployment + `-6d5f7c9b8-x2x4q", container "celestial-bodies-classifier", run before the last restart`,
+		LogsOf:  `pod "` + deployment + `-6d5f7c9b8-x2x4q", container "celestial-bodies-classifier", run before the last restart`,
+		Earlier: 3,
 	}}
 	r.Problems = []deploy.Problem{{Title: "Rollout failed", Message: "Deployment default/" + deployment + ": " + crash + "; " + fix}}
 	return r

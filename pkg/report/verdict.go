@@ -78,7 +78,24 @@ func left(r *deploy.Result) string {
 	if len(names) == 0 {
 		return "Nothing in the cluster was changed."
 	}
-	return fmt.Sprintf("Changed before that, and not put back: %s.", some(names))
+	return fmt.Sprintf("Changed before that, and not put back: %s.", some(names)) + goOn(r)
+}
+
+// goOn says of which objects earlier pods go on serving, beside what failed.
+func goOn(r *deploy.Result) string {
+	var names []string
+	for _, f := range r.Failures {
+		switch {
+		case f.Earlier == 1:
+			names = append(names, "1 pod of "+f.Object)
+		case f.Earlier > 1:
+			names = append(names, fmt.Sprintf("%d pods of %s", f.Earlier, f.Object))
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " What serves now, of an earlier revision: " + some(names) + "."
 }
 
 // wayBack says what the rollback did, whether what it restored serves, and what
