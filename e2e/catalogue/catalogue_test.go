@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +53,7 @@ func (s scene) restored(x *cloudtest.Test, table *table) {
 	if broken.ExitCode != s.code(want) || broken.Outputs["outcome"] != want {
 		x.Errorf("the broken version: exit code %d, outcome %q, want %d, %q", broken.ExitCode, broken.Outputs["outcome"], s.code(want), want)
 	}
-	golden(x.T, strings.ReplaceAll(s.name, " ", "-"), verdict(x, broken.Result))
+	golden(x.T, strings.ReplaceAll(s.name, " ", "-"), x.Verdict(broken.Result))
 	table.add(s.name, broken)
 	served := []string{first.Outputs["image"]}
 	if want == "deployed" {
@@ -113,7 +112,7 @@ func (s scene) remains(x *cloudtest.Test) {
 		x.Write("kubernetes/model.yaml", s.goodManifest())
 		x.Push(x.SHA(4), nil)
 		blocked := x.Deploy(x.SHA(4), map[string]string{"timeout": "20s", "rollback": "false"})
-		if said := verdict(x, blocked); blocked.ExitCode != 1 || !strings.Contains(said, s.stuck) {
+		if said := x.Verdict(blocked); blocked.ExitCode != 1 || !strings.Contains(said, s.stuck) {
 			x.Errorf("the next version: exit code %d, want 1 and the advice %q in\n%s", blocked.ExitCode, s.stuck, said)
 		}
 		s.repair(x)
@@ -239,38 +238,6 @@ func kubectl(x *cloudtest.Test, command string, succeeds bool) string {
 		x.Errorf("kubectl %s: %v, which is another verdict\n%s", command, err, out)
 	}
 	return string(out)
-}
-
-// rules take out of a verdict what differs from one run to the next.
-var rules = []struct {
-	find    *regexp.Regexp
-	replace string
-}{
-	{regexp.MustCompile(`sha256:[0-9a-f]{64}`), "sha256:DIGEST"},
-	{regexp.MustCompile(`\b[0-9a-f]{40}\b`), "SHA"},
-	{regexp.MustCompile(`\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`), "UID"},
-	{regexp.MustCompile(`\b(model|migrate)-[a-z0-9]{4,10}-[a-z0-9]{5}\b`), "$1-POD"},
-	{regexp.MustCompile(`\b(migrate)-[a-z0-9]{5}\b`), "$1-POD"},
-	{regexp.MustCompile(`\b(model)-[a-z0-9]{7,10}\b`), "$1-SET"},
-	{regexp.MustCompile(`\b(?:10\.244|203\.0)\.\d+\.\d+\b`), "IP"},
-	{regexp.MustCompile(`a[0-9a-f]{8}\(`), "aUID("},
-	{regexp.MustCompile(`restarted \d+ times`), "restarted N times"},
-	{regexp.MustCompile(`\(\d+ times\)`), "(N times)"},
-	{regexp.MustCompile(`\d+ tries`), "N tries"},
-}
-
-// verdict is what the annotations say, without what differs from run to run.
-func verdict(x *cloudtest.Test, r *runner.Result) string {
-	x.Helper()
-	var b strings.Builder
-	for _, a := range r.Annotations {
-		fmt.Fprintf(&b, "%s, %s: %s\n", a.Level, a.Title, a.Message)
-	}
-	text := strings.ReplaceAll(b.String(), x.Namespace, "NAMESPACE")
-	for _, rule := range rules {
-		text = rule.find.ReplaceAllString(text, rule.replace)
-	}
-	return text
 }
 
 // table is what is printed at the end.

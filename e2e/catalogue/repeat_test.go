@@ -56,7 +56,7 @@ func TestSameCommitIll(t *testing.T) {
 	if again.ExitCode != 1 || again.Outputs["outcome"] != "failed" {
 		t.Errorf("exit code %d, outcome %q, want 1, failed", again.ExitCode, again.Outputs["outcome"])
 	}
-	golden(t, "same-commit-ill", verdict(x, again))
+	golden(t, "same-commit-ill", x.Verdict(again))
 	if !strings.Contains(again.Log, "Fatal: license expired") {
 		t.Error("the container's log is not in the log")
 	}
