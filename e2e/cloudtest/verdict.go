@@ -16,7 +16,7 @@ var rules = []struct {
 	{regexp.MustCompile(`sha256:[0-9a-f]{64}`), "sha256:DIGEST"},
 	{regexp.MustCompile(`\b[0-9a-f]{40}\b`), "SHA"},
 	{regexp.MustCompile(`\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`), "UID"},
-	{regexp.MustCompile(`\b(model|migrate)-[a-z0-9]{4,10}-[a-z0-9]{5}\b`), "$1-POD"},
+	{regexp.MustCompile(`\b(model|migrate|ill)-[a-z0-9]{4,10}-[a-z0-9]{5}\b`), "$1-POD"},
 	{regexp.MustCompile(`\b(migrate)-[a-z0-9]{5}\b`), "$1-POD"},
 	{regexp.MustCompile(`\b(model)-[a-z0-9]{7,10}\b`), "$1-SET"},
 	{regexp.MustCompile(`\b(?:10\.244|203\.0)\.\d+\.\d+\b`), "IP"},
@@ -24,6 +24,7 @@ var rules = []struct {
 	{regexp.MustCompile(`restarted \d+ times`), "restarted N times"},
 	{regexp.MustCompile(`\(\d+ times\)`), "(N times)"},
 	{regexp.MustCompile(`\d+ tries`), "N tries"},
+	{regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "TIME"},
 }
 
 // Verdict is what the annotations say, without what differs from one run to the next.

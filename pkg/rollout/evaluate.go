@@ -114,7 +114,7 @@ func (v verdict) withPods(d diagnosis.Result) verdict {
 	}
 	if d.Earlier > 0 && strings.Contains(v.message, " updated, ") {
 		// A workload's status counts all that are ready.
-		v.message += fmt.Sprintf(" (%d of them of the new revision, %d of an earlier one)", d.Ready, d.Earlier)
+		v.message += fmt.Sprintf("; of the ready ones %d of the new revision, %d of an earlier one", d.Ready, d.Earlier)
 	}
 	switch {
 	case d.Waiting != "":

@@ -58,7 +58,7 @@ func TestEvaluate(t *testing.T) {
 		{name: "it may not be read for long, and may heal", live: half, state: func(s *state) { s.readErr, s.readErrSince = forbidden, s.began }, slow: true, after: time.Minute, outcome: readiness.Pending},
 		{name: "pods that are not followed yet", live: half, state: crashing(t, false), outcome: readiness.Pending, message: "1 of 2 updated, 1 ready, 1 available"},
 		{name: "pods that fail", live: half, state: crashing(t, true), outcome: readiness.Failed, reason: "CrashLoopBackOff", message: "1 of 2 updated, 1 ready, 1 available; waiting for pods: container"},
-		{name: "old pods are ready", live: half, state: beside(t, workloadtest.Ready), outcome: readiness.Pending, message: "1 of 2 updated, 1 ready, 1 available (0 of them of the new revision, 1 of an earlier one); waiting for pods: "},
+		{name: "old pods are ready", live: half, state: beside(t, workloadtest.Ready), outcome: readiness.Pending, message: "1 of 2 updated, 1 ready, 1 available; of the ready ones 0 of the new revision, 1 of an earlier one; waiting for pods: "},
 		{name: "old pods are not ready", live: half, state: beside(t, workloadtest.Running), outcome: readiness.Pending, message: "1 of 2 updated, 1 ready, 1 available; waiting for pods: "},
 		{name: "pods that fail know the cause of a deadline", live: late, state: crashing(t, true), slow: true, outcome: readiness.Pending, reason: "CrashLoopBackOff"},
 		{name: "pods that fail, of what is ready", live: done, state: crashing(t, true), outcome: readiness.Ready},
