@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -91,8 +92,23 @@ func (c *capped) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp.Body = http.MaxBytesReader(nil, resp.Body, maxReply)
+	resp.Body = &cappedBody{http.MaxBytesReader(nil, resp.Body, maxReply), req.URL.Hostname()}
 	return resp, nil
+}
+
+// cappedBody says who answered too much, which net/http calls a request's body.
+type cappedBody struct {
+	io.ReadCloser
+	host string
+}
+
+func (b *cappedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		err = fmt.Errorf("%s answered with more than %d MiB", b.host, maxReply>>20)
+	}
+	return n, err
 }
 
 // policy is how requests to Google's APIs are tried again.

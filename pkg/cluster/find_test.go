@@ -265,6 +265,7 @@ func TestFindRefused(t *testing.T) {
 			refusal(503, "UNAVAILABLE", "The service is currently unavailable.\n")(w, r)
 		}), nil, nil},
 		{"refused otherwise", gke(refusal(400, "INVALID_ARGUMENT", "Request contains an invalid argument.\n::error::")), nil, nil},
+		{"an answer without an end", gke(answer(200, `{"name":"`+strings.Repeat("x", maxReply)+`"}`)), nil, nil},
 		{"portal", gke(answer(200, `<html>Please log in</html>`)), nil, nil},
 		{"redirect", gke(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://portal.example.com/", http.StatusFound)

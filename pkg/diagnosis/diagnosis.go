@@ -13,6 +13,9 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/org/deploy-model-action/pkg/workload"
 )
 
@@ -33,6 +36,9 @@ type Result struct {
 	// Waiting is what the pods wait for, and Unknown why that is not known; "" if
 	// there is nothing to say.
 	Waiting, Unknown string
+	// Ready counts the pods of the live revision that are ready, and Earlier those of
+	// revisions before it, which the workload's own status counts as ready too.
+	Ready, Earlier int
 	// Warning is to be shown at once, and once for each WarningState.
 	Warning, WarningState string
 	// RecheckAfter is when persistence may make another result of the same
@@ -54,6 +60,7 @@ func Evaluate(e *Evidence, now time.Time, o Options) Result {
 	}
 	pods := e.candidates()
 	r := Result{Waiting: e.waiting(pods), Unknown: e.denied["pods"]}
+	r.Ready, r.Earlier = e.ready()
 	r.Warning, r.WarningState = e.warning(pods)
 	c, ok, left := e.decide(pods, now, o)
 	if ok {
@@ -151,6 +158,36 @@ func (e *Evidence) threshold(pods int) int {
 		return 1
 	}
 	return pods
+}
+
+// ready counts the pods that are ready, of the live revision and of earlier ones.
+func (e *Evidence) ready() (live, earlier int) {
+	for _, p := range e.states {
+		switch {
+		case p.DeletionTimestamp != nil || !workload.Ready(p.Pod):
+		case e.revision.Includes(p.Pod):
+			live++
+		case e.owns(p.Pod):
+			earlier++
+		}
+	}
+	return live, earlier
+}
+
+// owns reports whether a pod is of a revision of the workload, and not of another
+// one whose selector fits it too.
+func (e *Evidence) owns(pod *corev1.Pod) bool {
+	owner := metav1.GetControllerOf(pod)
+	switch {
+	case owner == nil:
+		return false
+	case e.pods.Kind == "Deployment":
+		set := e.replicaSets[owner.UID]
+		return set != nil && metav1.IsControlledBy(set, e.object)
+	case e.pods.Kind == "StatefulSet" || e.pods.Kind == "DaemonSet":
+		return owner.UID == e.object.GetUID()
+	}
+	return false
 }
 
 // failure makes one of a finding; p is nil if it is about no pod.

@@ -26,6 +26,9 @@ const (
 	ReasonDeleted  = "Deleted"
 )
 
+// reasonNotReady is that of a pod that may only need longer.
+const reasonNotReady = "NotReady"
+
 // Failure is why an object does not become ready, in words that a user of the
 // cluster understands, and what to do about it.
 type Failure struct {
@@ -45,8 +48,10 @@ type Failure struct {
 	// e.g. `pod "model-7c9-x2x", container "model", run before the last restart`.
 	Logs   []string
 	LogsOf string
-	// Others are further pods that fail for another reason than Reason.
+	// Others are further pods that fail for another reason than Reason, and More
+	// counts the reasons that are not among them.
 	Others []PodFailure
+	More   int
 	// Notes say what could not be read, and which right is missing for it.
 	Notes []string
 }
@@ -59,8 +64,29 @@ type PodFailure struct {
 	LogsOf             string
 }
 
-// String returns cause and fix as two sentences after the object's name.
+// String returns cause and fix as two sentences after the object's name, and then
+// those of its Others: whoever mends one cause is not to find the next one in the
+// next deploy.
 func (f Failure) String() string {
+	said := []string{f.first()}
+	for _, other := range f.Others {
+		if other.Cause == "" || other.Reason == reasonNotReady || strings.Contains(said[0], other.Cause) {
+			continue // what only is not ready yet is no cause
+		}
+		also := "also: " + other.Cause
+		if other.Fix != "" && !strings.Contains(strings.Join(said, "; "), other.Fix) {
+			also += "; " + other.Fix
+		}
+		said = append(said, also)
+	}
+	if f.More > 0 {
+		said = append(said, "and "+countOf(f.More, "more cause"))
+	}
+	return strings.Join(said, "; ")
+}
+
+// first is the cause that decided, and what to do about it.
+func (f Failure) first() string {
 	s := f.Object.String() + ": " + f.Cause
 	if f.Fix != "" {
 		s += "; " + f.Fix
@@ -79,7 +105,7 @@ func (f Failure) ByOthers() bool {
 
 // Lines returns all that is known of the failure, for a log.
 func (f Failure) Lines() []string {
-	lines := []string{"Not ready: " + f.String()}
+	lines := []string{"Not ready: " + f.first()}
 	for _, e := range f.Events {
 		lines = append(lines, "  event: "+e.String())
 	}
@@ -94,6 +120,9 @@ func (f Failure) Lines() []string {
 	}
 	for _, other := range f.Others {
 		lines = append(lines, fmt.Sprintf("  also pod %s: %s; %s", other.Pod, other.Cause, other.Fix))
+	}
+	if f.More > 0 {
+		lines = append(lines, "  and "+countOf(f.More, "more cause"))
 	}
 	return lines
 }
@@ -135,7 +164,8 @@ func Explain(ctx context.Context, client *kube.Client, e *Evidence, f *Failure) 
 		_ = Read(ctx, client, e) // what is known without it is still worth telling
 	}
 	f.Events, f.Notes = e.readEvents(ctx, client)
-	pods := e.affected(f)
+	pods, more := e.affected(f)
+	f.More = more
 	var group sync.WaitGroup
 	for _, p := range pods {
 		if p.container == "" || !p.Ran {
@@ -222,8 +252,9 @@ func (f *Failure) describe(p *affected) {
 	}
 }
 
-// affected chooses the pods to report: the one that decided, then one for each further reason.
-func (e *Evidence) affected(f *Failure) []*affected {
+// affected chooses the pods to report: the one that decided, then one for each
+// further reason, and counts the reasons that have no room.
+func (e *Evidence) affected(f *Failure) (chosen []*affected, more int) {
 	for _, p := range e.states {
 		p.refresh(time.Now()) // their events have come
 	}
@@ -236,7 +267,7 @@ func (e *Evidence) affected(f *Failure) []*affected {
 			}
 			p.Cause, p.State = c.waiting(), c.waiting()
 			p.container, p.Ran = c.unready()
-			p.Reason, p.Fix = "NotReady", c.remedy()
+			p.Reason, p.Fix = reasonNotReady, c.remedy()
 			if condition := c.unscheduled(); condition != nil && condition.Reason == corev1.PodReasonUnschedulable {
 				p.Fix = e.advice(c, condition.Message)
 			}
@@ -259,16 +290,20 @@ func (e *Evidence) affected(f *Failure) []*affected {
 		}
 		return int(b.Severity) - int(a.Severity)
 	})
-	var chosen []*affected
 	known := map[string]bool{}
 	for _, p := range all {
 		state := p.container + " " + p.State
-		if !known[state] && len(chosen) < reasonLimit {
-			known[state] = true
+		switch {
+		case known[state]:
+			continue
+		case len(chosen) < reasonLimit:
 			chosen = append(chosen, p)
+		case p.Severity > Transient:
+			more++
 		}
+		known[state] = true
 	}
-	return chosen
+	return chosen, more
 }
 
 // evaluateLog finds what only the log says: that the program is built for another

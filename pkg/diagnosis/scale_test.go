@@ -83,7 +83,7 @@ func TestScaling(t *testing.T) {
 			if tt.lacks != "" && !strings.HasSuffix(r.Warning, "; it waits; "+tt.advice) {
 				t.Errorf("warning %q", r.Warning)
 			}
-			if all := e.affected(&Failure{}); len(all) != 1 || all[0].Fix != tt.advice {
+			if all, _ := e.affected(&Failure{}); len(all) != 1 || all[0].Fix != tt.advice {
 				t.Errorf("%d pods; advice %q", len(all), all[0].Fix)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,6 +27,11 @@ import (
 
 // maxLogConflicts bounds how often a log may be found as it was not before.
 const maxLogConflicts = 10
+
+// changing says what was tried: there is nothing else that is known.
+func changing() error {
+	return fmt.Errorf("somebody else changed it in each of %d tries; find out what writes it beside the deploys, and deploy again", maxLogConflicts)
+}
 
 // writtenLog is the log of this process.
 type writtenLog struct {
@@ -90,7 +96,7 @@ func (r *Record) settle(ctx context.Context, d *logDraft) error {
 // put writes this process's log, whatever is there under its name.
 func (r *Record) put(ctx context.Context, packed []byte) error {
 	ref := r.logRef(r.own.Log)
-	err := errors.New("others change it all the time")
+	var err error
 	for range maxLogConflicts {
 		var found, written *unstructured.Unstructured
 		if found, err = r.client.Get(ctx, ref, kube.Patience{}); err != nil {
@@ -125,6 +131,9 @@ func (r *Record) put(ctx context.Context, packed []byte) error {
 	}
 	if !errors.Is(err, kube.ErrUncertain) {
 		r.log = nil
+	}
+	if outdated(err) {
+		err = changing()
 	}
 	return explain(err, "write", ref)
 }
@@ -231,7 +240,7 @@ func (r *Record) lookUp(ctx context.Context, e *earlierLog) (*unstructured.Unstr
 			return nil, explain(err, "close", ref)
 		}
 	}
-	return nil, explain(errors.New("others change it all the time"), "close", ref)
+	return nil, explain(changing(), "close", ref)
 }
 
 // KeepLog writes the log of this process after a takeover, or anew after what is

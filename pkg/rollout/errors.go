@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // Titles of errors, for people.
@@ -70,10 +71,16 @@ func (e *TimeoutError) Error() string {
 	for i, s := range e.Waiting {
 		lines[i] = s.String()
 		if s.Failure != nil {
-			lines[i] = s.Failure.String()
+			// How long it was waited for stands above all of them.
+			lines[i] = strings.Replace(s.Failure.String(), notReady(e.After)+": ", "", 1)
 		}
 	}
-	return fmt.Sprintf("not ready within %s:\n%s", e.After, strings.Join(lines, "\n"))
+	return fmt.Sprintf("not ready within %s:\n%s", retry.FormatDuration(e.After), strings.Join(lines, "\n"))
+}
+
+// notReady is how the cause begins of what nothing is wrong with but time.
+func notReady(after time.Duration) string {
+	return "it was not ready after " + retry.FormatDuration(after)
 }
 
 // Title is what went wrong, in a few words.

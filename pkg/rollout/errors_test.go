@@ -47,3 +47,22 @@ func TestErrors(t *testing.T) {
 		t.Error("who changed it is not known")
 	}
 }
+
+// TestTimeoutSaysItOnce holds that how long it was waited for is said once, and in
+// the words of a user's input.
+func TestTimeoutSaysItOnce(t *testing.T) {
+	t.Parallel()
+	failure := func(cause string) *diagnosis.Failure {
+		return &diagnosis.Failure{Object: object.ID{Kind: "Service", Name: "a"}, Cause: cause, Fix: "wait"}
+	}
+	after := 90 * time.Second
+	err := &TimeoutError{After: after, Waiting: []Status{{Failure: failure(notReady(after) + ": no address")}, {Failure: failure("it crashed")}, {Failure: failure(notReady(after))}}}
+	want := "not ready within 1m30s:\nService a: no address; wait\nService a: it crashed; wait\nService a: it was not ready after 1m30s; wait"
+	if got := err.Error(); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	// By itself, beside its manifest, each says it.
+	if got := err.Unwrap()[0].Error(); got != "Service a: it was not ready after 1m30s: no address; wait" {
+		t.Errorf("by itself: %q", got)
+	}
+}

@@ -2,13 +2,13 @@ package rollout
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
 	"github.com/org/deploy-model-action/pkg/readiness"
-	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // verdict is what a state means by now.
@@ -112,6 +112,10 @@ func (v verdict) withPods(d diagnosis.Result) verdict {
 	if d.Warning != "" {
 		v.notes = append(v.notes, note{key: d.WarningState, text: d.Warning, warning: true})
 	}
+	if d.Earlier > 0 && strings.Contains(v.message, " updated, ") {
+		// A workload's status counts all that are ready.
+		v.message += fmt.Sprintf(" (%d of them of the new revision, %d of an earlier one)", d.Ready, d.Earlier)
+	}
 	switch {
 	case d.Waiting != "":
 		v.message += "; waiting for pods: " + d.Waiting
@@ -177,7 +181,7 @@ func (e *end) forgo() {
 
 // expire settles that there is no time left.
 func (e *end) expire(after time.Duration) {
-	cause := "it was not ready after " + retry.FormatDuration(after)
+	cause := notReady(after)
 	if e.Message != "" {
 		cause += ": " + e.Message
 	}

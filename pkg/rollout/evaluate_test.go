@@ -58,6 +58,8 @@ func TestEvaluate(t *testing.T) {
 		{name: "it may not be read for long, and may heal", live: half, state: func(s *state) { s.readErr, s.readErrSince = forbidden, s.began }, slow: true, after: time.Minute, outcome: readiness.Pending},
 		{name: "pods that are not followed yet", live: half, state: crashing(t, false), outcome: readiness.Pending, message: "1 of 2 updated, 1 ready, 1 available"},
 		{name: "pods that fail", live: half, state: crashing(t, true), outcome: readiness.Failed, reason: "CrashLoopBackOff", message: "1 of 2 updated, 1 ready, 1 available; waiting for pods: container"},
+		{name: "old pods are ready", live: half, state: beside(t, workloadtest.Ready), outcome: readiness.Pending, message: "1 of 2 updated, 1 ready, 1 available (0 of them of the new revision, 1 of an earlier one); waiting for pods: "},
+		{name: "old pods are not ready", live: half, state: beside(t, workloadtest.Running), outcome: readiness.Pending, message: "1 of 2 updated, 1 ready, 1 available; waiting for pods: "},
 		{name: "pods that fail know the cause of a deadline", live: late, state: crashing(t, true), slow: true, outcome: readiness.Pending, reason: "CrashLoopBackOff"},
 		{name: "pods that fail, of what is ready", live: done, state: crashing(t, true), outcome: readiness.Ready},
 	}
@@ -102,5 +104,25 @@ func crashing(t *testing.T, followed bool) func(s *state) {
 				e.Observe(diagnosis.Source{Selection: kube.Selection{Resource: resource}}, kube.ListUpdate{Listed: true, All: []unstructured.Unstructured{*u}}, now)
 			}}, s.began)
 		}
+	}
+}
+
+// beside is a pod of the new revision that is not ready, and one of the old one
+// in some status.
+func beside(t *testing.T, status string) func(s *state) {
+	t.Helper()
+	var sets, pods []unstructured.Unstructured
+	for owner, version := range map[string]string{"new": "1", "old": "0"} { // of the image
+		set := workloadtest.ReplicaSet(t, owner, version, `{spec: {containers: [{name: model, image: "host/model:`+version+`"}]}}`, `{}`)
+		set.Object["metadata"].(map[string]any)["ownerReferences"] = []any{map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "model", "uid": "u1", "controller": true}}
+		sets = append(sets, *set)
+	}
+	pods = append(pods, *workloadtest.Pod{Name: "a", Owner: "new", Status: workloadtest.Running}.Object(t), *workloadtest.Pod{Name: "b", Owner: "old", Status: status}.Object(t))
+	return func(s *state) {
+		s.follow(s.began)
+		s.observe(observation{evidence: func(e *diagnosis.Evidence, now time.Time) {
+			e.Observe(diagnosis.Source{Selection: kube.Selection{Resource: kube.ReplicaSets}}, kube.ListUpdate{Listed: true, All: sets}, now)
+			e.Observe(diagnosis.Source{Selection: kube.Selection{Resource: kube.Pods}}, kube.ListUpdate{Listed: true, All: pods}, now)
+		}}, s.began)
 	}
 }
