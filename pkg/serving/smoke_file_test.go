@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -185,10 +184,9 @@ func TestSmokeTestMistakes(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "smoke.yaml"), []byte(tests[name]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		started := time.Now()
 		test, err := ParseSmokeTest(root, "smoke.yaml", skip)
-		if err == nil || test != nil || strings.Contains(err.Error(), "top secret") || time.Since(started) > 2*time.Second {
-			t.Errorf("%s: %+v, error %v, after %s", name, test, err, time.Since(started))
+		if err == nil || test != nil || strings.Contains(err.Error(), "top secret") {
+			t.Errorf("%s: %+v, error %v", name, test, err)
 		}
 		fmt.Fprintf(&all, "== %s\n%v\n", name, err)
 	}
