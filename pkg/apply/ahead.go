@@ -46,5 +46,23 @@ func (p *Plan) Ahead(ctx context.Context, accept func(object.ID) bool) error {
 	return nil
 }
 
+// Arrive checks the objects that could not be checked before their Namespace was
+// there, which Ahead has written. Those whose definition is still to come stay.
+func (p *Plan) Arrive(ctx context.Context) error {
+	var ready, rest []*item
+	for _, it := range p.late {
+		switch {
+		case it.crd != nil && !it.crd.serves(), it.namespace != nil && it.namespace.live() == nil && !it.namespace.written:
+			rest = append(rest, it)
+		default:
+			ready = append(ready, it)
+		}
+	}
+	p.late = ready
+	faults := p.checkLate(ctx)
+	p.late = rest
+	return flat(ctx, faults)
+}
+
 // Changes is what was written so far, in the order of application.
 func (p *Plan) Changes() []kube.Change { return p.results.finish() }

@@ -62,13 +62,16 @@ func (e *CandidateError) Unwrap() error { return e.Err }
 // try starts a candidate of each changed workload, and lets the deploy go on if all
 // of them start and answer right. None is left, however it ends.
 func (d *deployment) try(ctx context.Context) (err error) {
-	set, err := d.candidates(ctx)
-	if err != nil || len(set.Candidates) == 0 {
-		return err
-	}
 	// What the pods need to be accepted, and what nobody uses yet.
 	if err := d.plan.Ahead(ctx, candidate.Needed); err != nil {
 		return d.explain(err)
+	}
+	if err := d.plan.Arrive(ctx); err != nil {
+		return d.explain(err)
+	}
+	set, err := d.candidates(ctx)
+	if err != nil || len(set.Candidates) == 0 {
+		return err
 	}
 	defer func() {
 		if gone := d.removeCandidates(ctx); err == nil {
@@ -95,6 +98,9 @@ func (d *deployment) try(ctx context.Context) (err error) {
 		}
 	}
 	statuses, err := rollout.Wait(ctx, d.kube, pods, o)
+	if newer := d.overtaken(ctx, err); newer != nil {
+		return newer // it has removed them
+	}
 	if err = d.candidateFailed(set, statuses, err); err != nil {
 		return err
 	}
@@ -300,6 +306,9 @@ func (d *deployment) askCandidates(ctx context.Context, set candidate.Set, statu
 		o.Changes, o.Pod = nil, serving.Pod{Namespace: c.Pod.GetNamespace(), Name: c.Pod.GetName(), Port: c.Port}
 		started := time.Now()
 		report, failed, err := d.question(ctx, o, statuses)
+		if newer := d.overtaken(ctx, err); newer != nil {
+			return newer
+		}
 		unasked := report.Unasked
 		report.Unasked = nil // it is asked once more when it serves
 		d.recordAnswers(report, time.Since(started))
