@@ -134,7 +134,7 @@ func hostile(x *cloudtest.Test, job map[string]string, key, program string) []fi
 		{"list around it", "[" + key + "]", nil},
 		{"not UTF-8", "{\"type\":\"service_account\",\"client_email\":\"" + canary + "\xff\"}", nil},
 		{"UTF-16", utf16LE(key), nil},
-		{"base64", base64.StdEncoding.EncodeToString([]byte(key)), nil},
+		{"base64 of a list", base64.StdEncoding.EncodeToString([]byte("[" + key + "]")), nil},
 		{"words to the runner", "::set-output name=x::" + canary + "\n##[add-mask]x\n", nil},
 		{"empty", "", nil},
 		{"link out of the workspace", "", func(t *testing.T, path string) {
