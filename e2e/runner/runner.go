@@ -102,7 +102,9 @@ func (s Step) Run(ctx context.Context) (*Result, error) {
 		return nil, fmt.Errorf("runner: %w", err)
 	}
 	close(started)
+	held := measure(cmd.Process.Pid)
 	err = wait(ctx, cmd)
+	most := held.end()
 	result := &Result{Raw: out.String(), Duration: time.Since(start), Warnings: warnings}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -110,8 +112,8 @@ func (s Step) Run(ctx context.Context) (*Result, error) {
 	} else if err != nil {
 		return result, fmt.Errorf("runner: %w", err)
 	}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok && s.Image == "" {
-		result.MaxRSS = usage.Maxrss << 10
+	if s.Image == "" {
+		result.MaxRSS = most
 	}
 	parse(result)
 	after, err := files.snapshot()
