@@ -198,6 +198,7 @@ func Explain(ctx context.Context, client *kube.Client, e *Evidence, f *Failure) 
 			Pod: p.Name, Container: p.container, Reason: p.Reason, Cause: p.Cause, Fix: p.Fix, Logs: p.lines, LogsOf: p.of,
 		})
 	}
+	e.reconsider(f)
 	for _, resource := range slices.Sorted(maps.Keys(e.denied)) {
 		f.Notes = append(f.Notes, e.denied[resource])
 	}
@@ -252,6 +253,26 @@ func (f *Failure) describe(p *affected) {
 		f.Reason, f.Cause, f.Fix = p.Reason, p.Cause, p.Fix
 	case !known:
 		f.because(p.Finding)
+	}
+}
+
+// reconsider finds that it was a probe that ended the container which decided: the
+// event that says so may come after the restart that was one too many, when the
+// container already runs again.
+func (e *Evidence) reconsider(f *Failure) {
+	if f.Pod == "" || !strings.Contains(f.Cause, "exit code") {
+		return
+	}
+	for _, p := range e.states {
+		for _, status := range p.Status.ContainerStatuses {
+			if p.Name != f.Pod || status.Name != f.Container {
+				continue
+			}
+			status.Ready = false
+			if found := killedByProbe(p.container(status, false)); found != nil {
+				f.Reason, f.Cause, f.Fix = found.Reason, found.Cause, found.Fix
+			}
+		}
 	}
 }
 
