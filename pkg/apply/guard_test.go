@@ -91,6 +91,75 @@ func TestHeldIsAskedAfterTheObjectIsReadAgain(t *testing.T) {
 	}
 }
 
+// Of an object that does not exist no version tells that another run has taken
+// over: it is asked while the stage before is written, and what it says counts for
+// as long as a write is under way.
+func TestHeldIsAskedBesideTheStageBefore(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		slow  time.Duration // the stage before
+		lost  int           // from which question on the run may not write any more; 0: it may
+		off   bool          // HeldByStage is
+		asked int
+		wrote bool
+	}{
+		{name: "it may", asked: 1, wrote: true},
+		{name: "it may not", lost: 1, asked: 1},
+		{name: "a slow stage, and it may", slow: heldFor + 200*time.Millisecond, asked: 2, wrote: true},
+		{name: "a slow stage, and it may not any more", slow: heldFor + 200*time.Millisecond, lost: 2, asked: 2},
+		{name: "nobody deployed this release before", off: true, wrote: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, false)
+			superseded := errors.New("superseded by run 3")
+			var mu sync.Mutex
+			asked, beside := 0, false
+			begun, answered := make(chan struct{}), make(chan struct{})
+			s.options.HeldByStage = !tt.off
+			s.options.Held = func(context.Context) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if asked++; asked == 1 {
+					<-begun // else it was asked before the stage began
+					close(answered)
+				}
+				if tt.lost > 0 && asked >= tt.lost {
+					return superseded
+				}
+				return nil
+			}
+			s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+				if served || !isWrite(r) || !strings.HasSuffix(r.Path, "/first") {
+					return false
+				}
+				close(begun)
+				if !tt.off {
+					select {
+					case <-answered:
+						beside = true
+					case <-time.After(10 * time.Second): // it waits for this stage
+					}
+				}
+				time.Sleep(tt.slow)
+				return false
+			}
+			_, err := s.apply(t.Context(), configMap(t, "first"), decode(t, deploymentJSON))
+			var stopped *kube.StoppedError
+			if tt.wrote != (err == nil) || tt.wrote == errors.As(err, &stopped) || tt.wrote == errors.Is(err, superseded) {
+				t.Errorf("%v", err)
+			}
+			if n := s.count(func(r request) bool { return isWrite(r) && strings.Contains(r.Path, "deployments") }); (n == 1) != tt.wrote {
+				t.Errorf("%d writes of the next stage", n)
+			}
+			if asked != tt.asked || beside == tt.off {
+				t.Errorf("asked %d times, beside the stage: %t", asked, beside)
+			}
+		})
+	}
+}
+
 // Every write says what it was decided on.
 func TestEveryWriteIsGuarded(t *testing.T) {
 	t.Parallel()
@@ -236,6 +305,17 @@ func TestUndoIsKnownBefore(t *testing.T) {
 	}
 	if n := s.count(isWrite); n != 1 {
 		t.Errorf("%d writes", n)
+	}
+	// What is to come into it can be checked then; what waits for a definition cannot.
+	in, custom := object.ID{Kind: "ConfigMap", Namespace: "models", Name: "in"}, object.ID{Group: "example.com", Kind: "Model", Namespace: "default", Name: "m"}
+	if plan.Pending(in) || plan.Pending(custom) {
+		t.Error("pending before it was checked")
+	}
+	if err := plan.Arrive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !plan.Pending(in) || plan.Pending(custom) {
+		t.Errorf("pending after its namespace came: %t, after nothing came for it: %t", plan.Pending(in), plan.Pending(custom))
 	}
 	if err := plan.Refresh(t.Context(), false); err != nil {
 		t.Fatal(err)

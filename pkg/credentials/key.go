@@ -130,8 +130,8 @@ func (k *serviceAccountKey) sign(now time.Time, claims map[string]any) (string, 
 	if k.id != "" {
 		header["kid"] = k.id
 	}
-	issued := now.Add(-10 * time.Second) // Google refuses what is from its future
-	expires := issued.Add(time.Hour)
+	issued := now.Add(-10 * time.Second)                   // Google refuses what is from its future
+	expires := issued.Add(time.Hour).Truncate(time.Second) // as the claim says it
 	claims["iss"], claims["iat"], claims["exp"] = k.email, issued.Unix(), expires.Unix()
 	var parts []string
 	for _, part := range []any{header, claims} {

@@ -62,8 +62,8 @@ func (e *CandidateError) Unwrap() error { return e.Err }
 // try starts a candidate of each changed workload, and lets the deploy go on if all
 // of them start and answer right. None is left, however it ends.
 func (d *deployment) try(ctx context.Context) (err error) {
-	// What the pods need to be accepted, and what nobody uses yet.
-	if err := d.plan.Ahead(ctx, candidate.Needed); err != nil {
+	// Only in a namespace that is there can be checked what is to come into it.
+	if err := d.plan.Ahead(ctx, isNamespace); err != nil {
 		return d.explain(err)
 	}
 	if err := d.plan.Arrive(ctx); err != nil {
@@ -72,6 +72,10 @@ func (d *deployment) try(ctx context.Context) (err error) {
 	set, err := d.candidates(ctx)
 	if err != nil || len(set.Candidates) == 0 {
 		return err
+	}
+	// What the pods need to be accepted, and what nobody uses yet.
+	if err := d.plan.Ahead(ctx, candidate.Needed); err != nil {
+		return d.explain(err)
 	}
 	defer func() {
 		if gone := d.removeCandidates(ctx); err == nil {
@@ -106,6 +110,8 @@ func (d *deployment) try(ctx context.Context) (err error) {
 	}
 	return d.askCandidates(ctx, set, statuses)
 }
+
+func isNamespace(id object.ID) bool { return id.GroupKind().String() == "Namespace" }
 
 // candidates makes the candidates, and removes what a run before this one left of its own.
 func (d *deployment) candidates(ctx context.Context) (candidate.Set, error) {

@@ -260,7 +260,7 @@ func (f *Failure) describe(p *affected) {
 // event that says so may come after the restart that was one too many, when the
 // container already runs again.
 func (e *Evidence) reconsider(f *Failure) {
-	if f.Pod == "" || !strings.Contains(f.Cause, "exit code") {
+	if f.Pod == "" || f.Reason != "CrashLoopBackOff" { // any other reason has its proof
 		return
 	}
 	for _, p := range e.states {
