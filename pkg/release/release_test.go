@@ -108,6 +108,11 @@ func TestRequests(t *testing.T) {
 			"GET configmaps/deploy-model-action.model", "POST secrets",
 			"PUT configmaps/deploy-model-action.model", "PUT configmaps/deploy-model-action.model",
 		}},
+		{"changed again, which forgets what is deleted", []kube.Change{change("a", "2")}, []string{
+			"DELETE secrets/deploy-model-action.model.1", "DELETE secrets/deploy-model-action.model.2",
+			"GET configmaps/deploy-model-action.model", "POST secrets",
+			"PUT configmaps/deploy-model-action.model", "PUT configmaps/deploy-model-action.model",
+		}},
 	} {
 		r := open(t, s.client(t, nil))
 		c := claim(t, r, run(1), tt.undo...)
