@@ -63,6 +63,7 @@ func verdictRows() []row {
 		{line: "C1", name: "ends after 3 s, health_path", manifest: once + exposed, labels: says(keras), with: map[string]string{"health_path": "/"}, outcome: "failed", why: instant},
 		{line: "C1", name: "StatefulSet whose command ends", manifest: unprobed(lasting("StatefulSet", "replicas: 1\n  serviceName: model")), labels: says(keras), kubectl: "rollout status statefulset/model", outcome: "failed", why: instant},
 		{line: "C2", name: "Service that selects nothing", manifest: simple("", "") + front(`{selector: {app: other}, ports: [{port: 80, targetPort: 3000}]}`), outcome: "failed", why: traffic, sample: true},
+		{line: "C2", name: "Service that selects nothing, and little time", manifest: simple("", "") + front(`{selector: {app: other}, ports: [{port: 80, targetPort: 3000}]}`), with: map[string]string{"timeout": "9s"}, outcome: "failed", why: traffic},
 		{line: "C2", name: "Service with a wrong targetPort", manifest: simple("", "") + front(`{selector: {app: model}, ports: [{port: 80, targetPort: web}]}`), outcome: "failed", why: traffic},
 		{
 			line: "C3", name: "Argo Rollout that is Degraded", outcome: "failed", kubectl: "rollout status rollout.argoproj.io/model", arrange: define, sample: true,

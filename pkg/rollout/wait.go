@@ -76,10 +76,10 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 	beside, leave := context.WithCancelCause(waiting)
 	defer leave(nil)
 	var group, ill sync.WaitGroup
-	setAside(states)
 	for _, s := range states {
 		s.exposes = expose(s, states)
 	}
+	setAside(states)
 	shared := newBoard(states, slices.DeleteFunc(slices.Clone(states), func(s *state) bool {
 		return evaluate(s, o, time.Now()).final()
 	}))
@@ -117,10 +117,14 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 // setAside finds what was ill before a deploy that changes something else: it fails
 // nothing, and is waited for no longer than the rest.
 func setAside(states []*state) {
-	changes := slices.ContainsFunc(states, func(s *state) bool { return s.change.Changed() })
 	for _, s := range states {
-		s.ill = changes && s.illBefore()
+		s.ill = changes(states) && (s.illBefore() || s.exposes != nil && s.exposes.settled)
 	}
+}
+
+// changes reports whether a deploy changes anything.
+func changes(states []*state) bool {
+	return slices.ContainsFunc(states, func(s *state) bool { return s.change.Changed() })
 }
 
 // conclude explains what did not become ready and makes the error of it.
@@ -128,9 +132,9 @@ func conclude(ctx context.Context, client *kube.Client, ends []end, o Options) e
 	var failed, slow, optional, ill []*end
 	for i := range ends {
 		switch e := &ends[i]; {
+		case !e.Ready && e.verdict.waitsForPods: // the pods are to blame
 		case e.state.ill && !e.Ready:
 			ill = append(ill, e)
-		case !e.Ready && e.verdict.waitsForPods: // the pods are to blame
 		case e.failed():
 			failed = append(failed, e)
 		case !e.Ready && e.verdict.optional == "":
