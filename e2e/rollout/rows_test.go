@@ -140,6 +140,10 @@ func healthRows() []row {
 			labels: map[string]string{"model.unhealthy-path": "/healthz", "model.unhealthy-status": "503", "model.exit-code": "1", "model.exit-after": "4s", "model.log": keras},
 		},
 		{
+			line: "D2", name: "crash while the health is asked, and little time", manifest: unprobed(simple("", "")) + inside, outcome: "failed", why: asksNone, with: map[string]string{"health_path": "/healthz", "health_timeout": "6s"},
+			labels: map[string]string{"model.unhealthy-path": "/healthz", "model.unhealthy-status": "503", "model.exit-code": "1", "model.exit-after": "4s", "model.log": keras},
+		},
+		{
 			line: "D3", name: "headless Service first", with: ask, outcome: "deployed", shows: "Health check",
 			manifest: simple("", "") + strings.Replace(front(`{clusterIP: None, selector: {app: model}, ports: [{port: 9090, targetPort: 9090}]}`), "name: front", "name: a", 1) + exposed,
 		},

@@ -39,7 +39,11 @@ func Wait(ctx context.Context, client *kube.Client, changes []kube.Change, o Opt
 			states[i].steadyFor = steady
 		}
 	}
-	return each(ctx, client, states, o, (*waiter).wait)
+	statuses, err := each(ctx, client, states, o, (*waiter).wait)
+	for _, s := range states {
+		s.evidence.Mark()
+	}
+	return statuses, err
 }
 
 // Confirm looks once more at the new pods of what Wait found ready: asking a model
@@ -61,6 +65,34 @@ func Confirm(ctx context.Context, client *kube.Client, statuses []Status, o Opti
 		confirmed[places[i]] = s
 	}
 	return confirmed, err
+}
+
+// Crashed looks once more at the new pods of what Wait found ready, and returns those
+// of which a container has ended since: that proves no failure while it is started
+// again, and is why nobody answers. The error is a *FailedError of them; nil, with no
+// statuses, if there is none.
+func Crashed(ctx context.Context, client *kube.Client, statuses []Status) ([]Status, error) {
+	w := &waiter{client: client, board: newBoard(nil, nil)}
+	crashed, failed := slices.Clone(statuses), &FailedError{}
+	for i, s := range statuses {
+		if !s.Waited || s.known == nil || !s.known.renewed {
+			continue
+		}
+		w.readPods(ctx, s.known)
+		f := s.known.evidence.Crashed()
+		if f == nil {
+			continue
+		}
+		explaining, cancel := context.WithTimeout(ctx, explainTimeout)
+		diagnosis.Explain(explaining, client, s.known.evidence, f)
+		cancel()
+		crashed[i].Ready, crashed[i].Failure, crashed[i].Message, crashed[i].Ended = false, f, f.Cause, time.Now()
+		failed.Failures = append(failed.Failures, *f)
+	}
+	if len(failed.Failures) == 0 {
+		return nil, nil
+	}
+	return crashed, failed
 }
 
 // each waits for all objects in one way.
