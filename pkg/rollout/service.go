@@ -61,8 +61,8 @@ func expose(s *state, all []*state) *exposure {
 		len(e.service.Spec.Selector) == 0 || e.service.Spec.Type == corev1.ServiceTypeExternalName {
 		return nil
 	}
-	changed := s.change.Changed()
-	ends := false // it selects pods of a Job, by which they find each other
+	changed, ready := s.change.Changed(), true // ready says that all that it selects is, as it was written
+	ends := false                              // it selects pods of a Job, by which they find each other
 	var makers, jobs []object.ID
 	var templates, earlier []*corev1.PodTemplateSpec
 	for _, other := range all {
@@ -84,6 +84,7 @@ func expose(s *state, all []*state) *exposure {
 		makers = append(makers, id)
 		if e.selects(template.Labels) {
 			e.selected, templates = append(e.selected, id), append(templates, template)
+			ready = ready && !other.readySince.IsZero()
 			changed = changed || other.renewed
 			if other.change.Before != nil {
 				earlier = append(earlier, workload.Template(other.change.Before))
@@ -115,7 +116,9 @@ func expose(s *state, all []*state) *exposure {
 	}) {
 		return nil // nobody is to serve, which is said
 	}
-	e.comparePorts(s, templates, earlier)
+	if e.comparePorts(s, templates, earlier); e.fault == nil && e.settled && ready {
+		return nil // what matches and is ready has endpoints: that need not be asked
+	}
 	return e
 }
 

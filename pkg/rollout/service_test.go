@@ -2,7 +2,9 @@ package rollout
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,7 +60,8 @@ func TestServices(t *testing.T) {
 		took     float64
 		fails    string
 		says     string
-		quiet    bool // nobody is warned
+		quiet    bool   // nobody is warned
+		asks     string // how many requests are made, if that matters: "none", "one"
 	}{
 		{name: "it leads to the new pod", service: web, moments: append(serves[:3:3], moment{at: 3, object: slice("true", led, "a")}), took: 3.4},
 		{name: "it leads to the new pod, which was not ready at first", service: web, moments: append(serves[:3:3], moment{at: 1, object: slice("false", led, "a")}, moment{at: 4, object: slice("true", led, "a")}), took: 4.4},
@@ -90,7 +93,12 @@ func TestServices(t *testing.T) {
 			d.After = objecttest.FromYAML(t, done)
 			unchanged(s)
 			unchanged(d)
-		}, moments: []moment{{at: -1, object: slice("true", led, "a")}}, took: 0, says: "service/front: ready after 0s: cluster IP 10.0.0.7, 1 endpoint ready"},
+		}, took: 0, says: "service/front: ready: cluster IP 10.0.0.7", asks: "none"},
+		{name: "nothing was changed, of a workload that is not waited for and serves", service: web, change: func(s, d *kube.Change) {
+			d.After = unawaited(objecttest.FromYAML(t, done))
+			unchanged(s)
+			unchanged(d)
+		}, moments: []moment{{at: -1, object: slice("true", led, "a")}}, took: 0, says: "service/front: ready after 0s: cluster IP 10.0.0.7, 1 endpoint ready", asks: "one"},
 		{name: "nothing was changed, of a port by a name that no container has", service: strings.Replace(named, "http", "htpp", 1), change: func(s, d *kube.Change) {
 			d.After = objecttest.FromYAML(t, done)
 			unchanged(s)
@@ -159,7 +167,14 @@ func TestServices(t *testing.T) {
 					changes = append(changes, changeOf(objecttest.FromYAML(t, tt.other)))
 				}
 				o := Options{FailFast: true, Timeout: tt.timeout, Progress: told.Line, Warn: func(line string) { told.Line("WARNING " + line) }}
-				_, err := Wait(t.Context(), kubetest.Serve(t, w).Client, changes, o)
+				var requests atomic.Int32
+				_, err := Wait(t.Context(), kubetest.Serve(t, http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+					requests.Add(1)
+					w.ServeHTTP(out, r)
+				})).Client, changes, o)
+				if most, counted := map[string]int{"none": 0, "one": 1}[tt.asks]; counted && int(requests.Load()) > most {
+					t.Errorf("%d requests, want %s", requests.Load(), tt.asks)
+				}
 				took := time.Since(objecttest.Start()).Seconds()
 				if got := fmt.Sprint(err); (err != nil) != (tt.fails != "") || !strings.Contains(got, tt.fails) || took < tt.took || took > tt.took+0.9 {
 					t.Errorf("after %.2f s, want %.2f s: error %q, want %q", took, tt.took, got, tt.fails)
