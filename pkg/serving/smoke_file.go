@@ -15,8 +15,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// FileError is one mistake in a smoke test. Its text holds no more of the file
-// than names of keys and of files.
+// FileError is one mistake in a smoke test. Its text names the key, and the value
+// where that is no part of what is sent: of headers and bodies it holds nothing.
 type FileError struct {
 	File    string
 	Line    int    // from 1; 0 if the mistake has no line
@@ -161,7 +161,10 @@ func (f *smokeFile) decode(data []byte) *SmokeTest {
 	fields := f.fields(root.Content[0], "the file", "requests")
 	list := fields["requests"]
 	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
-		if len(f.errs) == 0 {
+		switch {
+		case list != nil && list.Kind != yaml.SequenceNode:
+			f.mistake(list.Line, "requests is %s, and not a list: write - before each request", kindOf(list))
+		case len(f.errs) == 0:
 			f.mistake(root.Content[0].Line, "holds no requests: write a list of them under requests, each with a path")
 		}
 		return nil
@@ -201,7 +204,7 @@ func (f *smokeFile) plain(n *yaml.Node, depth int) bool {
 // fields are the values of a mapping that has no other keys than those.
 func (f *smokeFile) fields(n *yaml.Node, what string, known ...string) map[string]*yaml.Node {
 	if n.Kind != yaml.MappingNode {
-		f.mistake(n.Line, "%s is not a map: write keys with values, of %s", what, strings.Join(known, ", "))
+		f.mistake(n.Line, "%s is %s, and not a map: write keys with values, of %s", what, kindOf(n), strings.Join(known, ", "))
 		return nil
 	}
 	found := map[string]*yaml.Node{}
