@@ -3,10 +3,8 @@ package realnode_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -266,28 +264,6 @@ func (s scenario) compare(t *testing.T, got played) {
 	}
 	if diff := cmp.Diff(string(said), got.verdict); diff != "" {
 		t.Errorf("the verdict (-written +played):\n%s", diff)
-	}
-	s.compareCatalogue(t, got.verdict)
-}
-
-// compareCatalogue holds the verdict to the catalogue's, where it has the case.
-func (s scenario) compareCatalogue(t *testing.T, verdict string) {
-	t.Helper()
-	golden, err := os.ReadFile(filepath.Join("..", "catalogue", "testdata", s.name+".txt"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var errs []string
-	for _, line := range strings.SplitAfter(string(golden), "\n") {
-		if !strings.HasPrefix(line, "warning, ") {
-			errs = append(errs, line)
-		}
-	}
-	if want := strings.Join(errs, ""); !strings.HasPrefix(verdict, want) {
-		t.Errorf("the verdict is not the catalogue's:\n%s", cmp.Diff(want, verdict))
 	}
 }
 
