@@ -149,7 +149,7 @@ spec:
 		},
 		{
 			// kubectl wait would wait for an address for ever.
-			name: "Ingress without an address", with: map[string]string{"timeout": "15s"}, serves: true, outcome: "deployed", left: "deployed",
+			name: "Ingress without an address", with: soon, serves: true, outcome: "deployed", left: "deployed",
 			bad: web + `---
 apiVersion: networking.k8s.io/v1
 kind: Ingress

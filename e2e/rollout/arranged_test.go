@@ -58,7 +58,7 @@ func foreignPort(x *cloudtest.Test) {
 func database(x *cloudtest.Test) {
 	x.Helper()
 	config := x.Kube.CoreV1().ConfigMaps(x.Namespace)
-	data := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "database"}, Data: map[string]string{"MODEL_EXIT_CODE": "1"}}
+	data := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "database"}, Data: map[string]string{"MODEL_EXIT_CODE": "1", "MODEL_EXIT_AFTER": "2s"}}
 	if _, err := config.Create(x.Context(), data, metav1.CreateOptions{}); err != nil {
 		x.Fatal(err)
 	}
