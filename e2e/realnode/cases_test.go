@@ -1,6 +1,8 @@
 package realnode_test
 
 import (
+	"context"
+	"slices"
 	"strings"
 
 	"github.com/org/deploy-model-action/e2e/cloudtest"
@@ -26,6 +28,13 @@ type scenario struct {
 	vanishes bool
 	// with are further inputs of the step.
 	with map[string]string
+	// arrange prepares something before the deploy, and returns what to do meanwhile.
+	arrange func(x *cloudtest.Test, r *record.Recorder) (meanwhile func(context.Context))
+	// brief says that a container starts or ends at once: what it was before is
+	// not seen by everybody.
+	brief bool
+	// unsaid is what the step's log must not say.
+	unsaid string
 	// enough tells when the node has shown all there is to see; events are parts
 	// of events that have to be seen as well.
 	enough func(record.Status) bool
@@ -149,12 +158,12 @@ const refused = "connect: connection refused"
 func scenarios() []scenario {
 	backOff, failed := []string{"BackOff"}, []string{"Failed"}
 	soon := map[string]string{"timeout": "55s"}
-	return []scenario{
+	return slices.Concat(lastingScenarios(), []scenario{
 		{
 			name: "serves", model: words("log", "loading weights\nlistening on :3000"), manifest: deployment() + service,
-			with: map[string]string{"health_path": "/readyz"}, enough: ready,
+			with: map[string]string{"health_path": "/readyz"}, enough: ready, brief: true,
 		},
-		{name: "init-serves", model: words("log", "listening on :3000"), manifest: initContainer(`env: [{name: MODEL_EXIT_CODE, value: "0"}, {name: MODEL_EXIT_AFTER, value: 2s}]`), enough: ready},
+		{name: "init-serves", model: words("log", "listening on :3000"), manifest: initContainer(`env: [{name: MODEL_EXIT_CODE, value: "0"}, {name: MODEL_EXIT_AFTER, value: 2s}]`), enough: ready, brief: true},
 
 		{name: "missing-tag", manifest: deployment(), vanishes: true, enough: waiting("ImagePullBackOff"), events: backOff},
 		{name: "pull-denied", model: cloudtest.Broken("pull-denied"), manifest: deployment(), repository: denied, enough: waiting("ImagePullBackOff"), events: backOff},
@@ -199,13 +208,13 @@ func scenarios() []scenario {
 			enough: crashing, events: backOff,
 		},
 
-		{name: "Job", manifest: job, enough: over},
+		{name: "Job", manifest: job, enough: over, brief: true},
 		{name: "stuck-StatefulSet", model: cloudtest.Broken("StatefulSet"), manifest: statefulSet(deployment()), with: soon, enough: running, events: []string{"statuscode: 500"}},
 		{
 			name: "StatefulSet-that-crashes", model: cloudtest.Broken("StatefulSet-that-crashes"),
 			manifest: statefulSet(deployment()), enough: crashing, events: backOff,
 		},
-	}
+	})
 }
 
 // The repositories that images are published in: the nodes' service account may

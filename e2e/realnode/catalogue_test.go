@@ -83,6 +83,10 @@ func (s scenario) play(t *testing.T, r *tier) played {
 	if err != nil {
 		t.Fatal(err)
 	}
+	meanwhile := func(context.Context) {}
+	if s.arrange != nil {
+		meanwhile = s.arrange(x, recorder)
+	}
 	var result *runner.Result
 	var deploying sync.WaitGroup
 	defer deploying.Wait()
@@ -98,6 +102,7 @@ func (s scenario) play(t *testing.T, r *tier) played {
 	}
 	ctx, cancel := context.WithTimeout(x.Context(), seen)
 	defer cancel()
+	meanwhile(ctx)
 	if err := recorder.Wait(ctx, s.enough); err != nil {
 		t.Error(err)
 	}
@@ -112,11 +117,14 @@ func (s scenario) play(t *testing.T, r *tier) played {
 		recorder.WaitFacts(ctx, s.wanted(t), s.passes) // what lacks is said by compare
 	}
 	recorder.Settle(ctx, 2*time.Second)
-	recorder.Logs(ctx)
+	recorder.Logs(x.Context()) // also when the time for what lacks is over
 	p := played{record: recorder.Stop()}
 	deploying.Wait()
 	if result != nil {
 		p.verdict = s.verdict(x, result)
+		if s.unsaid != "" && strings.Contains(result.Log, s.unsaid) {
+			t.Errorf("the log says %q", s.unsaid)
+		}
 		verdicts.add(s.name, r == &genuine, result.Duration, p.verdict)
 	}
 	return p
@@ -271,11 +279,18 @@ func (s scenario) compare(t *testing.T, got played) {
 // whom the API server does not know to have the pod.
 var early = regexp.MustCompile(` not registered$|failed to sync (secret|configmap) cache|no relationship found between node`)
 
+// passing are states of a pod that may be over before anybody sees them, when what
+// it runs starts or ends at once.
+var passing = regexp.MustCompile(`^pod (Running$|PodReadyToStartContainers=True|ContainersReady=|Ready=)`)
+
 // passes lets a fact pass that is chance: a probe may come before the program
-// listens, or when it ends; a kubelet may be early.
+// listens, or when it ends, and find it ready before, or not; a kubelet may be early.
 func (s scenario) passes(fact string) bool {
 	if strings.HasPrefix(fact, "event Warning Unhealthy") && strings.Contains(fact, `Get "http`) {
 		return !slices.Contains(s.events, refused)
+	}
+	if s.brief && passing.MatchString(fact) {
+		return true
 	}
 	return early.MatchString(fact)
 }
