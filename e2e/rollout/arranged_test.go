@@ -104,7 +104,7 @@ func illBefore(x *cloudtest.Test) {
 	if _, err := x.Cloud.Registry.Push(x.Context(), localcloud.RegistryHost+"/ill:v1", nil); err != nil {
 		x.Fatal(err)
 	}
-	with := map[string]string{"timeout": "8s", "rollback": "false", "images": cloudtest.Model + "\nill=" + localcloud.RegistryHost + "/ill:v1"}
+	with := map[string]string{"timeout": "20s", "rollback": "false", "images": cloudtest.Model + "\nill=" + localcloud.RegistryHost + "/ill:v1"}
 	want(x, deploy(x, 1, ill()+"---\n"+simple("", ""), nil, with), "failed")
 }
 
