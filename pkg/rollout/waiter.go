@@ -52,7 +52,7 @@ func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
 	defer group.Wait()
 	defer stop()
 	s.follow(began)
-	f := newFollower(w.client, s, w.board)
+	f := newFollower(w.client, s, w.board, w.options.Ahead)
 	group.Go(func() { f.follow(following) })
 
 	news := newNews(f.watches(), began)
