@@ -9,6 +9,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/rollout"
 )
 
 // apply checks every object, claims the release, and writes.
@@ -49,7 +50,11 @@ func (d *deployment) candidate(ctx context.Context) error {
 
 // write writes what was checked.
 func (d *deployment) write(ctx context.Context) error {
+	d.ahead = rollout.WatchAhead(ctx, d.kube, d.plan.Undo())
 	changes, err := d.plan.Write(ctx)
+	if err != nil {
+		d.ahead.Stop()
+	}
 	d.wrote(changes)
 	return d.explain(err)
 }

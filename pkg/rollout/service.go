@@ -168,7 +168,7 @@ func (e *exposure) comparePorts(s *state, templates, earlier []*corev1.PodTempla
 		switch {
 		case target.Type == intstr.String && target.StrVal != "" && !names[target.StrVal]:
 			cause := fmt.Sprintf("its port %d leads to targetPort %q, which no container of its pods declares (declared: %s)", p.Port, target.StrVal, has)
-			if !s.change.Changed() && e.beside && len(earlier) > 0 && !declares(earlier, target.StrVal) {
+			if !s.change.Changed() && !s.unverified && e.beside && len(earlier) > 0 && !declares(earlier, target.StrVal) {
 				e.note, e.ill = cause+", as before", append(e.ill, p.Port)
 				continue
 			}

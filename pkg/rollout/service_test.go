@@ -90,7 +90,7 @@ func TestServices(t *testing.T) {
 			unchanged(d)
 		}, took: 12, fails: "it selects no pod: its selector is app=wrong", quiet: true},
 		{name: "nothing was changed, and it serves", service: web, change: func(s, d *kube.Change) {
-			d.After = objecttest.FromYAML(t, done)
+			d.After = with(t, objecttest.FromYAML(t, done), `{type: Available, status: "True", lastTransitionTime: "1999-12-31T23:00:00Z"}`)
 			unchanged(s)
 			unchanged(d)
 		}, took: 0, says: "service/front: ready: cluster IP 10.0.0.7", asks: "none"},

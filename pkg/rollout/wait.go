@@ -10,6 +10,7 @@ import (
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
 	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/object"
 )
 
 // Bounds of the explanations that follow a failed wait.
@@ -38,6 +39,7 @@ func Wait(ctx context.Context, client *kube.Client, changes []kube.Change, o Opt
 		if steady, ok := o.Steady[c.ID()]; ok {
 			states[i].steadyFor = steady
 		}
+		states[i].unverified = o.Unverified != nil && o.Unverified(c.After.GetAnnotations()[object.RunAnnotation])
 	}
 	statuses, err := each(ctx, client, states, o, (*waiter).wait)
 	for _, s := range states {
@@ -149,8 +151,10 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 // setAside finds what was ill before a deploy that changes something else: it fails
 // nothing, and is waited for no longer than the rest.
 func setAside(states []*state) {
+	changed := changes(states)
 	for _, s := range states {
-		s.ill = changes(states) && (s.illBefore() || s.exposes != nil && s.exposes.settled)
+		s.ill = changed && (s.illBefore() || s.exposes != nil && s.exposes.settled && !s.unverified)
+		s.alone = !changed
 	}
 }
 
