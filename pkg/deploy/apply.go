@@ -9,6 +9,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/rollout"
 )
 
 // apply checks every object, claims the release, and writes.
@@ -28,7 +29,26 @@ func (d *deployment) check(ctx context.Context) error {
 	if err := errors.Join(group.Wait(), d.explain(err)); err != nil {
 		return err
 	}
+	if err := d.foresee(); err != nil {
+		return err
+	}
 	return d.claim(ctx)
+}
+
+// foresee refuses what no pod could save, before anything is written: trying a
+// candidate promises that what follows may succeed.
+func (d *deployment) foresee() error {
+	if !d.Candidate {
+		return nil
+	}
+	err := rollout.Foresee(d.plan.Planned())
+	var failed *rollout.FailedError
+	if errors.As(err, &failed) {
+		for _, f := range failed.Failures {
+			d.recordFailure(f)
+		}
+	}
+	return err
 }
 
 // candidate tries the new pods before anything that serves is changed.
