@@ -192,19 +192,20 @@ func (d *deployment) openRecord(ctx context.Context) error {
 	if d.record, err = release.Open(ctx, d.kube, d.Namespace, d.Release); err != nil {
 		return d.explain(err)
 	}
+	d.earlier = d.record.Releases()
 	d.fromRecord()
 	return d.record.Check(d.run)
 }
 
 // fromRecord is what the record says served before.
 func (d *deployment) fromRecord() {
-	entry, ok := release.Serving(d.record.Releases())
+	entry, ok := release.Serving(d.earlier)
 	if !ok {
 		return
 	}
 	d.result.From.Commit, d.result.From.RunURL = entry.Commit, entry.URL
 	if len(entry.Images) > 0 {
-		d.result.From.Image = entry.Images[0].Reference + "@" + entry.Images[0].Digest
+		d.result.From.Image = entry.Images[0].Pinned()
 	}
 }
 

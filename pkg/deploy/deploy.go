@@ -54,7 +54,8 @@ type deployment struct {
 	run       release.Run
 	runMark   string // on the objects that this run writes
 	record    *release.Record
-	claimed   bool // the record names this run
+	earlier   []release.Entry // the releases before this run, as its record had them
+	claimed   bool            // the record names this run
 	plan      *apply.Plan
 	inherited []kube.Change // what an unfinished run before this one left to put back
 	changes   []kube.Change // what this run wrote, or found unchanged

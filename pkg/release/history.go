@@ -31,6 +31,14 @@ type Image struct {
 	Digest    string `json:"digest,omitempty"` // sha256:…
 }
 
+// Pinned is the image as objects name it: HOST/NAME:TAG@sha256:….
+func (i Image) Pinned() string {
+	if i.Digest == "" {
+		return i.Reference
+	}
+	return i.Reference + "@" + i.Digest
+}
+
 // Entry is one release, as the record remembers it.
 type Entry struct {
 	Run
