@@ -166,6 +166,11 @@ func (d *deployment) recordOutcome(ctx context.Context, outcome Outcome) error {
 		Outcome: string(outcome),
 		Left:    outcome != Deployed && outcome != Unchanged && outcome != RolledBack && d.leavesOpen(),
 	}
+	if d.wentBack && d.notRestored == 0 && !d.changedSince && (outcome == Cancelled || outcome == RolledBack) {
+		if names := d.unwaited(); len(names) > 0 {
+			o.Note = "all was put back, and nobody waited until it serves again: " + some(names)
+		}
+	}
 	for _, c := range d.changes {
 		if c.After != nil && c.Action != kube.Uncertain {
 			o.Inventory = append(o.Inventory, release.Object{ID: c.ID(), UID: string(c.After.GetUID())})

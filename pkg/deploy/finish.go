@@ -136,6 +136,9 @@ func (d *deployment) restoredSoFar() string {
 	if len(said) == 0 {
 		return "nothing was restored"
 	}
+	if names := d.unwaited(); len(names) > 0 {
+		said = append(said, "not waited for: whether "+some(names)+" serves again")
+	}
 	return strings.Join(said, "; ")
 }
 
