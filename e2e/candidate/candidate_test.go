@@ -128,7 +128,7 @@ func TestCandidate(t *testing.T) {
 		says   []string
 	}{
 		{"crashes", cloudtest.Crashes, nil, []string{"Deployment", "its candidate failed, and nothing that serves was changed", "no weights"}},
-		{"is never ready", map[string]string{"model.ready-after": "10m"}, map[string]string{"timeout": "15s"}, []string{"its candidate failed", "readiness"}},
+		{"is never ready", map[string]string{"model.ready-after": "10m"}, map[string]string{"timeout": "40s"}, []string{"its candidate failed", "readiness"}},
 		{"takes too much memory", map[string]string{"model.out-of-memory": "true"}, nil, []string{"its candidate failed", "memory"}},
 		{"predicts wrong", map[string]string{"model.body": `{"prediction": "Mars"}`}, map[string]string{"smoke_test": "smoke.yaml"}, []string{"its candidate failed", "a picture of Earth", "Earth", "Mars"}},
 		{"is not healthy", map[string]string{"model.unhealthy-path": "/predict", "model.unhealthy-status": "404"}, map[string]string{"health_path": "/predict"}, []string{"its candidate failed", "404"}},

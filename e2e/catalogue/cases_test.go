@@ -42,14 +42,6 @@ var web = manifest(deployment) + service
 
 const rolloutStatus = "rollout status deployment/model --timeout=1s"
 
-func words(pairs ...string) map[string]string {
-	w := map[string]string{}
-	for i := 0; i < len(pairs); i += 2 {
-		w[pairs[i]] = pairs[i+1]
-	}
-	return w
-}
-
 func container(lines string) string {
 	return manifest(deployment, "CONTAINER", readiness+"\n"+lines) + service
 }
@@ -61,24 +53,24 @@ func scenes() []scene {
 	rollout := []string{rolloutStatus}
 	return []scene{
 		{
-			name: "health check", serves: true, words: words("unhealthy-path", "/predict"), with: map[string]string{"health_path": "/predict"},
+			name: "health check", serves: true, words: map[string]string{"unhealthy-path": "/predict"}, with: map[string]string{"health_path": "/predict"},
 			agrees: map[string]string{rolloutStatus: "successfully rolled out"},
 		},
 		{name: "missing tag", vanishes: true, kubectl: rollout},
-		{name: "pull denied", words: words("pull", "denied"), kubectl: rollout},
-		{name: "pull unauthorized", words: words("pull", "unauthorized"), kubectl: rollout},
+		{name: "pull denied", words: cloudtest.Broken("pull-denied"), kubectl: rollout},
+		{name: "pull unauthorized", words: cloudtest.Broken("pull-unauthorized"), kubectl: rollout},
 		{name: "wrong platform", foreign: true, outcome: "failed"},
-		{name: "exec format error", words: words("foreign", "true"), kubectl: rollout},
-		{name: "crash at start", words: words("exit-code", "1", "log", "Traceback (most recent call last):\n  File \"serve.py\", line 3, in <module>\nValueError: cannot load weights"), kubectl: rollout},
+		{name: "exec format error", words: cloudtest.Broken("exec-format-error"), kubectl: rollout},
+		{name: "crash at start", words: cloudtest.Broken("crash-at-start"), kubectl: rollout},
 		{
 			name: "crash after ready", serves: true, bad: manifest(deployment, "SPEC", "minReadySeconds: 30") + service, kubectl: rollout,
-			words: words("exit-code", "3", "exit-after", "4s", "log", "Listening on :3000\nFatal: out of file descriptors"),
+			words: cloudtest.Broken("crash-after-ready"),
 		},
-		{name: "out of memory", bad: container("resources: {limits: {memory: 512Mi}}"), words: words("out-of-memory", "true", "log", "loading weights"), kubectl: rollout},
-		{name: "never ready", words: words("status", "503", "log", "loading weights"), with: soon, kubectl: rollout},
-		{name: "never listens", words: words("port", "8080"), with: soon, kubectl: rollout},
+		{name: "out of memory", bad: container("resources: {limits: {memory: 512Mi}}"), words: cloudtest.Broken("out-of-memory"), kubectl: rollout},
+		{name: "never ready", words: cloudtest.Broken("never-ready"), with: soon, kubectl: rollout},
+		{name: "never listens", words: cloudtest.Broken("never-listens"), with: soon, kubectl: rollout},
 		{
-			name: "liveness", serves: true, kubectl: rollout, words: words("unhealthy-path", "/healthz"),
+			name: "liveness", serves: true, kubectl: rollout, words: cloudtest.Broken("liveness"),
 			bad: manifest(deployment, "SPEC", "minReadySeconds: 30", "CONTAINER", readiness+"\nlivenessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, failureThreshold: 2}") + service,
 		},
 		{name: "missing ConfigMap", bad: container("envFrom: [{configMapRef: {name: settings}}]"), kubectl: rollout},
@@ -91,7 +83,7 @@ func scenes() []scene {
 		{name: "bad command", bad: container(`command: [/nonexistent/serve, --port=3000]`), kubectl: rollout},
 		{
 			name: "init container", kubectl: rollout,
-			bad: podSpec("initContainers:\n  - name: weights\n    image: IMAGE\n    env: [{name: MODEL_EXIT_CODE, value: \"7\"}, {name: MODEL_LOG, value: \"403 Forbidden: gs://weights/model.bin\"}]"),
+			bad: podSpec("initContainers:\n  - name: weights\n    image: IMAGE\n    " + cloudtest.BrokenEnv("init-container")),
 		},
 		{name: "quota", obstacle: quota, kubectl: rollout},
 		{name: "PodSecurity", obstacle: podSecurity, kubectl: rollout},
@@ -124,15 +116,14 @@ spec:
       containers:
         - name: migrate
           image: ` + "IMAGE" + `
-          env: [{name: MODEL_EXIT_CODE, value: "1"}, {name: MODEL_LOG, value: "relation models does not exist"}]
-`,
+          ` + cloudtest.BrokenEnv("Job") + "\n",
 		},
 		{
-			name: "StatefulSet", good: manifest(statefulSet) + service, words: words("status", "500"), with: soon, stuck: "kubernetes/kubernetes#67250", repair: deleteLast,
+			name: "StatefulSet", good: manifest(statefulSet) + service, words: cloudtest.Broken("StatefulSet"), with: soon, stuck: "kubernetes/kubernetes#67250", repair: deleteLast,
 			kubectl: []string{"rollout status statefulset/model --timeout=1s"},
 		},
 		{
-			name: "StatefulSet that crashes", good: manifest(statefulSet) + service, stuck: "kubectl delete pod model-2", repair: deleteLast, words: words("exit-code", "1", "log", "ValueError: cannot load weights"),
+			name: "StatefulSet that crashes", good: manifest(statefulSet) + service, stuck: "kubectl delete pod model-2", repair: deleteLast, words: cloudtest.Broken("StatefulSet-that-crashes"),
 			kubectl: []string{"rollout status statefulset/model --timeout=1s"},
 		},
 		{
@@ -158,7 +149,7 @@ spec:
 		},
 		{
 			// kubectl wait would wait for an address for ever.
-			name: "Ingress without an address", with: map[string]string{"timeout": "15s"}, serves: true, outcome: "deployed", left: "deployed",
+			name: "Ingress without an address", with: soon, serves: true, outcome: "deployed", left: "deployed",
 			bad: web + `---
 apiVersion: networking.k8s.io/v1
 kind: Ingress
@@ -170,7 +161,7 @@ spec:
 			agrees: map[string]string{"get ingress model -o jsonpath={.status.loadBalancer}": "{}", rolloutStatus: "successfully rolled out"},
 		},
 		{
-			name: "several objects", with: soon, kubectl: rollout, words: words("status", "503"), serves: true,
+			name: "several objects", with: soon, kubectl: rollout, words: map[string]string{"status": "503"}, serves: true,
 			bad: web + "---\n" + strings.NewReplacer("name: model}", "name: batch}", "app: model", "app: batch", "replicas: 3", "replicas: 1").Replace(manifest(deployment)) +
 				strings.Replace(service, "{name: model}", "{name: canary, annotations: {localcloud/load-balancer: never}}", 1),
 		},

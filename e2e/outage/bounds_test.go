@@ -77,7 +77,7 @@ func TestEndlessAnswers(t *testing.T) { //nolint:tparallel // each is 1.5 GiB: o
 				fault.Status = 200
 			}
 			t.Cleanup(x.Cloud.Proxy.Faults.Add(fault))
-			with := map[string]string{"timeout": "20s"}
+			with := map[string]string{"timeout": "40s"}
 			for name, value := range tt.with {
 				with[name] = value
 			}

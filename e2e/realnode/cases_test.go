@@ -1,8 +1,11 @@
 package realnode_test
 
 import (
+	"context"
+	"slices"
 	"strings"
 
+	"github.com/org/deploy-model-action/e2e/cloudtest"
 	"github.com/org/deploy-model-action/e2e/localcloud"
 	"github.com/org/deploy-model-action/e2e/realnode"
 	"github.com/org/deploy-model-action/e2e/realnode/record"
@@ -10,7 +13,8 @@ import (
 
 // scenario is something that can happen to a model on a node.
 type scenario struct {
-	// name is also that of the catalogue's golden file, where there is one.
+	// name is also that of the catalogue's golden file, where there is one; what the
+	// verdicts have to have in common is held there.
 	name     string
 	model    realnode.Model
 	manifest string
@@ -24,6 +28,13 @@ type scenario struct {
 	vanishes bool
 	// with are further inputs of the step.
 	with map[string]string
+	// arrange prepares something before the deploy, and returns what to do meanwhile.
+	arrange func(x *cloudtest.Test, r *record.Recorder) (meanwhile func(context.Context))
+	// brief says that a container starts or ends at once: what it was before is
+	// not seen by everybody.
+	brief bool
+	// unsaid is what the step's log must not say.
+	unsaid string
 	// enough tells when the node has shown all there is to see; events are parts
 	// of events that have to be seen as well.
 	enough func(record.Status) bool
@@ -59,7 +70,7 @@ spec:
   ports: [{name: http, port: 80, targetPort: http}]
 `
 
-const job = `apiVersion: batch/v1
+var job = `apiVersion: batch/v1
 kind: Job
 metadata: {name: migrate}
 spec:
@@ -70,8 +81,7 @@ spec:
       containers:
       - name: migrate
         image: IMAGE
-        env: [{name: MODEL_EXIT_CODE, value: "1"}, {name: MODEL_EXIT_AFTER, value: 3s}, {name: MODEL_LOG, value: relation models does not exist}]
-`
+        ` + cloudtest.BrokenEnv("Job") + "\n"
 
 // deployment is one of a single container, with lines added to it.
 func deployment(lines ...string) string {
@@ -84,7 +94,7 @@ func deployment(lines ...string) string {
 
 // initContainer comes before the model, with these variables.
 func initContainer(env string) string {
-	return head + "      initContainers:\n      - name: weights\n        image: IMAGE\n        env: [" + env + "]\n" + container
+	return head + "      initContainers:\n      - name: weights\n        image: IMAGE\n        " + env + "\n" + container
 }
 
 func volume(v string) string {
@@ -144,42 +154,41 @@ func over(s record.Status) bool { return s.Phase == "Failed" }
 // refused is the answer of a port that nobody listens on.
 const refused = "connect: connection refused"
 
-// scenarios are played on both kinds of nodes. Where the catalogue has the same
-// case, the verdict is the catalogue's.
+// scenarios are played on both kinds of nodes.
 func scenarios() []scenario {
 	backOff, failed := []string{"BackOff"}, []string{"Failed"}
 	soon := map[string]string{"timeout": "55s"}
-	return []scenario{
+	return slices.Concat(lastingScenarios(), []scenario{
 		{
 			name: "serves", model: words("log", "loading weights\nlistening on :3000"), manifest: deployment() + service,
-			with: map[string]string{"health_path": "/readyz"}, enough: ready,
+			with: map[string]string{"health_path": "/readyz"}, enough: ready, brief: true,
 		},
-		{name: "init-serves", model: words("log", "listening on :3000"), manifest: initContainer(`{name: MODEL_EXIT_CODE, value: "0"}, {name: MODEL_EXIT_AFTER, value: 2s}`), enough: ready},
+		{name: "init-serves", model: words("log", "listening on :3000"), manifest: initContainer(`env: [{name: MODEL_EXIT_CODE, value: "0"}, {name: MODEL_EXIT_AFTER, value: 2s}]`), enough: ready, brief: true},
 
 		{name: "missing-tag", manifest: deployment(), vanishes: true, enough: waiting("ImagePullBackOff"), events: backOff},
-		{name: "pull-denied", model: words("pull", "denied"), manifest: deployment(), repository: denied, enough: waiting("ImagePullBackOff"), events: backOff},
-		{name: "pull-unauthorized", model: words("pull", "unauthorized"), manifest: deployment(), repository: unknown, enough: waiting("ImagePullBackOff"), events: backOff},
+		{name: "pull-denied", model: cloudtest.Broken("pull-denied"), manifest: deployment(), repository: denied, enough: waiting("ImagePullBackOff"), events: backOff},
+		{name: "pull-unauthorized", model: cloudtest.Broken("pull-unauthorized"), manifest: deployment(), repository: unknown, enough: waiting("ImagePullBackOff"), events: backOff},
 		{name: "other-platform", manifest: deployment(), index: true, unchecked: true, enough: waiting("ImagePullBackOff"), events: backOff},
 		{name: "never-pulled", manifest: deployment("imagePullPolicy: Never"), unchecked: true, enough: waiting("ErrImageNeverPull"), events: []string{"ErrImageNeverPull"}},
 
-		{name: "exec-format-error", model: words("foreign", "true"), manifest: deployment(), enough: crashing, events: backOff},
+		{name: "exec-format-error", model: cloudtest.Broken("exec-format-error"), manifest: deployment(), enough: crashing, events: backOff},
 		{
-			name: "crash-at-start", model: words("exit-code", "1", "log", "Traceback (most recent call last):\nValueError: cannot load weights"),
+			name: "crash-at-start", model: cloudtest.Broken("crash-at-start"),
 			manifest: deployment(), enough: crashing, events: backOff,
 		},
 		{
-			name: "crash-after-ready", model: words("exit-code", "3", "exit-after", "4s", "log", "listening on :3000\nout of file descriptors"),
+			name: "crash-after-ready", model: cloudtest.Broken("crash-after-ready"),
 			manifest: counting(deployment()), enough: crashing, events: backOff,
 		},
 		{name: "exits", model: words("exit-code", "0", "log", "done"), manifest: deployment(), enough: crashing, events: backOff},
 		{
-			name: "out-of-memory", model: words("out-of-memory", "true", "log", "loading weights"),
+			name: "out-of-memory", model: cloudtest.Broken("out-of-memory"),
 			manifest: deployment("resources: {limits: {memory: 512Mi}}"), enough: crashing, events: backOff,
 		},
-		{name: "never-becomes-ready", model: words("status", "503", "log", "loading weights"), manifest: deployment(), with: soon, enough: running, events: []string{"statuscode: 503"}},
-		{name: "listens-elsewhere", model: words("port", "8080", "log", "listening on :8080"), manifest: deployment(), with: soon, enough: running, events: []string{refused}},
+		{name: "never-becomes-ready", model: cloudtest.Broken("never-ready"), manifest: deployment(), with: soon, enough: running, events: []string{"statuscode: 503"}},
+		{name: "listens-elsewhere", model: cloudtest.Broken("never-listens"), manifest: deployment(), with: soon, enough: running, events: []string{refused}},
 		{
-			name: "liveness", model: words("unhealthy-path", "/healthz"), enough: crashing, events: backOff,
+			name: "liveness", model: cloudtest.Broken("liveness"), enough: crashing, events: backOff,
 			manifest: counting(deployment("livenessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, failureThreshold: 2}")),
 		},
 
@@ -195,17 +204,17 @@ func scenarios() []scenario {
 		{name: "no-command", model: words("entrypoint", "none"), manifest: deployment(), enough: waiting("CreateContainerError"), events: failed},
 		{name: "refused-root", model: words("user", "0"), manifest: deployment("securityContext: {runAsNonRoot: true}"), enough: waiting("CreateContainerConfigError"), events: failed},
 		{
-			name: "init-container", manifest: initContainer(`{name: MODEL_EXIT_CODE, value: "7"}, {name: MODEL_LOG, value: "403 Forbidden: gs://weights/model.bin"}`),
+			name: "init-container", manifest: initContainer(cloudtest.BrokenEnv("init-container")),
 			enough: crashing, events: backOff,
 		},
 
-		{name: "Job", manifest: job, enough: over},
-		{name: "stuck-StatefulSet", model: words("status", "500", "log", "loading weights"), manifest: statefulSet(deployment()), with: soon, enough: running, events: []string{"statuscode: 500"}},
+		{name: "Job", manifest: job, enough: over, brief: true},
+		{name: "stuck-StatefulSet", model: cloudtest.Broken("StatefulSet"), manifest: statefulSet(deployment()), with: soon, enough: running, events: []string{"statuscode: 500"}},
 		{
-			name: "StatefulSet-that-crashes", model: words("exit-code", "1", "log", "ValueError: cannot load weights"),
+			name: "StatefulSet-that-crashes", model: cloudtest.Broken("StatefulSet-that-crashes"),
 			manifest: statefulSet(deployment()), enough: crashing, events: backOff,
 		},
-	}
+	})
 }
 
 // The repositories that images are published in: the nodes' service account may

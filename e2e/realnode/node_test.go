@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/org/deploy-model-action/e2e/cloudtest"
 	"github.com/org/deploy-model-action/e2e/localcloud"
 	"github.com/org/deploy-model-action/e2e/realnode"
+	"github.com/org/deploy-model-action/e2e/runner"
 )
 
 // TestReady deploys a good version and asks it in every way that leads to a pod.
@@ -67,6 +69,56 @@ func TestReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
+}
+
+// TestCandidate deploys over a model that serves: one that ends is found out beside
+// it, and a good one replaces it.
+func TestCandidate(t *testing.T) {
+	t.Parallel()
+	r := genuineTier(t)
+	x := r.test(t, "candidate")
+	deploy := func(version int, model realnode.Model) *runner.Result {
+		s := scenario{model: model}
+		s.publish(x, models+"/"+cloudtest.Model+":"+x.SHA(version))
+		x.Write("kubernetes/model.yaml", strings.ReplaceAll(deployment()+service, "IMAGE", models+"/"+cloudtest.Model+":latest"))
+		return x.Run(step(x, x.SHA(version), map[string]string{"candidate": "true", "health_path": "/readyz", "timeout": "4m"}))
+	}
+	live := func() (generation int64, pods []string) {
+		d, err := r.kube.AppsV1().Deployments(x.Namespace).Get(t.Context(), "model", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := r.kube.CoreV1().Pods(x.Namespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range list.Items {
+			if p.DeletionTimestamp == nil {
+				pods = append(pods, p.Name)
+			}
+		}
+		return d.Generation, pods
+	}
+	if first := deploy(1, words("log", "listening on :3000")); first.ExitCode != 0 {
+		t.Fatalf("the first version: exit code %d", first.ExitCode)
+	}
+	generation, pods := live()
+
+	broken := deploy(2, cloudtest.Broken("crash-at-start"))
+	if broken.ExitCode != 1 || broken.Outputs["outcome"] != "failed" || !strings.Contains(broken.Log, "ValueError: cannot load weights") {
+		t.Errorf("a broken version: exit code %d, outcome %q, or its log is not in the log", broken.ExitCode, broken.Outputs["outcome"])
+	}
+	after, rest := live()
+	if after != generation || !slices.Equal(rest, pods) {
+		t.Errorf("a broken version left generation %d and pods %q, want %d and %q", after, rest, generation, pods)
+	}
+
+	if good := deploy(3, words("log", "listening on :3000")); good.ExitCode != 0 || good.Outputs["outcome"] != "deployed" {
+		t.Errorf("a good version: exit code %d, outcome %q", good.ExitCode, good.Outputs["outcome"])
+	}
+	if after, rest := live(); after == generation || len(rest) != 1 {
+		t.Errorf("a good version left generation %d and pods %q", after, rest)
+	}
 }
 
 // TestClose starts a node of its own: when it is closed, this machine is as before.

@@ -58,7 +58,7 @@ func foreignPort(x *cloudtest.Test) {
 func database(x *cloudtest.Test) {
 	x.Helper()
 	config := x.Kube.CoreV1().ConfigMaps(x.Namespace)
-	data := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "database"}, Data: map[string]string{"MODEL_EXIT_CODE": "1"}}
+	data := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "database"}, Data: map[string]string{"MODEL_EXIT_CODE": "1", "MODEL_EXIT_AFTER": "2s"}}
 	if _, err := config.Create(x.Context(), data, metav1.CreateOptions{}); err != nil {
 		x.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func illBefore(x *cloudtest.Test) {
 	if _, err := x.Cloud.Registry.Push(x.Context(), localcloud.RegistryHost+"/ill:v1", nil); err != nil {
 		x.Fatal(err)
 	}
-	with := map[string]string{"timeout": "8s", "rollback": "false", "images": cloudtest.Model + "\nill=" + localcloud.RegistryHost + "/ill:v1"}
+	with := map[string]string{"timeout": "20s", "rollback": "false", "images": cloudtest.Model + "\nill=" + localcloud.RegistryHost + "/ill:v1"}
 	want(x, deploy(x, 1, ill()+"---\n"+simple("", ""), nil, with), "failed")
 }
 

@@ -49,9 +49,9 @@ func rows() []row {
 }
 
 func verdictRows() []row {
-	short := map[string]string{"timeout": "12s"}
+	short := map[string]string{"timeout": "30s"}
 	once := unprobed(lasting("Deployment", "replicas: 1"))
-	both := map[string]string{"timeout": "15s", "images": cloudtest.Model + "\nill=" + localcloud.RegistryHost + "/ill:v1"}
+	both := map[string]string{"timeout": "30s", "images": cloudtest.Model + "\nill=" + localcloud.RegistryHost + "/ill:v1"}
 	silent := proxy.Fault{Path: "allowWatchBookmarks=true", DelayMS: 600_000}
 	custom := func(api, kind, spec string) string {
 		return "apiVersion: " + api + "\nkind: " + kind + "\nmetadata: {name: model}\nspec: " + spec + "\n"
@@ -99,7 +99,7 @@ func verdictRows() []row {
 			manifest: simple("", `affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/arch, operator: In, values: [arm64]}]}]}}}`),
 		},
 		{
-			line: "C7", name: "Ingress without an address", with: map[string]string{"timeout": "12s"}, outcome: "deployed",
+			line: "C7", name: "Ingress without an address", with: short, outcome: "deployed",
 			manifest: simple("", "") + front(`{selector: {app: model}, ports: [{port: 80, targetPort: http}]}`) + second("apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: model}\nspec: {ingressClassName: traefik, defaultBackend: {service: {name: front, port: {number: 80}}}}"),
 		},
 		{
@@ -146,7 +146,7 @@ func healthRows() []row {
 }
 
 func wordRows() []row {
-	short := map[string]string{"timeout": "12s"}
+	short := map[string]string{"timeout": "30s"}
 	initial := `initContainers: [{name: weights, image: ` + localcloud.RegistryHost + "/" + cloudtest.Model + `:latest, env: [{name: MODEL_EXIT_CODE, value: "7"}, {name: MODEL_LOG, value: "403 Forbidden: gs://weights/model.bin"}]}]`
 	claim := second("apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {storageClassName: \"\", accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}")
 	sidecar := "        - {name: proxy, image: " + localcloud.RegistryHost + "/" + cloudtest.Model + ":latest, env: [{name: MODEL_PORT, value: \"3001\"}], readinessProbe: {httpGet: {path: /readyz, port: 4000}, periodSeconds: 1}}\n"

@@ -62,7 +62,11 @@ func (d *deployment) candidate(ctx context.Context) error {
 
 // write writes what was checked.
 func (d *deployment) write(ctx context.Context) error {
+	d.ahead = rollout.WatchAhead(ctx, d.kube, d.plan.Undo())
 	changes, err := d.plan.Write(ctx)
+	if err != nil {
+		d.ahead.Stop()
+	}
 	d.wrote(changes)
 	return d.explain(err)
 }

@@ -61,6 +61,7 @@ type deployment struct {
 	plan      *apply.Plan
 	inherited []kube.Change // what an unfinished run before this one left to put back
 	changes   []kube.Change // what this run wrote, or found unchanged
+	ahead     rollout.Ahead // watches of what is being written
 	statuses  []rollout.Status
 	address   serving.Address
 	smokeTest *serving.SmokeTest

@@ -26,7 +26,10 @@ func (d *deployment) rolloutOptions() rollout.Options {
 
 // wait waits for the generation that was applied.
 func (d *deployment) wait(ctx context.Context) error {
-	statuses, err := rollout.Wait(ctx, d.kube, d.changes, d.rolloutOptions())
+	defer d.ahead.Stop()
+	o := d.rolloutOptions()
+	o.Ahead = d.ahead
+	statuses, err := rollout.Wait(ctx, d.kube, d.changes, o)
 	if newer := d.overtaken(ctx, err); newer != nil {
 		return newer
 	}

@@ -131,7 +131,18 @@ func (c container) killedBy(kind string) bool {
 			return true
 		}
 	}
-	return (over.ExitCode == 137 || over.ExitCode == 143) && c.pod.probeAnswer(c.status.Name, kind) != ""
+	// The kubelet sends its events one after the other, on a busy node seconds late,
+	// and of a pod that has many it leaves some out.
+	answer := c.pod.probeAnswer(c.status.Name, kind)
+	switch over.ExitCode {
+	case 137, 143:
+		return answer != ""
+	case 0:
+		// A server that answered badly and stopped was told to. One that did not listen
+		// yet may have ended, and while a model loads its startup probe fails anyway.
+		return kind == "Liveness" && answer != "" && !strings.Contains(answer, "dial ")
+	}
+	return false
 }
 
 func endedByItself(c container) *Finding {

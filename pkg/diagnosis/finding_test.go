@@ -386,6 +386,48 @@ status:
 			severity: EachPod, reason: "LivenessProbeFailed",
 		},
 		{
+			name: "killed by its liveness probe, ends well, and the event that says so is late",
+			pod: `
+spec: {containers: [{name: model}]}
+status:
+  phase: Running
+  containerStatuses:
+  - name: model
+    restartCount: 3
+    state: {waiting: {reason: CrashLoopBackOff}}
+    lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:05Z"}}`,
+			events:   []Event{unhealthy("Liveness probe failed: HTTP probe failed with statuscode: 500")},
+			severity: EachPod, reason: "LivenessProbeFailed",
+		},
+		{
+			name: "ends by itself before it listens",
+			pod: `
+spec: {containers: [{name: model}]}
+status:
+  phase: Running
+  containerStatuses:
+  - name: model
+    restartCount: 3
+    state: {waiting: {reason: CrashLoopBackOff}}
+    lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:05Z"}}`,
+			events:   []Event{unhealthy("Liveness probe failed: Get \"http://10.0.0.7:3000/healthz\": dial tcp 10.0.0.7:3000: connect: connection refused")},
+			severity: EachPod, reason: "CrashLoopBackOff",
+		},
+		{
+			name: "ends by itself after it has loaded",
+			pod: `
+spec: {containers: [{name: model}]}
+status:
+  phase: Running
+  containerStatuses:
+  - name: model
+    restartCount: 3
+    state: {waiting: {reason: CrashLoopBackOff}}
+    lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:05Z"}}`,
+			events:   []Event{unhealthy("Startup probe failed: HTTP probe failed with statuscode: 503")},
+			severity: EachPod, reason: "CrashLoopBackOff",
+		},
+		{
 			name: "killed by its startup probe in an earlier run, and ends by itself in the last",
 			pod: `
 spec: {containers: [{name: model}]}

@@ -50,6 +50,23 @@ func (e *Evidence) Steady(while time.Duration, now time.Time) (steady bool, left
 	return left <= 0, max(left, 0), true
 }
 
+// Relapsed reports whether a container of the pods waits to be started again, or was
+// within a while, by this machine's clock: what has not crashed once is only new.
+func (e *Evidence) Relapsed(while time.Duration, now time.Time) bool {
+	for _, p := range e.states {
+		if p.DeletionTimestamp != nil || p.Status.Phase != corev1.PodRunning {
+			continue
+		}
+		for _, status := range p.statuses() {
+			running := status.State.Running
+			if status.RestartCount > 0 && p.goesOn(status.Name) && (running == nil || now.Sub(running.StartedAt.Time) < while) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // renewed is how many pods of the live revision a workload that is ready has.
 func (e *Evidence) renewed() int64 {
 	wanted := e.pods.Wanted

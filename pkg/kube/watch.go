@@ -52,9 +52,14 @@ type Update struct {
 // deleted or ctx ends.
 func (c *Client) Watch(ctx context.Context, ref Ref, version string) iter.Seq[Update] {
 	return func(yield func(Update) bool) {
-		w := &objectWatch{objects: c.Objects(ref.Resource, ref.Namespace), name: ref.Name, version: version, yield: yield}
+		w := c.objectWatch(ref, version)
+		w.yield = yield
 		w.run(ctx)
 	}
+}
+
+func (c *Client) objectWatch(ref Ref, version string) *objectWatch {
+	return &objectWatch{objects: c.Objects(ref.Resource, ref.Namespace), name: ref.Name, version: version}
 }
 
 // objectWatch is one call of Watch.
@@ -63,6 +68,7 @@ type objectWatch struct {
 	name       string
 	version    string
 	unreadable bool
+	ahead      *Ahead // the first watch, if it is there already
 	yield      func(Update) bool
 }
 
@@ -101,15 +107,32 @@ func (w *objectWatch) run(ctx context.Context) {
 	}
 }
 
-// watch reads one watch until it ends.
-func (w *objectWatch) watch(ctx context.Context) next {
+// open begins a watch from the version that is known; without one, with what there is.
+func (w *objectWatch) open(ctx context.Context) (watch.Interface, error) {
 	seconds := int64(watchSeconds)
-	watcher, err := w.objects.Watch(ctx, metav1.ListOptions{
+	return w.objects.Watch(ctx, metav1.ListOptions{
 		FieldSelector:       fields.OneTermEqualSelector("metadata.name", w.name).String(),
 		ResourceVersion:     w.version,
 		AllowWatchBookmarks: true,
 		TimeoutSeconds:      &seconds,
 	})
+}
+
+// begin takes the watch that is there already, once, or opens one.
+func (w *objectWatch) begin(ctx context.Context) (watcher watch.Interface, early bool, err error) {
+	if a := w.ahead; a != nil {
+		w.ahead = nil
+		if watcher := a.take(ctx); watcher != nil {
+			return watcher, true, nil
+		}
+	}
+	watcher, err = w.open(ctx)
+	return watcher, false, err
+}
+
+// watch reads one watch until it ends.
+func (w *objectWatch) watch(ctx context.Context) next {
+	watcher, early, err := w.begin(ctx)
 	if err != nil {
 		return w.refused(ctx, err)
 	}
@@ -131,6 +154,13 @@ func (w *objectWatch) watch(ctx context.Context) next {
 			}
 			silence.Reset(watchSilence)
 			o, isObject := event.Object.(*unstructured.Unstructured)
+			if isObject && early && event.Type != watch.Error {
+				if before, err := older(o, w.version); err != nil {
+					return nextWatch
+				} else if before {
+					continue
+				}
+			}
 			switch {
 			case event.Type == watch.Error || !isObject:
 				// 410 among others; what is there now is right for each of them.

@@ -23,6 +23,38 @@ const (
 	namesLimit = 30
 )
 
+// aheadLimit is how many objects are watched beside their writes; more would be many
+// requests for what is hardly a round trip of a long wait.
+const aheadLimit = 4
+
+// Ahead is watches that began beside the writes that they are about.
+type Ahead map[object.ID]*kube.Ahead
+
+// WatchAhead begins to watch what is about to be written and, being a workload, will
+// not be ready at once.
+func WatchAhead(ctx context.Context, client *kube.Client, pending []kube.Change) Ahead {
+	ahead, kinds := Ahead{}, map[kube.Selection]int{}
+	for _, c := range pending {
+		kinds[kube.Selection{Resource: c.Resource, Namespace: c.Namespace}]++
+	}
+	for _, c := range pending {
+		switch c.ID().GroupKind().String() {
+		case "Deployment.apps", "StatefulSet.apps", "DaemonSet.apps", "Job.batch":
+			if kinds[kube.Selection{Resource: c.Resource, Namespace: c.Namespace}] < sharedFrom && len(ahead) < aheadLimit {
+				ahead[c.ID()] = client.WatchAhead(ctx, c.Ref)
+			}
+		}
+	}
+	return ahead
+}
+
+// Stop ends them, whether they were used or not.
+func (a Ahead) Stop() {
+	for _, w := range a {
+		w.Stop()
+	}
+}
+
 // feed is one list and watch for many objects.
 type feed struct {
 	kube.Selection

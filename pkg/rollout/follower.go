@@ -35,7 +35,8 @@ const (
 type follower struct {
 	client       *kube.Client
 	change       kube.Change
-	version      string // of the state that is known
+	version      string      // of the state that is known
+	ahead        *kube.Ahead // of the object; nil if there is none
 	sources      []diagnosis.Source
 	plain        bool      // the object is ready by itself: a Service that waits for its pods
 	exposes      *exposure // of a Service; only what never changes of it is read here
@@ -48,8 +49,9 @@ type follower struct {
 	tailed       time.Time               // when one was last
 }
 
-func newFollower(client *kube.Client, s *state, b *board) *follower {
+func newFollower(client *kube.Client, s *state, b *board, ahead Ahead) *follower {
 	return &follower{
+		ahead:   ahead[s.change.ID()],
 		exposes: s.exposes, board: b, plain: s.exposes != nil && !s.readySince.IsZero(),
 		client: client, change: s.change, version: s.live.GetResourceVersion(), sources: s.evidence.Sources(), hasPods: s.evidence.HasPods(),
 		observations: make(chan observation, backlog),
@@ -122,6 +124,9 @@ func (f *follower) followEndpoints(ctx context.Context, group *sync.WaitGroup) {
 // states yields those of the object, from a feed if there is one that may be read.
 func (f *follower) states(ctx context.Context) iter.Seq[kube.Update] {
 	own := f.client.Watch(ctx, f.change.Ref, f.version)
+	if f.ahead != nil {
+		own = f.ahead.From(ctx, f.version)
+	}
 	feed := f.board.updates(f.change.ID(), kube.Selection{Resource: f.change.Resource, Namespace: f.change.Namespace})
 	if feed == nil {
 		return own

@@ -59,7 +59,7 @@ func TestFollow(t *testing.T) {
 				client := kubetest.Serve(t, s).Client
 				state := newState(changeOf(workloadtest.Object(t, "Deployment", 1, `{observedGeneration: 2}`)), time.Now())
 				state.follow(time.Now())
-				f := newFollower(client, state, newBoard(nil, nil))
+				f := newFollower(client, state, newBoard(nil, nil), nil)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				ended := make(chan struct{})

@@ -45,6 +45,9 @@ type Options struct {
 	// a workload whose minReadySeconds says so, or of a restored workload whose manifest
 	// said so. The default is 10 seconds.
 	Steady map[object.ID]time.Duration
+	// Ahead is watches that began beside the writes. The default is none. Whoever
+	// began them ends them.
+	Ahead Ahead
 	// Every is the longest silence about an object that is waited for. The default is 30 seconds.
 	Every time.Duration
 }

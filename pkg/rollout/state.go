@@ -49,6 +49,7 @@ type state struct {
 	templated  bool
 	exposes    *exposure     // of a Service; nil if nothing is to be found out
 	ill        bool          // it was not ready before, nothing of it was changed, and it fails nothing
+	alone      bool          // nothing was changed, of this object or another
 	renewed    bool          // the write makes new pods
 	steadyFor  time.Duration // how long its containers have to run
 	readySince time.Time     // by its own status; zero if it is not

@@ -1,7 +1,11 @@
 package rollout
 
 import (
+	"context"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
@@ -81,4 +85,52 @@ func (s *state) observeReady(now time.Time) {
 // goesOn says what is waited for when everything is ready.
 func goesOn(while time.Duration) string {
 	return "waiting until its containers have run for " + retry.FormatDuration(while)
+}
+
+// relapsed reports whether what nobody changed, and what is ready by its own status,
+// is so between two crashes: a model that ends every few seconds is ready in between,
+// and whoever reads its status then would call it well. Its pods are read for that,
+// unless the status shows that none was missing; where they cannot be read, the
+// status has the last word.
+func (w *waiter) relapsed(ctx context.Context, s *state) bool {
+	if !s.alone || !keeps(s.change) || workload.Pods(s.live).Wanted == 0 || complete(s.live, steadyAfter, time.Now()) {
+		return false
+	}
+	if s.evidence.ObserveObject(s.live, time.Now()); len(s.evidence.Sources()) > 0 { // a bare pod is its own evidence
+		w.readPods(ctx, s)
+	}
+	return s.evidence.Relapsed(steadyAfter, time.Now())
+}
+
+// complete reports whether a Deployment's status shows that none of its pods was
+// missing for a while: it is Available as long as no more are than may be, which is
+// often none.
+func complete(u *unstructured.Unstructured, while time.Duration, now time.Time) bool {
+	available, ok := object.ConditionOf(u, "Available")
+	since, err := time.Parse(time.RFC3339, available.Changed)
+	if !ok || available.Status != "True" || err != nil || now.Sub(since) < while {
+		return false
+	}
+	if u.GetKind() != "Deployment" {
+		return false
+	}
+	return object.Text(u, "spec", "strategy", "type") == "Recreate" || resolved(u, "maxUnavailable") == 0 && resolved(u, "maxSurge") != 0
+}
+
+// resolved is a number of pods of a Deployment's strategy, as its controller takes it.
+func resolved(u *unstructured.Unstructured, name string) int {
+	number, _, _ := unstructured.NestedFieldNoCopy(u.Object, "spec", "strategy", "rollingUpdate", name)
+	value := intstr.FromString("25%")
+	switch number := number.(type) {
+	case int64:
+		value = intstr.FromInt32(int32(number)) //nolint:gosec // pods
+	case string:
+		value = intstr.FromString(number)
+	}
+	wanted := int(object.Number(u, 1, "spec", "replicas"))
+	pods, err := intstr.GetScaledValueFromIntOrPercent(&value, wanted, name == "maxSurge")
+	if err != nil {
+		return wanted
+	}
+	return pods
 }

@@ -119,7 +119,7 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 func setAside(states []*state) {
 	changes := slices.ContainsFunc(states, func(s *state) bool { return s.change.Changed() })
 	for _, s := range states {
-		s.ill = changes && s.illBefore()
+		s.ill, s.alone = changes && s.illBefore(), !changes
 	}
 }
 

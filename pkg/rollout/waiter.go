@@ -33,10 +33,15 @@ type waiter struct {
 }
 
 // wait returns when the object is ready, has failed for certain, or waiting ends,
-// which it does not later than ctx. What is ready as it was written costs no request.
+// which it does not later than ctx. What is ready as it was written costs no request,
+// or one where nothing was changed that may have crashed.
 func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
 	began := time.Now()
 	v := evaluate(s, w.options, began)
+	if v.outcome == readiness.Ready && w.relapsed(waiting, s) {
+		s.steadyFor = steadyAfter // whatever its manifest says of pods that are new
+		v = evaluate(s, w.options, began)
+	}
 	w.report.report(v, began)
 	if v.final() {
 		return w.end(s, v)
@@ -47,7 +52,7 @@ func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
 	defer group.Wait()
 	defer stop()
 	s.follow(began)
-	f := newFollower(w.client, s, w.board)
+	f := newFollower(w.client, s, w.board, w.options.Ahead)
 	group.Go(func() { f.follow(following) })
 
 	news := newNews(f.watches(), began)

@@ -20,8 +20,8 @@ func (r Record) Facts() []string {
 		facts[fmt.Sprintf("event %s %s (%s): %s", e.Type, e.Reason, strings.TrimSuffix(e.From+", "+e.About, ", "), e.Message)] = true
 	}
 	for name, log := range r.Logs {
-		facts[fmt.Sprintf("log of %s: %q", name, log.Current)] = true
-		facts[fmt.Sprintf("log of %s, previous: %q", name, log.Previous)] = true
+		facts[fmt.Sprintf("log of %s: %q", name, pulling(log.Current))] = true
+		facts[fmt.Sprintf("log of %s, previous: %q", name, pulling(log.Previous))] = true
 	}
 	all := make([]string, 0, len(facts))
 	for f := range facts {
@@ -57,9 +57,18 @@ func Differ(want, got Record, passes func(fact string) bool) (lacks, besides []s
 	return other(a, b), other(b, a)
 }
 
+// pulling is the kubelet's answer for the log of a container without an image,
+// which differs between an attempt to pull it and the pause before the next.
+func pulling(log string) string {
+	return strings.Replace(log, "is waiting to start: image can't be pulled", "is waiting to start: trying and failing to pull image", 1)
+}
+
 // short tells whether a fact may be over before anybody sees it. What a
 // container ended with is kept as what was before.
 func short(fact string) bool {
+	if strings.HasSuffix(fact, ", ID ") { // of a container that is being created
+		return true
+	}
 	for _, part := range []string{": running;", ": terminated ", ": waiting ContainerCreating;", ": waiting PodInitializing;", "PodReadyToStartContainers=False"} {
 		if strings.Contains(fact, part) && !strings.Contains(fact, " before: ") {
 			return true
@@ -92,7 +101,11 @@ func (c Container) facts(name string, add func(string)) {
 	}
 	state := c.State
 	if state.Reason == "CrashLoopBackOff" && c.Restarts > 0 {
-		state.Message = strings.Replace(state.Message, "back-off "+backOff(c.Restarts)+" ", "back-off DELAY ", 1)
+		// A busy kubelet counts an attempt to start it that the status does not show
+		// yet, or tells of the pause before.
+		for restarts := max(1, c.Restarts-1); restarts <= c.Restarts+1; restarts++ {
+			state.Message = strings.Replace(state.Message, "back-off "+backOff(restarts)+" ", "back-off DELAY ", 1)
+		}
 	}
 	add(fmt.Sprintf("%s: %s; ready %t, started %s", name, state, c.Ready, c.Started))
 }

@@ -56,6 +56,12 @@ func TestDiffer(t *testing.T) {
 			lacks:   []string{`container model: waiting CrashLoopBackOff "back-off DELAY restarting failed container"; ready false, started `},
 			besides: []string{`container model: waiting CrashLoopBackOff "back-off 30s restarting failed container"; ready false, started `},
 		},
+		"the delay before": {got: seen(waits(2, "10s"), waits(4, "2m40s"))},
+		"a delay of long before": {
+			got:     seen(waits(4, "10s")),
+			lacks:   []string{`container model: waiting CrashLoopBackOff "back-off DELAY restarting failed container"; ready false, started `},
+			besides: []string{`container model: waiting CrashLoopBackOff "back-off 10s restarting failed container"; ready false, started `},
+		},
 		"an event": {
 			got:     record.Record{Statuses: want.Statuses, Logs: want.Logs, Events: []record.Event{{Type: "Warning", Reason: "BackOff", Message: "m", From: "kubelet"}}},
 			besides: []string{"event Warning BackOff (kubelet): m"},
@@ -65,6 +71,7 @@ func TestDiffer(t *testing.T) {
 			lacks:   []string{`log of model, previous: "loading"`, `log of model: "loading"`},
 			besides: []string{`log of model: "a"`},
 		},
+		"before an image was pulled": {got: seen(waits(2, "20s"), record.Status{Phase: "Running", Containers: []record.Container{{Name: "model", Image: "web", State: record.State{State: "waiting", Reason: "ContainerCreating"}}}})},
 		"a log that is gone": {
 			got: record.Record{Statuses: want.Statuses, Logs: map[string]record.Log{"model": {Current: "loading", Previous: "unable to retrieve container logs for containerd://ID"}}},
 		},
