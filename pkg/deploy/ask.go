@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/retry"
 	"github.com/org/deploy-model-action/pkg/rollout"
@@ -82,6 +83,7 @@ func (d *deployment) question(ctx context.Context, o serving.Options, of []rollo
 	)
 	go func() {
 		defer close(ended)
+		defer fault.Catch(ctx)
 		if statuses, failed = d.observePods(asking, of); failed != nil {
 			stop(failed)
 		}
@@ -156,6 +158,7 @@ func (d *deployment) reach(ctx context.Context) (wait func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer fault.Catch(ctx)
 		r.Answers, r.Silent = serving.Reach(ctx, d.runner.Transport, d.address)
 	}()
 	return func() { <-ended }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/org/deploy-model-action/pkg/cluster"
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/publish"
@@ -75,12 +76,14 @@ func (d *deployment) connect(ctx context.Context) error {
 	)
 	login := sync.OnceValue(d.login)
 	group.Go(func() error {
+		defer fault.Catch(ctx)
 		if enterErr = d.enter(ctx, login); enterErr == nil {
 			recordErr = d.lookAround(ctx)
 		}
 		return nil
 	})
 	group.Go(func() error {
+		defer fault.Catch(ctx)
 		if login() == nil { // else it is said once, by enter
 			d.resolved, imageErr = image.Resolve(ctx, client, d.matches)
 		}
@@ -103,7 +106,10 @@ func (d *deployment) connect(ctx context.Context) error {
 // that needs one.
 func (d *deployment) enter(ctx context.Context, login func() error) error {
 	var group errgroup.Group
-	group.Go(login)
+	group.Go(func() error {
+		defer fault.Catch(ctx)
+		return login()
+	})
 	findErr := d.find(ctx)
 	if err := group.Wait(); err != nil {
 		return err
@@ -114,7 +120,10 @@ func (d *deployment) enter(ctx context.Context, login func() error) error {
 // lookAround reads the record, and the nodes beside it.
 func (d *deployment) lookAround(ctx context.Context) error {
 	var group errgroup.Group
-	group.Go(func() error { return d.openRecord(ctx) })
+	group.Go(func() error {
+		defer fault.Catch(ctx)
+		return d.openRecord(ctx)
+	})
 	d.nodes = d.readNodes(ctx)
 	return group.Wait()
 }

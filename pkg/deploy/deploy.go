@@ -22,6 +22,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/credentials"
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
@@ -78,15 +79,17 @@ type deployment struct {
 // Run deploys. Mistakes that the inputs already showed are in o.Mistakes, so
 // that they are reported together with the ones found here; nothing is
 // contacted when there is any. The result is never nil, and holds what was done
-// together with the error.
+// together with the error. It panics with a *fault.Panic if a goroutine of it does.
 func Run(ctx context.Context, o Options, r Runner, log Log) *Result {
 	if r.Transport == nil {
 		r.Transport = http.DefaultTransport
 	}
 	d := &deployment{Options: o, runner: r, log: log}
 	d.result = &Result{Started: time.Now(), Namespace: o.Namespace, Commit: o.SHA}
-	err := d.deploy(ctx)
-	d.finish(ctx, err)
+	fault.Run(ctx, func(ctx context.Context) {
+		err := d.deploy(ctx)
+		d.finish(ctx, err)
+	})
 	return d.result
 }
 

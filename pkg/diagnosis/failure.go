@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 )
@@ -175,6 +176,7 @@ func Explain(ctx context.Context, client *kube.Client, e *Evidence, f *Failure) 
 			continue
 		}
 		group.Go(func() {
+			defer fault.Catch(ctx)
 			p.lines, p.of, p.err = readLog(ctx, client, PodRef{Namespace: e.id.Namespace, Name: p.Name}, p.container, p.previous)
 		})
 	}
@@ -220,7 +222,7 @@ func Read(ctx context.Context, client *kube.Client, e *Evidence) error {
 		errs  = make([]error, len(sources))
 	)
 	for i, s := range sources {
-		group.Go(func() { lists[i], errs[i] = client.List(ctx, s.Selection) })
+		group.Go(func() { defer fault.Catch(ctx); lists[i], errs[i] = client.List(ctx, s.Selection) })
 	}
 	group.Wait()
 	for i, s := range sources {
@@ -368,7 +370,10 @@ func (e *Evidence) readEvents(ctx context.Context, client *kube.Client) (warning
 		errs  = make([]error, len(sources))
 	)
 	for i, s := range sources {
-		group.Go(func() { read[i], errs[i] = ListEvents(ctx, client, e.id.Namespace, s.uid, !s.pod) })
+		group.Go(func() {
+			defer fault.Catch(ctx)
+			read[i], errs[i] = ListEvents(ctx, client, e.id.Namespace, s.uid, !s.pod)
+		})
 	}
 	group.Wait()
 	var all []Event
