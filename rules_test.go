@@ -25,6 +25,7 @@ const module = "github.com/org/deploy-model-action"
 var floor = map[string][]string{
 	"fault":    {},
 	"redact":   {},
+	"inside":   {},
 	"retry":    {},
 	"object":   {},
 	"workload": {"object"},
@@ -40,20 +41,20 @@ var mayImport = map[string][]string{
 	"main":        {"actions", "deploy", "grant", "release", "report"},
 	"report":      {"actions", "deploy", "fault"},
 	"grant":       {"credentials", "google", "redact", "retry"}, // the subcommand, which shares no other step with a deploy
-	"deploy":      {"apply", "candidate", "cluster", "credentials", "diagnosis", "fault", "google", "image", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
+	"deploy":      {"apply", "candidate", "cluster", "credentials", "diagnosis", "fault", "google", "image", "inside", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
 	"actions":     {},
 	"credentials": {"fault", "google", "redact", "retry"},
 	"cluster":     {"google", "redact", "retry", "wire"},
 	"image":       {"fault", "google", "redact", "registry", "retry"},
-	"publish":     {"fault", "google", "redact", "registry", "retry"},
-	"manifest":    {"object", "redact"},
+	"publish":     {"fault", "google", "inside", "redact", "registry", "retry"},
+	"manifest":    {"inside", "object", "redact"},
 	"apply":       {"kube", "object", "redact", "retry", "workload"},
 	"candidate":   {"object", "workload"},
 	"release":     {"fault", "kube", "object", "redact", "retry"},
 	"readiness":   {"object", "redact", "workload"},
 	"diagnosis":   {"fault", "kube", "object", "redact", "retry", "workload"},
 	"rollout":     {"diagnosis", "fault", "kube", "object", "readiness", "redact", "retry", "workload"},
-	"serving":     {"kube", "object", "redact", "retry", "workload"},
+	"serving":     {"inside", "kube", "object", "redact", "retry", "workload"},
 }
 
 // source is one file of the product.

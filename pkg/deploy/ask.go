@@ -29,7 +29,7 @@ func (o Options) questions() string {
 }
 
 // loadSmokeTest reads the smoke test, and all that it sends.
-func (d *deployment) loadSmokeTest() error {
+func (d *deployment) loadSmokeTest(ctx context.Context) error {
 	if d.SmokeTest == "" {
 		return nil
 	}
@@ -39,7 +39,7 @@ func (d *deployment) loadSmokeTest() error {
 		skip = func(path string) bool { return sameFile(d.runner.Workspace, path, file) }
 	}
 	var err error
-	d.smokeTest, err = serving.ParseSmokeTest(d.runner.Workspace, d.SmokeTest, skip)
+	d.smokeTest, err = serving.ParseSmokeTest(ctx, d.runner.Workspace, d.SmokeTest, skip)
 	return err
 }
 

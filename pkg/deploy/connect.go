@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -13,6 +12,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/inside"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/publish"
 	"github.com/org/deploy-model-action/pkg/registry"
@@ -25,11 +25,7 @@ func (d *deployment) findArchive() error {
 		return nil
 	}
 	if _, err := d.runner.Workspace.Stat(d.Push); err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			err = path.Err // the system call's name says nothing to a user
-		}
-		return fmt.Errorf("input push %q: %w; write docker for the runner's engine, or the path of an archive inside the workspace", d.Push, err)
+		return fmt.Errorf("input push %q: %s; or write docker for the runner's engine", d.Push, inside.Cause(d.runner.Workspace, d.Push, err))
 	}
 	return nil
 }

@@ -174,9 +174,9 @@ func (d *deployment) prepare(ctx context.Context) error {
 	note(d.findArchive())
 
 	if len(d.Manifests) > 0 {
-		note(d.loadManifests())
+		note(d.loadManifests(ctx))
 	}
-	note(d.loadSmokeTest())
+	note(d.loadSmokeTest(ctx))
 	note(d.checkAskable())
 	return errors.Join(errs...)
 }
@@ -221,13 +221,13 @@ func (d *deployment) parseName() error {
 	return d.sourced(err)
 }
 
-func (d *deployment) loadManifests() error {
+func (d *deployment) loadManifests(ctx context.Context) error {
 	skip := func(string) bool { return false }
 	if d.credentials != nil && d.credentials.File != "" {
 		file := d.credentials.File
 		skip = func(path string) bool { return sameFile(d.runner.Workspace, path, file) }
 	}
-	set, err := manifest.Load(manifest.Options{Root: d.runner.Workspace, Paths: d.Manifests, Namespace: d.Namespace, Skip: skip})
+	set, err := manifest.Load(ctx, manifest.Options{Root: d.runner.Workspace, Paths: d.Manifests, Namespace: d.Namespace, Skip: skip})
 	if err != nil {
 		return err
 	}

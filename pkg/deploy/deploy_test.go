@@ -408,7 +408,7 @@ func TestCredentialsFileIsNoManifest(t *testing.T) {
 	}
 	d.credentials = keyed(t)
 	d.credentials.File = file
-	if err := d.loadManifests(); err != nil {
+	if err := d.loadManifests(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(d.manifests.Objects); n != 1 {

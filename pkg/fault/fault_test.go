@@ -54,7 +54,7 @@ func TestRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := caught(t, f)
-			if p == nil || p.Value != wrong || !strings.Contains(string(p.Stack), "fault_test.go") {
+			if p == nil || p.Value != any(wrong) || !strings.Contains(string(p.Stack), "fault_test.go") {
 				t.Errorf("%v", p)
 			}
 		})
