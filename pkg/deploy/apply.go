@@ -28,20 +28,28 @@ func (d *deployment) check(ctx context.Context) error {
 		defer fault.Catch(ctx)
 		return d.fits() // waits for the registry
 	})
+	group.Go(func() error {
+		defer fault.Catch(ctx)
+		d.foresee(ctx)
+		return nil
+	})
 	var err error
 	d.plan, err = apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions())
 	if err := errors.Join(group.Wait(), d.explain(err)); err != nil {
 		return err
 	}
-	if err := d.foresee(); err != nil {
+	if d.refused != "" {
+		d.log.Warning(d.refused)
+	}
+	if err := d.refuse(); err != nil {
 		return err
 	}
 	return d.claim(ctx)
 }
 
-// foresee refuses what no pod could save, before anything is written: trying a
+// refuse refuses what no pod could save, before anything is written: trying a
 // candidate promises that what follows may succeed.
-func (d *deployment) foresee() error {
+func (d *deployment) refuse() error {
 	if !d.Candidate {
 		return nil
 	}

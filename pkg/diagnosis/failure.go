@@ -175,10 +175,9 @@ func Explain(ctx context.Context, client *kube.Client, e *Evidence, f *Failure) 
 		if p.container == "" || !p.Ran {
 			continue
 		}
-		group.Go(func() {
-			defer fault.Catch(ctx)
+		group.Go(fault.Func(ctx, func() {
 			p.lines, p.of, p.err = readLog(ctx, client, PodRef{Namespace: e.id.Namespace, Name: p.Name}, p.container, p.previous)
-		})
+		}))
 	}
 	group.Wait()
 
@@ -222,7 +221,7 @@ func Read(ctx context.Context, client *kube.Client, e *Evidence) error {
 		errs  = make([]error, len(sources))
 	)
 	for i, s := range sources {
-		group.Go(func() { defer fault.Catch(ctx); lists[i], errs[i] = client.List(ctx, s.Selection) })
+		group.Go(fault.Func(ctx, func() { lists[i], errs[i] = client.List(ctx, s.Selection) }))
 	}
 	group.Wait()
 	for i, s := range sources {
@@ -287,10 +286,16 @@ func (e *Evidence) affected(f *Failure) (chosen []*affected, more int) {
 	var all []*affected
 	for _, c := range e.candidates() {
 		p := &affected{candidate: c, container: c.Container}
-		if c.Severity == Healthy {
-			if c.serves() {
-				continue
+		switch {
+		case f.Container != "" && c.Name == f.Pod && c.Severity <= Transient: // it runs again, and the failure stays
+			p.Finding = Finding{Severity: EachPod, Reason: f.Reason, Cause: f.Cause, Fix: f.Fix, Container: f.Container, Ran: true, State: f.Container + " exit"}
+			if spec := c.spec(f.Container); spec != nil {
+				p.Image = spec.Image
 			}
+			p.container = f.Container
+		case c.Severity == Healthy && c.serves():
+			continue
+		case c.Severity == Healthy:
 			p.Cause, p.State = c.waiting(), c.waiting()
 			p.container, p.Ran = c.unready()
 			p.Reason, p.Fix = reasonNotReady, c.remedy()
@@ -370,10 +375,7 @@ func (e *Evidence) readEvents(ctx context.Context, client *kube.Client) (warning
 		errs  = make([]error, len(sources))
 	)
 	for i, s := range sources {
-		group.Go(func() {
-			defer fault.Catch(ctx)
-			read[i], errs[i] = ListEvents(ctx, client, e.id.Namespace, s.uid, !s.pod)
-		})
+		group.Go(fault.Func(ctx, func() { read[i], errs[i] = ListEvents(ctx, client, e.id.Namespace, s.uid, !s.pod) }))
 	}
 	group.Wait()
 	var all []Event

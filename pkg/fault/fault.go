@@ -69,9 +69,12 @@ func Catch(ctx context.Context) {
 }
 
 // Go starts a goroutine that defers Catch.
-func Go(ctx context.Context, f func()) {
-	go func() {
+func Go(ctx context.Context, f func()) { go Func(ctx, f)() }
+
+// Func is f with Catch deferred, for a group of goroutines.
+func Func(ctx context.Context, f func()) func() {
+	return func() {
 		defer Catch(ctx)
 		f()
-	}()
+	}
 }
