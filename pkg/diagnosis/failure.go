@@ -180,7 +180,6 @@ func Explain(ctx context.Context, client *kube.Client, e *Evidence, f *Failure) 
 		}))
 	}
 	group.Wait()
-
 	if f.Pod == "" && f.Reason != "FailedCreate" {
 		if refusal := e.refusal(); refusal.Severity != Healthy {
 			f.because(refusal)
