@@ -69,7 +69,7 @@ requests:
 `,
 		"samples/earth.jpg": earth, "samples/rows.csv": "a,b\n1,2\n",
 	})
-	test, err := ParseSmokeTest(root, "./smoke.yaml", nil)
+	test, err := ParseSmokeTest(t.Context(), root, "./smoke.yaml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,14 +192,14 @@ func TestSmokeTestMistakes(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "smoke.yaml"), []byte(tests[name]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		test, err := ParseSmokeTest(root, "smoke.yaml", skip)
+		test, err := ParseSmokeTest(t.Context(), root, "smoke.yaml", skip)
 		if err == nil || test != nil || strings.Contains(err.Error(), "top secret") {
 			t.Errorf("%s: %+v, error %v", name, test, err)
 		}
 		fmt.Fprintf(&all, "== %s\n%v\n", name, err)
 	}
 	for _, name := range []string{"../secret", "/etc/passwd", "linked.yaml", "fifo", "device", "samples", "none.yaml", "gha-creds-0123456789abcdef.json", "large", "smoke.yaml/x", ""} {
-		_, err := ParseSmokeTest(root, name, skip)
+		_, err := ParseSmokeTest(t.Context(), root, name, skip)
 		fmt.Fprintf(&all, "== the file %q\n%v\n", name, err)
 	}
 	golden(t, "smoke-mistakes.txt", all.String())
@@ -226,7 +226,7 @@ func FuzzSmokeTest(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(root.Name(), "smoke.yaml"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		test, err := ParseSmokeTest(root, "smoke.yaml", nil)
+		test, err := ParseSmokeTest(t.Context(), root, "smoke.yaml", nil)
 		if err != nil {
 			return
 		}
