@@ -62,7 +62,7 @@ func expose(s *state, all []*state) *exposure {
 		makers = append(makers, id)
 		template := other.podTemplate()
 		if template == nil || id.Kind == "Job" {
-			hidden = hidden || isCustom(id)
+			hidden = hidden || id.Custom()
 			continue
 		}
 		if e.selects(template.Labels) {
@@ -97,11 +97,6 @@ func expose(s *state, all []*state) *exposure {
 	}
 	e.comparePorts(s, templates, earlier)
 	return e
-}
-
-// isCustom reports whether an object is of a kind that Kubernetes itself does not have.
-func isCustom(id object.ID) bool {
-	return strings.Contains(id.Group, ".") && !strings.HasSuffix(id.Group, ".k8s.io")
 }
 
 // podTemplate is that of the object, read once.
