@@ -17,6 +17,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/object/objecttest"
 	"github.com/org/deploy-model-action/pkg/publish"
 	"github.com/org/deploy-model-action/pkg/registry"
 	"github.com/org/deploy-model-action/pkg/release"
@@ -135,6 +136,28 @@ func TestCancelledWayBack(t *testing.T) {
 	}
 }
 
+// A way back that put all back and was cancelled then says that nobody waited for it.
+func TestCancelledAfterTheWayBack(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	d := &deployment{
+		manifests: &manifest.Set{}, wentBack: true, backErr: context.Canceled, log: &lines{},
+		result: &Result{
+			Changes: []Change{{Action: "restored"}}, Phases: []Phase{{Name: "Rollback"}},
+			Restored: []Restored{{Object: "ConfigMap default/a", Action: "restored"}, {Object: "Deployment default/model", Action: "restored", WasReady: true}},
+		},
+	}
+	after := objecttest.FromYAML(t, `{apiVersion: apps/v1, kind: Deployment, metadata: {name: model, namespace: default, generation: 4}, spec: {}, status: {observedGeneration: 3}}`)
+	settings := objecttest.FromYAML(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: default}}`)
+	d.noteUnwaited([]kube.Change{{Ref: deploymentRef, After: after}, {Ref: kube.Ref{Kind: "ConfigMap", Namespace: "default", Name: "a"}, After: settings}})
+	d.finish(ctx, ctx.Err())
+	want := `the run was cancelled in the phase "Rollback"; restored: ConfigMap default/a, Deployment default/model; not waited for: whether Deployment default/model serves again: run an earlier job again to go back, or this one to deploy`
+	if diff := cmp.Diff([]Problem{{Title: "Cancelled", Message: want}}, d.result.Problems); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A rollback is not begun where it was not asked for, where nothing is to be
 // put back, or where nobody waits for it; the cause stays as it was.
 func TestNoRollback(t *testing.T) {
@@ -230,10 +253,18 @@ func TestTitles(t *testing.T) {
 			t.Errorf("%T: %+v, want the title %q", err, problems, want)
 		}
 	}
-	// Of several, the first names them all.
-	problems := (&deployment{}).problems(errors.Join(&cluster.NotFoundError{}, &image.NotFoundError{}))
-	if len(problems) != 1 || problems[0].Title != "Cluster not found" {
-		t.Errorf("%+v", problems)
+	// Of several, each has its own, and those of one title are together.
+	problems := (&deployment{}).problems(&InputError{errors.Join(
+		errors.New("input sha: required"), &credentials.InvalidError{Input: "credentials_json", Problem: "is no JSON"},
+		&serving.FileError{File: "smoke.yaml", Problem: "is empty"}, errors.New("input zone: required"),
+	)})
+	want := []Problem{
+		{Title: "Wrong input", Message: "input sha: required\ninput zone: required"},
+		{Title: "Credentials", Message: "credentials_json: is no JSON"},
+		{Title: "Smoke test", Message: `smoke test "smoke.yaml": is empty`},
+	}
+	if diff := cmp.Diff(want, problems); diff != "" {
+		t.Error(diff)
 	}
 }
 

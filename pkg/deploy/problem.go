@@ -3,6 +3,7 @@ package deploy
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,11 +13,11 @@ import (
 )
 
 // problems turns an error into what a user is shown: one problem for each
-// place in a file, and one for all mistakes that have none, so that a step with
-// three wrong inputs has one annotation that names the three.
+// place in a file, and one for all mistakes of one title that have none, so that a
+// step with three wrong inputs has one annotation that names the three, and another
+// one for what is wrong with its credentials.
 func (d *deployment) problems(err error) []Problem {
-	var placed []Problem
-	var general []error
+	var placed, general []Problem
 	all := leaves(err)
 	for i, e := range all {
 		cause := objectless(e)
@@ -28,15 +29,16 @@ func (d *deployment) problems(err error) []Problem {
 				p.Message = strings.Replace(p.Message, ": "+cause, more+": "+cause, 1)
 			}
 			placed = append(placed, p)
+			continue
+		}
+		called := title(err, e)
+		if at := slices.IndexFunc(general, func(p Problem) bool { return p.Title == called }); at >= 0 {
+			general[at].Message += "\n" + e.Error()
 		} else {
-			general = append(general, e)
+			general = append(general, Problem{Title: called, Message: e.Error()})
 		}
 	}
-	if len(general) > 0 {
-		joined := errors.Join(general...)
-		placed = append([]Problem{{Title: title(err, general[0]), Message: joined.Error()}}, placed...)
-	}
-	return placed
+	return append(general, placed...)
 }
 
 // objectless is a refusal in words that fit any object, as of a namespace that
@@ -136,4 +138,67 @@ func title(all, first error) string {
 		return "Wrong input"
 	}
 	return "Deploy failed"
+}
+
+// sourcedError is an error that names where the values came from, instead of the
+// inputs that might have held them.
+type sourcedError struct {
+	err  error
+	text string
+}
+
+func (e *sourcedError) Error() string { return e.text }
+func (e *sourcedError) Unwrap() error { return e.err }
+
+// inputWords are the names of inputs in sentences, each with what stands before it.
+// "zone" alone is a word of its own, and "quota_project_id" no input.
+var inputWords = []struct {
+	input string
+	form  *regexp.Regexp
+}{
+	{"zone", regexp.MustCompile(`(\binput |\bset |\bleave |cluster_name and |cluster_name, )zone\b`)},
+	{"cluster_name", regexp.MustCompile(`(\binput |\b)cluster_name\b`)},
+	{"project_id", regexp.MustCompile(`(\binput |\b)project_id\b`)},
+}
+
+// inFull are the inputs that a full cluster_name makes unnecessary.
+var inFull = strings.NewReplacer("cluster_name, zone and project_id", "cluster_name", "cluster_name, zone, project_id and", "cluster_name and",
+	"cluster_name and zone", "cluster_name", "set zone: ", "write into cluster_name: ", "look at project_id", "look at the project in cluster_name")
+
+// sourced says of an error about the cluster's name where its parts came from.
+func (d *deployment) sourced(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if strings.Contains(d.ClusterName, "/") {
+		text = inFull.Replace(text)
+	}
+	for _, w := range inputWords {
+		text = w.form.ReplaceAllStringFunc(text, func(found string) string {
+			return d.source(w.input, strings.TrimSuffix(found, w.input))
+		})
+	}
+	if text == err.Error() {
+		return err
+	}
+	return &sourcedError{err, text}
+}
+
+// source names where an input's value came from, behind what stands before its name.
+func (d *deployment) source(input, before string) string {
+	if input == "project_id" && d.projectFrom != "" && before == "input " {
+		return d.projectFrom
+	}
+	word := input
+	switch flag := d.flags[input]; {
+	case flag != "":
+		word, before = flag, strings.TrimPrefix(before, "input ")
+	case input == "zone" && d.Zone == "" && d.Location != "":
+		word = "location"
+	}
+	if input != "project_id" || d.projectFrom == "" {
+		return before + word
+	}
+	return before + word + " (now from the " + d.projectFrom + ")"
 }

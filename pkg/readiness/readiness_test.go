@@ -160,7 +160,10 @@ func TestOthers(t *testing.T) {
 		{"claim, pending", objecttest.Text("v1", "PersistentVolumeClaim", `{}`, `{phase: Pending}`), 0, "waiting | waiting for a volume"},
 		{"claim, lost", objecttest.Text("v1", "PersistentVolumeClaim", `{volumeName: pv-1}`, `{phase: Lost}`), 0, `failing ClaimLost | lost | its volume "pv-1" is gone`},
 
-		{"service, ClusterIP", objecttest.Text("v1", "Service", `{type: ClusterIP}`, `{loadBalancer: {}}`), 0, "ready | ClusterIP"},
+		{"service, ClusterIP", objecttest.Text("v1", "Service", `{type: ClusterIP, clusterIP: 10.0.0.7}`, `{loadBalancer: {}}`), 0, "ready | cluster IP 10.0.0.7"},
+		{"service, NodePort", objecttest.Text("v1", "Service", `{type: NodePort, clusterIP: 10.0.0.7}`, `{loadBalancer: {}}`), 0, "ready | cluster IP 10.0.0.7"},
+		{"service, headless", objecttest.Text("v1", "Service", `{type: ClusterIP, clusterIP: None}`, `{loadBalancer: {}}`), 0, "ready | headless"},
+		{"service, a name", objecttest.Text("v1", "Service", `{type: ExternalName, externalName: db.example.com}`, `{loadBalancer: {}}`), 0, "ready | a name for db.example.com"},
 		{"service, no address yet", objecttest.Text("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {}}`), 0, "waiting | waiting for an address from the load balancer"},
 		{"service, IP", objecttest.Text("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {ingress: [{ip: 203.0.113.7, ipMode: VIP}]}}`), 0, "ready | address 203.0.113.7"},
 		{"service, host name", objecttest.Text("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {ingress: [{hostname: lb.example.com}]}}`), 0, "ready | address lb.example.com"},
@@ -264,6 +267,28 @@ func TestOfNobody(t *testing.T) {
 			t.Parallel()
 			if got := text(Evaluate(objecttest.FromYAML(t, tt.object), Context{})); got != tt.want {
 				t.Error(cmp.Diff(tt.want, got))
+			}
+		})
+	}
+}
+
+// TestPausedAndScaled holds that what is paused is scaled as ever, and waited for.
+func TestPausedAndScaled(t *testing.T) {
+	t.Parallel()
+	deployment := func(replicas, image, status string) *unstructured.Unstructured {
+		return objecttest.FromYAML(t, objecttest.Text("apps/v1", "Deployment", `{replicas: `+replicas+`, paused: true, template: {spec: {containers: [{name: m, image: `+image+`}]}}}`, status))
+	}
+	for name, tt := range map[string]struct{ image, status, want string }{
+		"more pods of the same template": {"m:1", `{observedGeneration: 4, replicas: 2, updatedReplicas: 2, readyReplicas: 1}`, "waiting | 2 of 3 updated, 1 ready, 0 available"},
+		"from none":                      {"m:1", `{observedGeneration: 4}`, "waiting | 0 of 3 updated, 0 ready, 0 available"},
+		"another template":               {"m:2", `{observedGeneration: 4}`, "failing Paused | 0 of 3 updated, 0 ready, 0 available | it is paused, so that no pod gets what was deployed"},
+		"with pods of an older template": {"m:1", `{observedGeneration: 4, replicas: 2, updatedReplicas: 0}`, "failing Paused | 0 of 3 updated, 0 ready, 0 available | it is paused, so that no pod gets what was deployed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := text(Evaluate(deployment("3", tt.image, tt.status), Context{Before: deployment("2", "m:1", `{}`), Changed: true}))
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}

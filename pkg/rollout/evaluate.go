@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/readiness"
 )
 
@@ -20,6 +21,8 @@ type verdict struct {
 	// pending is a failure that is not acted upon before there is no time left, as
 	// what failed may heal.
 	pending *diagnosis.Failure
+	// unproved says that pending is none yet: time may still heal it.
+	unproved bool
 	// optional is said if it is not ready when there is no time left, which is no
 	// failure then; "" if it is one.
 	optional string
@@ -65,22 +68,20 @@ func evaluate(s *state, o Options, now time.Time) verdict {
 			v.message = r.Warning
 		}
 		return v
-	case readiness.Pending, readiness.Failed:
+	case readiness.Pending, readiness.Failed: // a Service without an address may lead nowhere as well
+		v, _ = v.withEndpoints(s, o, now)
 	}
 	if s.skip != "" {
 		v.outcome, v.message = readiness.NotWaitedFor, s.skip
 		return v
 	}
 	v.outcome, v.optional = readiness.Pending, r.Optional
-	final, proved := false, true
+	final, proved := false, !v.unproved
 	if r.Failure != nil {
 		v.pending, final = s.failure(r.Failure.Reason, r.Failure.Cause, r.Failure.Fix), r.Failure.Final
 		var left time.Duration
 		proved, left = s.proves(r.Failure, o, now)
 		v = v.recheck(left)
-	}
-	if s.exposes != nil && s.exposes.fault != nil {
-		v.pending = s.exposes.fault
 	}
 	own := v.pending
 	if s.followed {
@@ -100,6 +101,35 @@ func evaluate(s *state, o Options, now time.Time) verdict {
 		v = v.recheck(s.readErrSince.Add(o.Persist).Sub(now)) // until it has lasted
 	}
 	return v
+}
+
+// Foresee returns a *FailedError of those changes that are certain to fail whatever
+// the pods do, and that are not made yet; nil if there is none. Of each, After is
+// the object as it is going to be.
+func Foresee(planned []kube.Change) error {
+	now := time.Now()
+	states := make([]*state, len(planned))
+	for i, c := range planned {
+		states[i] = newState(c, now)
+	}
+	failed := &FailedError{title: hopelessTitle}
+	for _, s := range states {
+		if !s.change.Changed() || readiness.Evaluate(s.live, s.context(now)).Outcome == readiness.NotWaitedFor {
+			continue
+		}
+		s.exposes = expose(s, states)
+		halted := readiness.Halted(s.live, s.change.Before)
+		switch {
+		case halted != nil:
+			failed.Failures = append(failed.Failures, *s.failure(halted.Reason, halted.Cause, halted.Fix))
+		case s.exposes != nil && s.exposes.fault != nil:
+			failed.Failures = append(failed.Failures, *s.exposes.fault)
+		}
+	}
+	if len(failed.Failures) == 0 {
+		return nil
+	}
+	return failed
 }
 
 func (v verdict) failed(f *diagnosis.Failure, external bool) verdict {
