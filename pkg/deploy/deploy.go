@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -249,12 +248,5 @@ func (d *deployment) loadManifests(ctx context.Context) error {
 	if d.prefix, err = registry.ParsePrefix(d.RegistryHost); err != nil || !registry.ValidTag(d.SHA) {
 		return err // a tag that is none was said already
 	}
-	var written []string
-	for _, use := range set.Images() {
-		if !slices.Contains(written, use.Value) {
-			written = append(written, use.Value)
-		}
-	}
-	d.matches, err = image.Plan(written, d.prefix, d.SHA, d.Images)
-	return err
+	return d.planImages()
 }

@@ -80,8 +80,18 @@ func Resolve(ctx context.Context, c *registry.Client, matches []Match) ([]Image,
 	}
 	_ = group.Wait()
 
+	var built []string
+	for _, m := range matches {
+		if a := answers[m.Target.Name()]; a.err == nil {
+			built = append(built, registry.DisplayName(m.Target.Context().Name()))
+		}
+	}
 	var errs []error
 	for _, a := range order {
+		var missing *NotFoundError
+		if errors.As(a.err, &missing) {
+			missing.Built = built
+		}
 		errs = append(errs, a.err)
 	}
 	if err := errors.Join(errs...); err != nil {
