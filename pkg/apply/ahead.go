@@ -56,8 +56,8 @@ func (p *Plan) Ahead(ctx context.Context, accept func(object.ID) bool) error {
 				items = append(items, it)
 			}
 		}
-		if faults := p.send(ctx, items); len(faults) > 0 || ctx.Err() != nil {
-			return flat(ctx, faults)
+		if mistakes := p.send(ctx, items); len(mistakes) > 0 || ctx.Err() != nil {
+			return flat(ctx, mistakes)
 		}
 	}
 	return nil
@@ -76,9 +76,9 @@ func (p *Plan) Arrive(ctx context.Context) error {
 		}
 	}
 	p.late = ready
-	faults := p.checkLate(ctx)
+	mistakes := p.checkLate(ctx)
 	p.late = rest
-	return flat(ctx, faults)
+	return flat(ctx, mistakes)
 }
 
 // Changes is what was written so far, in the order of application.

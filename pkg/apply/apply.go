@@ -20,6 +20,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 )
@@ -154,22 +155,22 @@ func certain(changes []kube.Change) int {
 	return n
 }
 
-func (p *Plan) writeAll(ctx context.Context) []fault {
+func (p *Plan) writeAll(ctx context.Context) []mistake {
 	p.settle(p.items)
 	for stage := range lastStage + 1 {
 		if stage == 1 && len(p.late) > 0 {
-			if faults := p.checkLate(ctx); len(faults) > 0 || ctx.Err() != nil {
-				return faults
+			if mistakes := p.checkLate(ctx); len(mistakes) > 0 || ctx.Err() != nil {
+				return mistakes
 			}
 			p.settle(p.late)
 		}
 		items := p.inStage(stage)
 		if err := p.stillHeld(ctx, items); err != nil {
-			return []fault{{index: len(p.items), err: err}}
+			return []mistake{{index: len(p.items), err: err}}
 		}
 		p.askBeside(ctx, stage)
-		if faults := p.send(ctx, items); len(faults) > 0 || ctx.Err() != nil {
-			return faults
+		if mistakes := p.send(ctx, items); len(mistakes) > 0 || ctx.Err() != nil {
+			return mistakes
 		}
 	}
 	return nil
@@ -195,6 +196,7 @@ func (p *Plan) askBeside(ctx context.Context, stage int) {
 			p.holding = h
 			go func() {
 				defer close(h.done)
+				defer fault.Catch(ctx)
 				h.err = p.o.Held(ctx)
 			}()
 			return
@@ -241,7 +243,7 @@ func (p *Plan) settle(items []*item) {
 }
 
 // send writes those items that need it. After the first failure nothing more is started.
-func (p *Plan) send(ctx context.Context, items []*item) []fault {
+func (p *Plan) send(ctx context.Context, items []*item) []mistake {
 	var pending []*item
 	for _, it := range items {
 		if it.write != nil && !it.written {

@@ -135,7 +135,7 @@ func TestConfigured(t *testing.T) {
 func TestOneWrongObjectStopsAll(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, true)
-	s.fault = func(r request, served bool, w http.ResponseWriter) bool {
+	s.mistake = func(r request, served bool, w http.ResponseWriter) bool {
 		switch {
 		case r.Method == http.MethodPatch && strings.HasSuffix(r.Path, "/bad1"):
 			return respond(w, status(422, "Invalid", "…", []metav1.StatusCause{{Message: "Required value", Field: "data.x"}, {Message: `Invalid value: {"a":"canary"}: wrong`, Field: "data.y"}}))
@@ -196,7 +196,7 @@ func TestShuffled(t *testing.T) {
 			s := newServer(t, true)
 			var mu sync.Mutex
 			inFlight, most := 0, 0
-			s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+			s.mistake = func(r request, served bool, _ http.ResponseWriter) bool {
 				mu.Lock()
 				defer mu.Unlock()
 				if !served {
@@ -275,7 +275,7 @@ func TestStatusWrittenMeanwhile(t *testing.T) {
 			s.requests = nil
 			s.mu.Unlock()
 			read := make(chan struct{})
-			s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+			s.mistake = func(r request, served bool, _ http.ResponseWriter) bool {
 				switch {
 				case tc.always && !served:
 					moved()
@@ -322,7 +322,7 @@ func TestReportedAsSoonAsKnown(t *testing.T) {
 		defer mu.Unlock()
 		reported = append(reported, c.String())
 	}
-	s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+	s.mistake = func(r request, served bool, _ http.ResponseWriter) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		if isWrite(r) && strings.Contains(r.Path, "deployments") && len(reported) != 1 {
@@ -346,7 +346,7 @@ func TestFailedWriteStopsTheRest(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, true)
 	s.kube.Concurrency = 1
-	s.fault = func(r request, served bool, w http.ResponseWriter) bool {
+	s.mistake = func(r request, served bool, w http.ResponseWriter) bool {
 		return isWrite(r) && strings.HasSuffix(r.Path, "/b") && respond(w, status(403, "Forbidden", `exceeded quota: compute, requested: pods=1, used: pods=10, limited: pods=10`, nil))
 	}
 	set := []*unstructured.Unstructured{configMap(t, "a"), configMap(t, "b"), configMap(t, "c"), decode(t, deploymentJSON)}
@@ -376,7 +376,7 @@ func TestNamespaceBeingDeleted(t *testing.T) {
 func TestDefinitionNeverServed(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, true)
-	s.fault = func(r request, served bool, w http.ResponseWriter) bool {
+	s.mistake = func(r request, served bool, w http.ResponseWriter) bool {
 		switch {
 		case r.Path == "/apis/example.com/v1":
 			return respond(w, status(404, "NotFound", "the server could not find the requested resource", nil))
@@ -398,7 +398,7 @@ func TestDefinitionNeverServed(t *testing.T) {
 func TestExcusedByTheSet(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, true)
-	s.fault = func(r request, served bool, w http.ResponseWriter) bool {
+	s.mistake = func(r request, served bool, w http.ResponseWriter) bool {
 		s.mu.Lock()
 		account := s.objects["/api/v1/namespaces/default/serviceaccounts/loader"]
 		s.mu.Unlock()

@@ -22,7 +22,7 @@ const (
 )
 
 // check dry-runs everything that can be dry-run now, and notes what cannot.
-func (p *Plan) check(ctx context.Context) []fault {
+func (p *Plan) check(ctx context.Context) []mistake {
 	var independent, dependent []*item
 	for _, it := range p.items {
 		switch {
@@ -34,9 +34,9 @@ func (p *Plan) check(ctx context.Context) []fault {
 		}
 	}
 	observe := func(it *item) error { return p.observe(ctx, it, kube.WriteOptions{}) }
-	faults := each(ctx, p, independent, observe)
+	mistakes := each(ctx, p, independent, observe)
 	if ctx.Err() != nil || p.stop.all.Load() {
-		return faults
+		return mistakes
 	}
 	var now []*item
 	p.late = nil
@@ -48,9 +48,9 @@ func (p *Plan) check(ctx context.Context) []fault {
 			now = append(now, it)
 		}
 	}
-	faults = append(faults, each(ctx, p, now, observe)...)
+	mistakes = append(mistakes, each(ctx, p, now, observe)...)
 	// A way back has to know what was there, also of these.
-	return append(faults, each(ctx, p, p.late, func(it *item) error { return p.read(ctx, it) })...)
+	return append(mistakes, each(ctx, p, p.late, func(it *item) error { return p.read(ctx, it) })...)
 }
 
 // observe checks one item. With what is known of its surroundings only o's
@@ -83,9 +83,9 @@ func (p *Plan) read(ctx context.Context, it *item) error {
 }
 
 // checkLate dry-runs what had to wait for its namespace or definition.
-func (p *Plan) checkLate(ctx context.Context) []fault {
-	if faults := p.established(ctx); len(faults) > 0 || ctx.Err() != nil {
-		return faults
+func (p *Plan) checkLate(ctx context.Context) []mistake {
+	if mistakes := p.established(ctx); len(mistakes) > 0 || ctx.Err() != nil {
+		return mistakes
 	}
 	return each(ctx, p, p.late, func(it *item) error {
 		return p.observe(ctx, it, kube.WriteOptions{Fresh: true, Redefined: it.crd != nil && it.crd.live() != nil})
@@ -93,7 +93,7 @@ func (p *Plan) checkLate(ctx context.Context) []fault {
 }
 
 // established waits until the definitions that late items need are served.
-func (p *Plan) established(ctx context.Context) []fault {
+func (p *Plan) established(ctx context.Context) []mistake {
 	kinds := map[schema.GroupVersionKind]bool{}
 	var first []*item
 	for _, it := range p.late {

@@ -41,7 +41,7 @@ func TestHeldIsAskedAfterTheObjectIsReadAgain(t *testing.T) {
 			s.options.Mark = object.Mark{Run: "2-1"}
 			var mu sync.Mutex
 			var order []string
-			s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+			s.mistake = func(r request, served bool, _ http.ResponseWriter) bool {
 				mu.Lock()
 				defer mu.Unlock()
 				if served || r.Path != settingsPath {
@@ -130,7 +130,7 @@ func TestHeldIsAskedBesideTheStageBefore(t *testing.T) {
 				}
 				return nil
 			}
-			s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+			s.mistake = func(r request, served bool, _ http.ResponseWriter) bool {
 				if served || !isWrite(r) || !strings.HasSuffix(r.Path, "/first") {
 					return false
 				}
@@ -198,7 +198,7 @@ func TestContended(t *testing.T) {
 	s := newServer(t, false)
 	s.put(settingsPath, settings("7", "old", ""))
 	n := 7
-	s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+	s.mistake = func(r request, served bool, _ http.ResponseWriter) bool {
 		if isWrite(r) && !served {
 			n++
 			s.put(settingsPath, settings(strconv.Itoa(n), fmt.Sprint("theirs ", n), ""))
@@ -232,7 +232,7 @@ func TestAnswersLostUntilTheBudgetEnds(t *testing.T) {
 			s.kube.Budget = 700 * time.Millisecond
 			s.options.Mark = object.Mark{Run: "2-1"}
 			s.put(settingsPath, settings("7", "old", "1-1"))
-			s.fault = func(r request, served bool, w http.ResponseWriter) bool {
+			s.mistake = func(r request, served bool, w http.ResponseWriter) bool {
 				begun := s.count(isWrite) > 0
 				switch {
 				case isWrite(r) && served == !tc.reject, tc.down && begun && isGet(r):

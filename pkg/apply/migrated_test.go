@@ -55,7 +55,7 @@ func TestReconsider(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, false)
 			s.put(servicePath, tc.live)
-			s.fault = func(r request, served bool, w http.ResponseWriter) bool {
+			s.mistake = func(r request, served bool, w http.ResponseWriter) bool {
 				switch {
 				case served || !r.Dry || r.Method != http.MethodPatch:
 					return false
@@ -104,7 +104,7 @@ func TestReconsiderTwice(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, false)
 	s.put(servicePath, strings.Replace(leftService("kubectl-edit", "Update"), `"managedFields":[`, `"managedFields":[{"manager":"kubectl-client-side-apply","operation":"Update","fieldsV1":{"f:spec":{"f:type":{}}}},`, 1))
-	s.fault = func(r request, served bool, w http.ResponseWriter) bool {
+	s.mistake = func(r request, served bool, w http.ResponseWriter) bool {
 		return r.Dry && r.Nth < 2 && respond(w, status(422, "Invalid", "…", []metav1.StatusCause{{Field: "spec.ports[1].name", Message: `Duplicate value: "http"`}}))
 	}
 	if _, err := s.apply(t.Context(), decode(t, serviceJSON)); err != nil {

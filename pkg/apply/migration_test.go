@@ -30,7 +30,7 @@ func TestMigration(t *testing.T) {
 		defer mu.Unlock()
 		logged = append(logged, fmt.Sprintf(format, args...))
 	}
-	s.fault = func(r request, served bool, w http.ResponseWriter) bool {
+	s.mistake = func(r request, served bool, w http.ResponseWriter) bool {
 		if strings.HasPrefix(r.Type, "application/json-patch") && !served && r.Nth == 0 {
 			s.put(path, strings.Replace(managedJSON, `"resourceVersion":"7"`, `"resourceVersion":"8"`, 1))
 			s.mu.Lock()

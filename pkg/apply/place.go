@@ -60,7 +60,7 @@ func (it *item) serves() bool {
 }
 
 // place finds each object's resource, namespace, stage and what it depends on.
-func (p *Plan) place(ctx context.Context, objects []*unstructured.Unstructured) []fault {
+func (p *Plan) place(ctx context.Context, objects []*unstructured.Unstructured) []mistake {
 	definitions, namespaces := map[schema.GroupKind]*item{}, map[string]*item{}
 	p.items = make([]*item, len(objects))
 	var exported, fields []string // of files that were exported from a cluster
@@ -88,7 +88,7 @@ func (p *Plan) place(ctx context.Context, objects []*unstructured.Unstructured) 
 	if len(exported) > 0 {
 		p.o.Client.Log("%s of the manifests is the cluster's own, and ignored (%s)", strings.Join(fields, ", "), some(exported))
 	}
-	faults := each(ctx, p, p.items, func(it *item) error {
+	mistakes := each(ctx, p, p.items, func(it *item) error {
 		kind := it.object.GroupVersionKind()
 		if kind.Kind == "" || kind.Version == "" || it.object.GetName() == "" {
 			return &kube.ObjectError{ID: object.Of(it.object), Err: errors.New("apiVersion, kind or metadata.name is missing: an apply needs all three")}
@@ -117,7 +117,7 @@ func (p *Plan) place(ctx context.Context, objects []*unstructured.Unstructured) 
 	for _, it := range p.items {
 		id := it.ref().ID()
 		if p.set[id] {
-			faults = append(faults, fault{it.index, it.errorf("is in the manifests twice: remove one of them")})
+			mistakes = append(mistakes, mistake{it.index, it.errorf("is in the manifests twice: remove one of them")})
 		}
 		p.set[id] = true
 	}
@@ -126,7 +126,7 @@ func (p *Plan) place(ctx context.Context, objects []*unstructured.Unstructured) 
 	for i, it := range order {
 		it.order = i
 	}
-	return faults
+	return mistakes
 }
 
 // scope sets the item's namespace, or removes it, as its scope wants.

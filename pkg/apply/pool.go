@@ -6,11 +6,12 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 )
 
-// fault is what went wrong with one item; index is its place in the set.
-type fault struct {
+// mistake is what went wrong with one item; index is its place in the set.
+type mistake struct {
 	index int
 	err   error
 }
@@ -18,22 +19,23 @@ type fault struct {
 // each calls f for every item, some at once, and returns what went wrong. It
 // starts nothing more when ctx ends, when this run may not write any more, or
 // when the server turns out not to work, which is said once for all items.
-func each(ctx context.Context, p *Plan, items []*item, f func(*item) error) []fault {
+func each(ctx context.Context, p *Plan, items []*item, f func(*item) error) []mistake {
 	var (
-		wg     sync.WaitGroup
-		mu     sync.Mutex
-		faults []fault
-		queue  = make(chan *item)
+		wg       sync.WaitGroup
+		mu       sync.Mutex
+		mistakes []mistake
+		queue    = make(chan *item)
 	)
 	for range min(p.o.Client.Concurrency(), len(items)) {
 		wg.Go(func() {
+			defer fault.Catch(ctx)
 			for it := range queue {
 				if ctx.Err() != nil || p.stop.all.Load() {
 					continue
 				}
 				if err := p.stop.heed(f(it)); err != nil {
 					mu.Lock()
-					faults = append(faults, fault{it.index, err})
+					mistakes = append(mistakes, mistake{it.index, err})
 					mu.Unlock()
 				}
 			}
@@ -44,7 +46,7 @@ func each(ctx context.Context, p *Plan, items []*item, f func(*item) error) []fa
 	}
 	close(queue)
 	wg.Wait()
-	return faults
+	return mistakes
 }
 
 // heed stops all if an error is about all, of which it keeps the first of a kind.
@@ -71,8 +73,8 @@ func (s *stop) heed(err error) error {
 // flat joins errors into one list in the order of the set, so that a caller
 // finds each object's at the top. That ctx ended is said once, not by each object
 // that it stopped.
-func flat(ctx context.Context, faults []fault) error {
-	slices.SortStableFunc(faults, func(a, b fault) int { return a.index - b.index })
+func flat(ctx context.Context, mistakes []mistake) error {
+	slices.SortStableFunc(mistakes, func(a, b mistake) int { return a.index - b.index })
 	var out []error
 	var add func(err error)
 	add = func(err error) {
@@ -87,7 +89,7 @@ func flat(ctx context.Context, faults []fault) error {
 			out = append(out, err)
 		}
 	}
-	for _, f := range faults {
+	for _, f := range mistakes {
 		add(f.err)
 	}
 	if ctx.Err() != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/kube"
 )
 
-// Every fault of the first two writes must be survived, and the third attempt
+// Every mistake of the first two writes must be survived, and the third attempt
 // must carry the same bytes as the first: over HTTP/2 a transport that repeats a
 // request on its own sends an empty body.
 func TestWriteSurvives(t *testing.T) {
@@ -32,10 +32,10 @@ func TestWriteSurvives(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct {
-		name   string
-		served bool // the fault happens after the write was carried out
-		times  int
-		fault  func(w http.ResponseWriter) bool
+		name    string
+		served  bool // the mistake happens after the write was carried out
+		times   int
+		mistake func(w http.ResponseWriter) bool
 	}{
 		{"429 with Retry-After", false, 2, reply(status(429, "TooManyRequests", "slow down", nil), "Retry-After", "1")},
 		{"429 bare", false, 2, reply(status(429, "TooManyRequests", "slow down", nil))},
@@ -63,8 +63,8 @@ func TestWriteSurvives(t *testing.T) {
 		for protocol := 1; protocol <= 2; protocol++ {
 			// The waits of all cases pass at the same time, not one after another.
 			s := newServer(t, protocol == 2)
-			s.fault = func(r request, served bool, w http.ResponseWriter) bool {
-				return isWrite(r) && served == tc.served && r.Nth < tc.times && tc.fault(w)
+			s.mistake = func(r request, served bool, w http.ResponseWriter) bool {
+				return isWrite(r) && served == tc.served && r.Nth < tc.times && tc.mistake(w)
 			}
 			type outcome struct {
 				changes []kube.Change
@@ -118,7 +118,7 @@ func TestNeverRetried(t *testing.T) {
 			t.Parallel()
 			server := newServer(t, true)
 			server.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-			server.fault = func(r request, served bool, w http.ResponseWriter) bool {
+			server.mistake = func(r request, served bool, w http.ResponseWriter) bool {
 				return r.Method == http.MethodPatch && respond(w, s)
 			}
 			changes, err := server.apply(t.Context(), configMap(t, "x"))
@@ -135,7 +135,7 @@ func TestNeverRetried(t *testing.T) {
 func TestOutageEndsWithinBudget(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, true)
-	s.fault = func(r request, _ bool, w http.ResponseWriter) bool {
+	s.mistake = func(r request, _ bool, w http.ResponseWriter) bool {
 		return respond(w, status(503, "ServiceUnavailable", "down", nil))
 	}
 	s.kube.Budget, s.kube.Concurrency = 900*time.Millisecond, 2
@@ -162,7 +162,7 @@ func TestUnavailableAtOnce(t *testing.T) {
 		sentence string
 	}{
 		"refused credentials": {func(s *apiServer) {
-			s.fault = func(_ request, _ bool, w http.ResponseWriter) bool {
+			s.mistake = func(_ request, _ bool, w http.ResponseWriter) bool {
 				return respond(w, status(401, "Unauthorized", "Unauthorized", nil))
 			}
 		}, "does not accept the credentials"},
@@ -192,7 +192,7 @@ func TestCancelledWriteIsAnsweredFor(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, true)
 	ctx, cancel := context.WithCancel(t.Context())
-	s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+	s.mistake = func(r request, served bool, _ http.ResponseWriter) bool {
 		if isWrite(r) && served {
 			cancel()
 			time.Sleep(100 * time.Millisecond)
@@ -234,7 +234,7 @@ func TestCancelledWriteWithoutAnswer(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			hang := make(chan struct{})
 			t.Cleanup(func() { close(hang) })
-			s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+			s.mistake = func(r request, served bool, _ http.ResponseWriter) bool {
 				if isWrite(r) && served == tc.landed {
 					cancel()
 					<-hang
@@ -268,7 +268,7 @@ func TestCancelledBeforeTheFirstWrite(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, false)
 	ctx, cancel := context.WithCancel(t.Context())
-	s.fault = func(r request, served bool, _ http.ResponseWriter) bool {
+	s.mistake = func(r request, served bool, _ http.ResponseWriter) bool {
 		cancel()
 		return false
 	}

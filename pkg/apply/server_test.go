@@ -40,9 +40,9 @@ type apiServer struct {
 	version  int
 	objects  map[string]map[string]any
 	requests []request
-	// fault is asked before (served=false) and after (served=true) each request
+	// mistake is asked before (served=false) and after (served=true) each request
 	// is carried out. It returns true if it has answered.
-	fault func(r request, served bool, w http.ResponseWriter) bool
+	mistake func(r request, served bool, w http.ResponseWriter) bool
 }
 
 type request struct {
@@ -116,13 +116,13 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.requests = append(s.requests, req)
-	fault := s.fault
+	mistake := s.mistake
 	s.mu.Unlock()
-	if fault != nil && fault(req, false, w) {
+	if mistake != nil && mistake(req, false, w) {
 		return
 	}
 	code, answer := s.carryOut(req)
-	if fault != nil && fault(req, true, w) {
+	if mistake != nil && mistake(req, true, w) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

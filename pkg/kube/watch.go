@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/retry"
 	"github.com/org/deploy-model-action/pkg/wire"
 )
@@ -265,6 +266,7 @@ func (c *Client) WatchAhead(ctx context.Context, ref Ref) *Ahead {
 	w := c.objectWatch(ref, "")
 	go func() {
 		defer close(a.opened)
+		defer fault.Catch(ctx)
 		if watcher, err := w.open(ctx); err == nil {
 			a.watcher = watcher // nobody reads it yet: what comes stays in the connection
 			context.AfterFunc(ctx, watcher.Stop)

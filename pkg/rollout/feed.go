@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 )
@@ -163,7 +164,7 @@ func (b *board) feed(ctx context.Context, client *kube.Client) {
 	var group sync.WaitGroup
 	defer group.Wait()
 	for _, f := range b.feeds {
-		group.Go(func() { f.run(ctx, client, b) })
+		group.Go(fault.Func(ctx, func() { f.run(ctx, client, b) }))
 	}
 }
 

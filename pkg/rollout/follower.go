@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/retry"
@@ -75,6 +76,7 @@ func (f *follower) follow(ctx context.Context) {
 	defer group.Wait()
 	if !f.plain {
 		group.Go(func() {
+			defer fault.Catch(ctx)
 			for u := range f.states(ctx) {
 				f.send(ctx, observation{object: &u, watch: 1})
 			}
@@ -82,6 +84,7 @@ func (f *follower) follow(ctx context.Context) {
 	}
 	for i, source := range f.sources {
 		group.Go(func() {
+			defer fault.Catch(ctx)
 			for u := range f.lists(ctx, source.Selection) {
 				f.send(ctx, observation{watch: i + 2, evidence: func(e *diagnosis.Evidence, now time.Time) { e.Observe(source, u, now) }})
 			}
@@ -91,15 +94,16 @@ func (f *follower) follow(ctx context.Context) {
 		f.followEndpoints(ctx, &group)
 	}
 	if f.hasPods {
-		group.Go(func() { f.readPodEvents(ctx) })
-		group.Go(func() { f.readLogs(ctx) })
+		group.Go(fault.Func(ctx, func() { f.readPodEvents(ctx) }))
+		group.Go(fault.Func(ctx, func() { f.readLogs(ctx) }))
 	}
 	// A custom resource's controller says about the object itself why it makes no pods.
 	if !f.plain && (!f.hasPods || workload.Pods(f.change.After).Custom) {
-		group.Go(func() { f.readWarnings(ctx) })
+		group.Go(fault.Func(ctx, func() { f.readWarnings(ctx) }))
 	}
 	if f.change.ID().GroupKind().String() == "PersistentVolumeClaim" {
 		group.Go(func() {
+			defer fault.Catch(ctx)
 			f.send(ctx, observation{skip: bindsLater(ctx, f.client, object.Text(f.change.After, "spec", "storageClassName"))})
 		})
 	}
@@ -108,12 +112,14 @@ func (f *follower) follow(ctx context.Context) {
 // followEndpoints observes where a Service leads, and which of its pods are ready.
 func (f *follower) followEndpoints(ctx context.Context, group *sync.WaitGroup) {
 	group.Go(func() {
+		defer fault.Catch(ctx)
 		for u := range f.lists(ctx, f.exposes.selection()) {
 			f.send(ctx, observation{watch: len(f.sources) + 2, exposure: func(e *exposure, _ time.Time) { e.observe(u) }})
 		}
 	})
 	for _, id := range f.exposes.selected {
 		group.Go(func() {
+			defer fault.Catch(ctx)
 			if p, ok := f.board.await(ctx, id); ok {
 				f.send(ctx, observation{exposure: func(e *exposure, now time.Time) { e.observePublished(id, p, now) }})
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 )
@@ -120,16 +121,18 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 	fed := make(chan struct{})
 	go func() {
 		defer close(fed)
+		defer fault.Catch(ctx)
 		shared.feed(beside, client)
 	}()
 	defer func() { <-fed }()
 	for i, s := range states {
 		w := &waiter{client: client, options: o, report: newReporter(s.change, out, o), board: shared}
 		if s.ill {
-			ill.Go(func() { ends[i] = wait(w, ctx, beside, s) })
+			ill.Go(fault.Func(ctx, func() { ends[i] = wait(w, ctx, beside, s) }))
 			continue
 		}
 		group.Go(func() {
+			defer fault.Catch(ctx)
 			ends[i] = wait(w, ctx, waiting, s)
 			if ends[i].failed() && o.FailFast {
 				stop(errStop)
@@ -232,6 +235,7 @@ func explainAll(ctx context.Context, client *kube.Client, ends []*end) {
 		}
 		slots <- struct{}{}
 		group.Go(func() {
+			defer fault.Catch(ctx)
 			defer func() { <-slots }()
 			diagnosis.Explain(ctx, client, e.state.evidence, e.Failure)
 		})

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/readiness"
 )
@@ -53,7 +54,7 @@ func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
 	defer stop()
 	s.follow(began)
 	f := newFollower(w.client, s, w.board, w.options.Ahead)
-	group.Go(func() { f.follow(following) })
+	group.Go(fault.Func(ctx, func() { f.follow(following) }))
 
 	news := newNews(f.watches(), began)
 	for watched := true; ; {
@@ -160,6 +161,7 @@ func (w *waiter) readAll(ctx context.Context, s *state) {
 		now   *kube.Update
 	)
 	group.Go(func() {
+		defer fault.Catch(ctx)
 		live, err := w.client.Objects(s.change.Resource, s.change.Namespace).Get(ctx, s.change.Name, metav1.GetOptions{})
 		switch {
 		case err == nil:
@@ -171,6 +173,7 @@ func (w *waiter) readAll(ctx context.Context, s *state) {
 	var endpoints *kube.ListUpdate
 	if s.exposes != nil {
 		group.Go(func() {
+			defer fault.Catch(ctx)
 			if list, err := w.client.List(ctx, s.exposes.selection()); err == nil {
 				endpoints = &kube.ListUpdate{Listed: true, All: list.Items}
 			}
