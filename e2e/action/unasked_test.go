@@ -25,6 +25,7 @@ func TestUnasked(t *testing.T) {
 		return string(body)
 	}
 	forbidden := proxy.Fault{Path: "/services/model:80/proxy", Status: 403, Body: status(403, `services "model:80" is forbidden: User "deployer" cannot get resource "services/proxy" in API group "" in the namespace "default"`)}
+	unreviewed := proxy.Fault{Path: "/selfsubjectaccessreviews", Status: 201, Body: `{"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "status": {"allowed": false}}`}
 	closed := proxy.Fault{Path: "/services/model:80/proxy", Status: 503, Body: status(503, "error trying to reach service: dial tcp 10.4.0.7:3000: i/o timeout")}
 	keptOut := proxy.Fault{Host: "BALANCER", Status: 502, Body: "cannot connect"}
 	tests := []struct {
@@ -34,6 +35,7 @@ func TestUnasked(t *testing.T) {
 		warns      bool
 	}{
 		{"no right on services/proxy", "ClusterIP", []proxy.Fault{forbidden}, `the model was not asked: .* allow "get" and "create" on services/proxy`, true},
+		{"no right on services/proxy, which is known before", "ClusterIP", []proxy.Fault{forbidden, unreviewed}, `(?s)the model will not be asked: whoever deploys has no right to "[a-z]+" services/proxy in the namespace .* allow "get" and "create" on services/proxy .*/model configured`, true},
 		{"private cluster with a closed proxy", "ClusterIP", []proxy.Fault{closed}, `the API server cannot reach the pod: .*i/o timeout; let the control plane reach the pods`, true},
 		{"source ranges keep the runner out, and no right", "LoadBalancer", []proxy.Fault{keptOut, forbidden}, `let the runner reach the address \(loadBalancerSourceRanges`, true},
 		{"source ranges keep the runner out", "LoadBalancer", []proxy.Fault{keptOut}, `asked through the API server, since the address cannot be reached from here`, false},

@@ -97,3 +97,24 @@ func waitFor(t *testing.T, done func() bool) {
 		}
 	}
 }
+
+// TestIllOfAFailedDeploy deploys a model that crashes, and then the same with another
+// ConfigMap beside it: that the model was ill before is no excuse, as no deploy has
+// ever seen it serve.
+func TestIllOfAFailedDeploy(t *testing.T) {
+	t.Parallel()
+	x := cloudtest.New(t)
+	x.Push(x.SHA(1), cloudtest.Crashes)
+	x.Write("kubernetes/model.yaml", web)
+	settings := func(value string) {
+		x.Write("kubernetes/settings.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {level: "+value+"}\n")
+	}
+	settings("low")
+	if first := x.Deploy(x.SHA(1), nil); first.ExitCode != 1 || first.Outputs["outcome"] != "failed" {
+		t.Fatalf("exit code %d, outcome %q", first.ExitCode, first.Outputs["outcome"])
+	}
+	settings("high")
+	if again := x.Deploy(x.SHA(1), nil); again.ExitCode != 1 || again.Outputs["outcome"] == "deployed" || !strings.Contains(again.Log, "deployment.apps/model unchanged") {
+		t.Errorf("exit code %d, outcome %q, want it to fail", again.ExitCode, again.Outputs["outcome"])
+	}
+}

@@ -63,6 +63,7 @@ func verdictRows() []row {
 		{line: "C1", name: "ends after 3 s, health_path", manifest: once + exposed, labels: says(keras), with: map[string]string{"health_path": "/"}, outcome: "failed", why: instant},
 		{line: "C1", name: "StatefulSet whose command ends", manifest: unprobed(lasting("StatefulSet", "replicas: 1\n  serviceName: model")), labels: says(keras), kubectl: "rollout status statefulset/model", outcome: "failed", why: instant},
 		{line: "C2", name: "Service that selects nothing", manifest: simple("", "") + front(`{selector: {app: other}, ports: [{port: 80, targetPort: 3000}]}`), outcome: "failed", why: traffic, sample: true},
+		{line: "C2", name: "Service that selects nothing, and little time", manifest: simple("", "") + front(`{selector: {app: other}, ports: [{port: 80, targetPort: 3000}]}`), with: map[string]string{"timeout": "9s"}, outcome: "failed", why: traffic},
 		{line: "C2", name: "Service with a wrong targetPort", manifest: simple("", "") + front(`{selector: {app: model}, ports: [{port: 80, targetPort: web}]}`), outcome: "failed", why: traffic},
 		{
 			line: "C3", name: "Argo Rollout that is Degraded", outcome: "failed", kubectl: "rollout status rollout.argoproj.io/model", arrange: define, sample: true,
@@ -136,6 +137,10 @@ func healthRows() []row {
 		{line: "D1", name: "cluster whose proxy is closed", manifest: simple("", "") + inside, with: ask, outcome: "deployed", faults: refusal(503, "error trying to reach service: dial tcp 10.4.0.7:3000: i/o timeout")},
 		{
 			line: "D2", name: "crash while the health is asked", manifest: unprobed(simple("", "")) + exposed, outcome: "failed", why: asksNone, with: map[string]string{"health_path": "/healthz"},
+			labels: map[string]string{"model.unhealthy-path": "/healthz", "model.unhealthy-status": "503", "model.exit-code": "1", "model.exit-after": "4s", "model.log": keras},
+		},
+		{
+			line: "D2", name: "crash while the health is asked, and little time", manifest: unprobed(simple("", "")) + inside, outcome: "failed", why: asksNone, with: map[string]string{"health_path": "/healthz", "health_timeout": "6s"},
 			labels: map[string]string{"model.unhealthy-path": "/healthz", "model.unhealthy-status": "503", "model.exit-code": "1", "model.exit-after": "4s", "model.log": keras},
 		},
 		{

@@ -18,7 +18,8 @@ func front(spec string) string {
 	return "---\napiVersion: v1\nkind: Service\nmetadata: {name: front}\nspec: " + spec + "\n"
 }
 
-// TestServices deploys Services that lead to the model, and such that lead nowhere.
+// TestServices deploys Services that lead to the model, and such that lead nowhere,
+// and deploys the latter once more: what is as it was is no better for it.
 func TestServices(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ spec, outcome, says string }{
@@ -36,8 +37,23 @@ func TestServices(t *testing.T) {
 			t.Parallel()
 			x := cloudtest.New(t)
 			want(x, deploy(x, 1, workload("Deployment", "replicas: 1", "")+front(tt.spec), nil, nil), tt.outcome, tt.says)
+			again := map[string]string{"deployed": "unchanged", "failed": "failed"}[tt.outcome]
+			want(x, x.Deploy(x.SHA(1), nil), again, "service/front unchanged")
 		})
 	}
+}
+
+// TestServiceOfUnawaited deploys a Service in front of a workload that is not waited
+// for and never serves: the Service says so, as often as it is deployed.
+func TestServiceOfUnawaited(t *testing.T) {
+	t.Parallel()
+	x := cloudtest.New(t)
+	manifest := strings.Replace(workload("Deployment", "replicas: 1", ""), "name: model, labels", `name: model, annotations: {deploy-model-action/wait: "false"}, labels`, 1) +
+		front(`{selector: {app: model}, ports: [{port: 80, targetPort: http}]}`)
+	short := map[string]string{"timeout": "15s"}
+	const says = "none of its pods is ready to be sent requests (1 of them)"
+	want(x, deploy(x, 1, manifest, map[string]string{"model.status": "503"}, short), "failed", says)
+	want(x, x.Deploy(x.SHA(1), short), "failed", "deployment.apps/model unchanged", "service/front unchanged", says)
 }
 
 // TestPaused deploys over a Deployment that somebody paused.

@@ -24,10 +24,17 @@ func (d *deployment) apply(ctx context.Context) error {
 func (d *deployment) check(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(d.fits) // waits for the registry
+	group.Go(func() error {
+		d.foresee(ctx)
+		return nil
+	})
 	var err error
 	d.plan, err = apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions())
 	if err := errors.Join(group.Wait(), d.explain(err)); err != nil {
 		return err
+	}
+	if d.refused != "" {
+		d.log.Warning(d.refused)
 	}
 	return d.claim(ctx)
 }

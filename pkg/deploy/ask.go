@@ -2,7 +2,9 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/org/deploy-model-action/pkg/kube"
@@ -54,6 +56,23 @@ func (d *deployment) checkAskable() error {
 	return fmt.Errorf("input %s %q: the manifests hold no Service with a TCP port, so nobody could be asked; add the Service in front of the model, or leave %s empty", input, value, input)
 }
 
+// foresee finds that whoever deploys has no right to ask what is to be asked, before
+// anything is written. It is no error: nothing is known against the model.
+func (d *deployment) foresee(ctx context.Context) {
+	if d.questions() == "" {
+		return
+	}
+	o := serving.Options{Path: d.HealthPath, SmokeTest: d.smokeTest}
+	for _, u := range d.manifests.Objects {
+		if u.GetNamespace() == "" {
+			u = u.DeepCopy()
+			u.SetNamespace(d.Namespace)
+		}
+		o.Changes = append(o.Changes, kube.Change{After: u, Action: kube.Configured})
+	}
+	d.refused = serving.Refused(ctx, d.kube, o, d.Candidate)
+}
+
 // ask asks the model itself.
 func (d *deployment) ask(ctx context.Context) error {
 	started := time.Now()
@@ -89,6 +108,12 @@ func (d *deployment) question(ctx context.Context, o serving.Options, of []rollo
 	report, err := serving.Check(asking, d.kube, o)
 	stop(nil)
 	<-ended
+	var unhealthy *serving.UnhealthyError
+	if failed == nil && errors.As(err, &unhealthy) {
+		// One that crashes has not failed for certain before it did so three times, and is
+		// the cause all the same when there is no time left.
+		statuses, failed = rollout.Crashed(ctx, d.kube, of)
+	}
 	if failed != nil {
 		return report, statuses, failed
 	}
@@ -138,7 +163,11 @@ func (d *deployment) recordAnswers(report serving.Report, took time.Duration) {
 	d.reached = report.Reached
 	if report.Unasked != nil {
 		d.result.Unasked = report.Unasked.Error()
-		d.log.Warning(report.Unasked.Error() + ". What was deployed stays: nothing is known against it.")
+		warn := d.log.Warning
+		if strings.Contains(d.refused, "the model will not be asked") { // which was warned of
+			warn = func(text string) { d.log.Printf("%s", text) }
+		}
+		warn(report.Unasked.Error() + ". What was deployed stays: nothing is known against it.")
 	}
 }
 

@@ -64,13 +64,15 @@ func (d *deployment) held(ctx context.Context) error { return d.record.Held(ctx)
 
 // ours reports whether another run's unfinished work is this run's to put back:
 // it came after the release that was verified last, and its log was inherited.
-func (d *deployment) ours(run string) bool {
-	if len(d.inherited) == 0 {
-		return false
-	}
-	for _, entry := range d.record.Releases() {
+func (d *deployment) ours(run string) bool { return len(d.inherited) > 0 && d.unverified(run) }
+
+// unverified reports whether a run of this release came after the one that was
+// verified last.
+func (d *deployment) unverified(run string) bool {
+	for i, entry := range d.record.Releases() {
 		switch {
-		case entry.Outcome == release.Deployed || entry.Outcome == release.Unchanged:
+		case i == 0 && d.claimed && entry.Run == d.run: // this one
+		case entry.Good():
 			return false
 		case entry.ID == 0 && strings.HasPrefix(run, byHand), entry.String() == run:
 			return true

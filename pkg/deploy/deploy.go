@@ -62,6 +62,7 @@ type deployment struct {
 	statuses  []rollout.Status
 	address   serving.Address
 	smokeTest *serving.SmokeTest
+	refused   string                                   // which right is missing to ask the model; "" if none is known to be
 	reached   string                                   // the address that answered when the model was asked
 	backErr   error                                    // what went wrong on the way back
 	back      map[object.ID]*unstructured.Unstructured // what was restored, as it is now

@@ -230,10 +230,18 @@ func TestTitles(t *testing.T) {
 			t.Errorf("%T: %+v, want the title %q", err, problems, want)
 		}
 	}
-	// Of several, the first names them all.
-	problems := (&deployment{}).problems(errors.Join(&cluster.NotFoundError{}, &image.NotFoundError{}))
-	if len(problems) != 1 || problems[0].Title != "Cluster not found" {
-		t.Errorf("%+v", problems)
+	// Of several, each has its own, and those of one title are together.
+	problems := (&deployment{}).problems(&InputError{errors.Join(
+		errors.New("input sha: required"), &credentials.InvalidError{Input: "credentials_json", Problem: "is no JSON"},
+		&serving.FileError{File: "smoke.yaml", Problem: "is empty"}, errors.New("input zone: required"),
+	)})
+	want := []Problem{
+		{Title: "Wrong input", Message: "input sha: required\ninput zone: required"},
+		{Title: "Credentials", Message: "credentials_json: is no JSON"},
+		{Title: "Smoke test", Message: `smoke test "smoke.yaml": is empty`},
+	}
+	if diff := cmp.Diff(want, problems); diff != "" {
+		t.Error(diff)
 	}
 }
 

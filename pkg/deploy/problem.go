@@ -12,11 +12,11 @@ import (
 )
 
 // problems turns an error into what a user is shown: one problem for each
-// place in a file, and one for all mistakes that have none, so that a step with
-// three wrong inputs has one annotation that names the three.
+// place in a file, and one for all mistakes of one title that have none, so that a
+// step with three wrong inputs has one annotation that names the three, and another
+// one for what is wrong with its credentials.
 func (d *deployment) problems(err error) []Problem {
-	var placed []Problem
-	var general []error
+	var placed, general []Problem
 	all := leaves(err)
 	for i, e := range all {
 		cause := objectless(e)
@@ -28,15 +28,16 @@ func (d *deployment) problems(err error) []Problem {
 				p.Message = strings.Replace(p.Message, ": "+cause, more+": "+cause, 1)
 			}
 			placed = append(placed, p)
+			continue
+		}
+		called := title(err, e)
+		if at := slices.IndexFunc(general, func(p Problem) bool { return p.Title == called }); at >= 0 {
+			general[at].Message += "\n" + e.Error()
 		} else {
-			general = append(general, e)
+			general = append(general, Problem{Title: called, Message: e.Error()})
 		}
 	}
-	if len(general) > 0 {
-		joined := errors.Join(general...)
-		placed = append([]Problem{{Title: title(err, general[0]), Message: joined.Error()}}, placed...)
-	}
-	return placed
+	return append(general, placed...)
 }
 
 // objectless is a refusal in words that fit any object, as of a namespace that

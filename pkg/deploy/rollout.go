@@ -21,6 +21,8 @@ func (d *deployment) rolloutOptions() rollout.Options {
 		FailFast: d.FailFast,
 		Progress: func(line string) { d.log.Printf("%s", line) },
 		Warn:     d.log.Warning,
+
+		Unverified: d.unverified,
 	}
 }
 

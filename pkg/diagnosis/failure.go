@@ -273,10 +273,16 @@ func (e *Evidence) affected(f *Failure) (chosen []*affected, more int) {
 	var all []*affected
 	for _, c := range e.candidates() {
 		p := &affected{candidate: c, container: c.Container}
-		if c.Severity == Healthy {
-			if c.serves() {
-				continue
+		switch {
+		case f.Container != "" && c.Name == f.Pod && c.Severity <= Transient: // it runs again, and the failure stays
+			p.Finding = Finding{Severity: EachPod, Reason: f.Reason, Cause: f.Cause, Fix: f.Fix, Container: f.Container, Ran: true, State: f.Container + " exit"}
+			if spec := c.spec(f.Container); spec != nil {
+				p.Image = spec.Image
 			}
+			p.container = f.Container
+		case c.Severity == Healthy && c.serves():
+			continue
+		case c.Severity == Healthy:
 			p.Cause, p.State = c.waiting(), c.waiting()
 			p.container, p.Ran = c.unready()
 			p.Reason, p.Fix = reasonNotReady, c.remedy()

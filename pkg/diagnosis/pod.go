@@ -14,6 +14,7 @@ type podState struct {
 	*corev1.Pod
 	kind     string           // of the workload
 	baseline map[string]int32 // restarts from before this deploy
+	marked   map[string]int32 // restarts until Mark
 	pulls    map[string]*pull
 	events   []Event
 	runs     map[string]run // by container, of those that run

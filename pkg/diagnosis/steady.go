@@ -1,6 +1,7 @@
 package diagnosis
 
 import (
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -149,6 +150,47 @@ func (p *podState) written() time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// Mark remembers how often each container has restarted by now, for Crashed.
+func (e *Evidence) Mark() {
+	for _, p := range e.states {
+		p.marked = map[string]int32{}
+		for _, status := range p.statuses() {
+			p.marked[status.Name] = status.RestartCount
+		}
+	}
+}
+
+// crashRules are those about a run that ended, in the order of containerRules.
+var crashRules = []func(container) *Finding{outOfMemory, startFailedBefore, killedByProbe, endedByItself, exited}
+
+// Crashed is how a container of the new pods ended since Mark, also if it runs again
+// and that proves no failure of the rollout yet; nil if none did.
+func (e *Evidence) Crashed() *Failure {
+	for _, c := range e.candidates() {
+		if c.earlier {
+			continue
+		}
+		for _, status := range c.Status.ContainerStatuses {
+			over := status.State.Terminated
+			if over == nil && status.RestartCount > c.marked[status.Name] {
+				over = status.LastTerminationState.Terminated
+			}
+			if over == nil {
+				continue
+			}
+			ended := c.container(status, false)
+			ended.crash = &crash{over: over, severity: EachPod}
+			if status.RestartCount > 1 {
+				ended.crash.times = fmt.Sprintf(", restarted %d times", status.RestartCount)
+			}
+			if found := first(crashRules, ended); found != nil {
+				return e.failure(*found, c.podState)
+			}
+		}
+	}
+	return nil
 }
 
 // clock is what is known of the cluster's clock: it is ahead of this machine's by

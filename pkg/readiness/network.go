@@ -12,9 +12,19 @@ import (
 // service waits for a load balancer's address. All other Services are
 // ready as soon as they exist.
 func service(v view) Result {
-	kind := object.Text(v.live, "spec", "type")
-	if kind != "LoadBalancer" {
-		return Result{Outcome: Ready, Message: kind}
+	switch object.Text(v.live, "spec", "type") {
+	case "LoadBalancer":
+	case "ExternalName":
+		return Result{Outcome: Ready, Message: "a name for " + line(object.Text(v.live, "spec", "externalName"))}
+	default:
+		switch ip := object.Text(v.live, "spec", "clusterIP"); ip {
+		case "":
+			return Result{Outcome: Ready}
+		case "None":
+			return Result{Outcome: Ready, Message: "headless"}
+		default:
+			return Result{Outcome: Ready, Message: "cluster IP " + line(ip)}
+		}
 	}
 	if outside, _, _ := unstructured.NestedStringSlice(v.live.Object, "spec", "externalIPs"); len(outside) > 0 {
 		return Result{Outcome: Ready, Message: "address " + strings.Join(outside, ", ")}

@@ -160,7 +160,10 @@ func TestOthers(t *testing.T) {
 		{"claim, pending", objecttest.Text("v1", "PersistentVolumeClaim", `{}`, `{phase: Pending}`), 0, "waiting | waiting for a volume"},
 		{"claim, lost", objecttest.Text("v1", "PersistentVolumeClaim", `{volumeName: pv-1}`, `{phase: Lost}`), 0, `failing ClaimLost | lost | its volume "pv-1" is gone`},
 
-		{"service, ClusterIP", objecttest.Text("v1", "Service", `{type: ClusterIP}`, `{loadBalancer: {}}`), 0, "ready | ClusterIP"},
+		{"service, ClusterIP", objecttest.Text("v1", "Service", `{type: ClusterIP, clusterIP: 10.0.0.7}`, `{loadBalancer: {}}`), 0, "ready | cluster IP 10.0.0.7"},
+		{"service, NodePort", objecttest.Text("v1", "Service", `{type: NodePort, clusterIP: 10.0.0.7}`, `{loadBalancer: {}}`), 0, "ready | cluster IP 10.0.0.7"},
+		{"service, headless", objecttest.Text("v1", "Service", `{type: ClusterIP, clusterIP: None}`, `{loadBalancer: {}}`), 0, "ready | headless"},
+		{"service, a name", objecttest.Text("v1", "Service", `{type: ExternalName, externalName: db.example.com}`, `{loadBalancer: {}}`), 0, "ready | a name for db.example.com"},
 		{"service, no address yet", objecttest.Text("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {}}`), 0, "waiting | waiting for an address from the load balancer"},
 		{"service, IP", objecttest.Text("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {ingress: [{ip: 203.0.113.7, ipMode: VIP}]}}`), 0, "ready | address 203.0.113.7"},
 		{"service, host name", objecttest.Text("v1", "Service", `{type: LoadBalancer}`, `{loadBalancer: {ingress: [{hostname: lb.example.com}]}}`), 0, "ready | address lb.example.com"},

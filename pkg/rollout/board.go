@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -15,6 +16,7 @@ type published struct {
 	pods     map[types.UID]bool // of the live revision; nil if they are not known
 	prefixes []string           // of the names of its pods
 	wanted   int64
+	ready    time.Time // since when the object is, by its own status; zero if it is not
 }
 
 // holds reports whether a pod is one of them.
@@ -85,9 +87,17 @@ func (b *board) await(ctx context.Context, id object.ID) (published, bool) {
 	return b.notes[id], true
 }
 
+// published returns what was published of an object by now; false if nothing was.
+func (b *board) published(id object.ID) (published, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, there := b.notes[id]
+	return p, there
+}
+
 // publication is what is known of the object's pods by now.
 func (s *state) publication() published {
-	p := published{wanted: s.evidence.Wanted()}
+	p := published{wanted: s.evidence.Wanted(), ready: s.readySince}
 	if s.followed {
 		p.pods, p.prefixes = s.evidence.Serving()
 	}

@@ -20,6 +20,8 @@ type verdict struct {
 	// pending is a failure that is not acted upon before there is no time left, as
 	// what failed may heal.
 	pending *diagnosis.Failure
+	// unproved says that pending is none yet: time may still heal it.
+	unproved bool
 	// optional is said if it is not ready when there is no time left, which is no
 	// failure then; "" if it is one.
 	optional string
@@ -65,22 +67,20 @@ func evaluate(s *state, o Options, now time.Time) verdict {
 			v.message = r.Warning
 		}
 		return v
-	case readiness.Pending, readiness.Failed:
+	case readiness.Pending, readiness.Failed: // a Service without an address may lead nowhere as well
+		v, _ = v.withEndpoints(s, o, now)
 	}
 	if s.skip != "" {
 		v.outcome, v.message = readiness.NotWaitedFor, s.skip
 		return v
 	}
 	v.outcome, v.optional = readiness.Pending, r.Optional
-	final, proved := false, true
+	final, proved := false, !v.unproved
 	if r.Failure != nil {
 		v.pending, final = s.failure(r.Failure.Reason, r.Failure.Cause, r.Failure.Fix), r.Failure.Final
 		var left time.Duration
 		proved, left = s.proves(r.Failure, o, now)
 		v = v.recheck(left)
-	}
-	if s.exposes != nil && s.exposes.fault != nil {
-		v.pending = s.exposes.fault
 	}
 	own := v.pending
 	if s.followed {

@@ -45,6 +45,10 @@ type Options struct {
 	// to be treated as one of a workload whose minReadySeconds says so. The default
 	// is 10 seconds.
 	Steady map[object.ID]time.Duration
+	// Unverified reports whether a run left what it changed without having observed
+	// that it serves; "" is no run of this action. What it left is not taken for ill
+	// before this deploy. The default is that none did.
+	Unverified func(run string) bool
 	// Ahead is watches that began beside the writes. The default is none. Whoever
 	// began them ends them.
 	Ahead Ahead

@@ -194,3 +194,53 @@ func TestConfirm(t *testing.T) {
 		})
 	}
 }
+
+// TestCrashed holds that who answers badly because it has crashed is said to have
+// crashed, with its log, also if it runs again; what crashed before it was asked is
+// no reason.
+func TestCrashed(t *testing.T) {
+	t.Parallel()
+	deployment := storyWorkload("Deployment", `{replicas: 1}`, `{observedGeneration: 4, replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1}`)
+	pod := func(restarts int, state string) string {
+		return storyPod("a", "set", "", fmt.Sprintf(`{phase: Running, conditions: [{type: Ready, status: "True"}], containerStatuses: [{name: model, ready: true, restartCount: %d, containerID: run-%[1]d, %s}]}`, restarts, state))
+	}
+	const (
+		runs   = `state: {running: {startedAt: "2000-01-01T00:00:02Z"}}`
+		again  = `state: {running: {startedAt: "2000-01-01T00:00:31Z"}}, lastState: {terminated: {exitCode: 1, reason: Error}}`
+		memory = `state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 137, reason: OOMKilled}}`
+		ends   = `state: {terminated: {exitCode: 2, reason: Error}}`
+	)
+	serves := []moment{{at: 1, object: fmt.Sprintf(storySet, `{}`)}, {at: 2, object: pod(0, runs)}, {at: 2, object: deployment}}
+	for _, tt := range []struct {
+		name    string
+		moments []moment
+		says    string
+	}{
+		{"it goes on", serves, ""},
+		{"it crashed once, and runs again", append(serves[:3:3], moment{at: 30, object: pod(1, again)}), "Deployment default/model: container \"model\" crashed with exit code 1: ModuleNotFoundError: No module named 'keras'"},
+		{"it is being started again", append(serves[:3:3], moment{at: 30, object: pod(2, memory)}), "ran out of memory"},
+		{"it has just ended", append(serves[:3:3], moment{at: 30, object: pod(0, ends)}), "crashed with exit code 2"},
+		{"it had crashed before it was asked", []moment{serves[0], {at: 2, object: pod(1, again)}, serves[2]}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, tt.moments)
+				w.logs = map[string]string{"previous a": "ModuleNotFoundError: No module named 'keras'", "a": ""}
+				client := kubetest.Serve(t, w).Client
+				statuses, err := Wait(t.Context(), client, []kube.Change{changeOf(objecttest.FromYAML(t, storyWorkload("Deployment", `{replicas: 1}`, `{}`)))}, Options{FailFast: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(40 * time.Second)
+				crashed, err := Crashed(t.Context(), client, statuses)
+				if got := fmt.Sprint(err); (err != nil) != (tt.says != "") || !strings.Contains(got, tt.says) {
+					t.Errorf("error %q, want %q", got, tt.says)
+				}
+				if err == nil && crashed != nil || err != nil && (len(crashed) != 1 || crashed[0].Ready) {
+					t.Errorf("%+v", crashed)
+				}
+			})
+		})
+	}
+}

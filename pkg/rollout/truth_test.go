@@ -11,6 +11,7 @@ import (
 
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/kube/kubetest"
+	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/object/objecttest"
 	"github.com/org/deploy-model-action/pkg/workload/workloadtest"
 )
@@ -47,6 +48,18 @@ func TestIllBefore(t *testing.T) {
 			}
 			if !strings.Contains(got.told, `WARNING Deployment default/model: container "model" crashed with exit code 1`) || !strings.Contains(got.told, "it was not ready before this deploy, which changed nothing of it") {
 				t.Errorf("told:\n%s", got.told)
+			}
+		})
+	})
+	t.Run("left by a run that did not see it serve", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			c, killed := ill(t), func(run string) bool { return run == "7-1" }
+			c.After.SetAnnotations(map[string]string{object.RunAnnotation: "7-1"})
+			s := stage(t)
+			s.Scripts[modelPath] = []kubetest.Scene{read(c.After, kubetest.Open())}
+			if got := waitForChanges(t, s, Options{FailFast: true, Unverified: killed}, c, changeOf(balancer(t, ""))); got.err == nil || !strings.Contains(got.err.Error(), "crashed with exit code 1") {
+				t.Errorf("error %v after %s", got.err, got.took)
 			}
 		})
 	})

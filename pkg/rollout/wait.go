@@ -10,6 +10,7 @@ import (
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
 	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/object"
 )
 
 // Bounds of the explanations that follow a failed wait.
@@ -38,8 +39,13 @@ func Wait(ctx context.Context, client *kube.Client, changes []kube.Change, o Opt
 		if steady, ok := o.Steady[c.ID()]; ok {
 			states[i].steadyFor = steady
 		}
+		states[i].unverified = o.Unverified != nil && o.Unverified(c.After.GetAnnotations()[object.RunAnnotation])
 	}
-	return each(ctx, client, states, o, (*waiter).wait)
+	statuses, err := each(ctx, client, states, o, (*waiter).wait)
+	for _, s := range states {
+		s.evidence.Mark()
+	}
+	return statuses, err
 }
 
 // Confirm looks once more at the new pods of what Wait found ready: asking a model
@@ -63,6 +69,34 @@ func Confirm(ctx context.Context, client *kube.Client, statuses []Status, o Opti
 	return confirmed, err
 }
 
+// Crashed looks once more at the new pods of what Wait found ready, and returns those
+// of which a container has ended since: that proves no failure while it is started
+// again, and is why nobody answers. The error is a *FailedError of them; nil, with no
+// statuses, if there is none.
+func Crashed(ctx context.Context, client *kube.Client, statuses []Status) ([]Status, error) {
+	w := &waiter{client: client, board: newBoard(nil, nil)}
+	crashed, failed := slices.Clone(statuses), &FailedError{}
+	for i, s := range statuses {
+		if !s.Waited || s.known == nil || !s.known.renewed {
+			continue
+		}
+		w.readPods(ctx, s.known)
+		f := s.known.evidence.Crashed()
+		if f == nil {
+			continue
+		}
+		explaining, cancel := context.WithTimeout(ctx, explainTimeout)
+		diagnosis.Explain(explaining, client, s.known.evidence, f)
+		cancel()
+		crashed[i].Ready, crashed[i].Failure, crashed[i].Message, crashed[i].Ended = false, f, f.Cause, time.Now()
+		failed.Failures = append(failed.Failures, *f)
+	}
+	if len(failed.Failures) == 0 {
+		return nil, nil
+	}
+	return crashed, failed
+}
+
 // each waits for all objects in one way.
 func each(ctx context.Context, client *kube.Client, states []*state, o Options, wait func(w *waiter, ctx, waiting context.Context, s *state) end) ([]Status, error) {
 	o = o.withDefaults()
@@ -76,10 +110,10 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 	beside, leave := context.WithCancelCause(waiting)
 	defer leave(nil)
 	var group, ill sync.WaitGroup
-	setAside(states)
 	for _, s := range states {
 		s.exposes = expose(s, states)
 	}
+	setAside(states)
 	shared := newBoard(states, slices.DeleteFunc(slices.Clone(states), func(s *state) bool {
 		return evaluate(s, o, time.Now()).final()
 	}))
@@ -117,10 +151,16 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 // setAside finds what was ill before a deploy that changes something else: it fails
 // nothing, and is waited for no longer than the rest.
 func setAside(states []*state) {
-	changes := slices.ContainsFunc(states, func(s *state) bool { return s.change.Changed() })
+	changed := changes(states)
 	for _, s := range states {
-		s.ill, s.alone = changes && s.illBefore(), !changes
+		s.ill = changed && (s.illBefore() || s.exposes != nil && s.exposes.settled && !s.unverified)
+		s.alone = !changed
 	}
+}
+
+// changes reports whether a deploy changes anything.
+func changes(states []*state) bool {
+	return slices.ContainsFunc(states, func(s *state) bool { return s.change.Changed() })
 }
 
 // conclude explains what did not become ready and makes the error of it.
@@ -128,9 +168,9 @@ func conclude(ctx context.Context, client *kube.Client, ends []end, o Options) e
 	var failed, slow, optional, ill []*end
 	for i := range ends {
 		switch e := &ends[i]; {
+		case !e.Ready && e.verdict.waitsForPods: // the pods are to blame
 		case e.state.ill && !e.Ready:
 			ill = append(ill, e)
-		case !e.Ready && e.verdict.waitsForPods: // the pods are to blame
 		case e.failed():
 			failed = append(failed, e)
 		case !e.Ready && e.verdict.optional == "":

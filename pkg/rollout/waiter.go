@@ -134,7 +134,8 @@ func (w *waiter) evaluate(ctx context.Context, s *state, watched bool) verdict {
 
 // last is the verdict when there is no time left, or nobody wants to know.
 func (w *waiter) last(ctx, waiting context.Context, s *state) verdict {
-	if ctx.Err() == nil && errors.Is(context.Cause(waiting), context.DeadlineExceeded) {
+	why := context.Cause(waiting)
+	if ctx.Err() == nil && (errors.Is(why, context.DeadlineExceeded) || errors.Is(why, errAlone) && s.exposes != nil) {
 		w.read(ctx, s)
 	}
 	now := time.Now()
@@ -180,6 +181,11 @@ func (w *waiter) readAll(ctx context.Context, s *state) {
 	s.observe(observation{object: now}, time.Now())
 	if endpoints != nil {
 		s.exposes.observe(*endpoints)
+		for _, id := range s.exposes.selected {
+			if p, over := w.board.published(id); over {
+				s.exposes.observePublished(id, p, time.Now())
+			}
+		}
 	}
 }
 

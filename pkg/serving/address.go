@@ -105,12 +105,22 @@ func serviceAddress(service *unstructured.Unstructured) []Address {
 		Host: given[0], URL: join(port.scheme, given[0], port.number, ""),
 		Object: object.Of(service), Service: object.Of(service), rank: rankService,
 	}
-	for _, key := range []string{"networking.gke.io/load-balancer-type", "cloud.google.com/load-balancer-type"} {
-		if kind := service.GetAnnotations()[key]; strings.EqualFold(kind, "Internal") {
-			a.Internal, a.Why = true, fmt.Sprintf("its annotation %s is %q: only the cluster's network reaches it", key, kind)
-		}
+	if key := internalBy(service); key != "" {
+		a.Internal, a.Why = true, fmt.Sprintf("its annotation %s is %q: only the cluster's network reaches it", key, service.GetAnnotations()[key])
 	}
 	return []Address{a.orPrivate()}
+}
+
+// internalBy is the annotation by which a Service asks for an internal load
+// balancer; "" if it asks for none.
+func internalBy(service *unstructured.Unstructured) string {
+	found := ""
+	for _, key := range []string{"networking.gke.io/load-balancer-type", "cloud.google.com/load-balancer-type"} {
+		if strings.EqualFold(service.GetAnnotations()[key], "Internal") {
+			found = key
+		}
+	}
+	return found
 }
 
 // orPrivate marks an address as internal that no public network routes.

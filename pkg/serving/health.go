@@ -111,6 +111,8 @@ type prober struct {
 	client  *kube.Client
 	service *unstructured.Unstructured // nil: what a controller made, or a pod
 	ways    []way                      // the first is the one to take
+	shut    string                     // why the Service is not asked at a load balancer
+	closed  bool                       // no way leads to the model, and time opens none
 	started time.Time
 	report  Report
 	// barriers are what kept the last questions from the model, one for each way.
@@ -164,7 +166,7 @@ func (p *prober) choose() error {
 	made := p.made()
 	p.service = p.Options.service()
 	if p.service != nil && (len(made) == 0 || p.distance(p.service) < 2) {
-		p.ways = p.serviceWays(p.service)
+		p.ways, p.shut = p.serviceWays(p.service)
 	} else {
 		p.service, p.ways = nil, made
 	}
@@ -185,10 +187,19 @@ func (p *prober) ask(ctx context.Context, q question) Answer {
 	a := w.ask(ctx, q)
 	why, fix := a.unasked()
 	if why != "" && ctx.Err() == nil {
-		p.barriers = slices.DeleteFunc(p.barriers, func(b barrier) bool { return b.proxy == w.proxy })
-		p.barriers = append(p.barriers, barrier{w.proxy, a.asked(), why, fix})
+		b := barrier{w.proxy, a.asked(), why, fix}
+		if i := slices.IndexFunc(p.barriers, func(b barrier) bool { return b.proxy == w.proxy }); i >= 0 {
+			p.barriers[i] = b
+		} else {
+			p.barriers = append(p.barriers, b)
+		}
 	}
-	if (why != "" || w.routed && !a.ok()) && len(p.ways) > 1 {
+	switch over := why != "" && w.closed(a, time.Since(p.started)); {
+	case over && len(p.ways) > 1:
+		p.ways = p.ways[1:]
+	case over:
+		p.closed = true
+	case (why != "" || w.routed && !a.ok()) && len(p.ways) > 1:
 		p.ways = append(slices.Clone(p.ways[1:]), w)
 	}
 	if why == "" && a.Code != 0 && a.Code < 500 && !a.Proxy {
@@ -233,15 +244,33 @@ func (p *prober) health(ctx context.Context, path *url.URL) error {
 // settled reports whether an answer that came so often is the last word.
 func (p *prober) settled(a Answer, equal int) bool {
 	if why, _ := a.unasked(); why != "" {
-		// What nobody is allowed to do does not change within minutes.
-		return a.Proxy && a.Code >= 400 && a.Code < 500 && a.Code != http.StatusTooManyRequests && len(p.ways) == 1
+		return p.closed
 	}
 	return a.final() && equal >= finalAnswers && !a.routed
+}
+
+// knownPatience is how long an address that was there before may not be reached: a
+// load balancer looks for its new pods as long.
+const knownPatience = 30 * time.Second
+
+// closed reports whether a way on which the model was not reached leads nowhere also
+// later: what nobody is allowed to do does not change within minutes.
+func (w way) closed(a Answer, after time.Duration) bool {
+	switch {
+	case a.Proxy:
+		return a.Code >= 400 && a.Code < 500 && a.Code != http.StatusTooManyRequests
+	case a.ofProxy() && a.Code < 500:
+		return true
+	}
+	return w.known && after >= knownPatience
 }
 
 // unasked is the error of a question that did not reach the model in any way.
 func (p *prober) unasked(what string) error {
 	e := &UnaskedError{What: what}
+	if p.shut != "" {
+		e.Cause = fmt.Sprintf("%s: %s", object.Of(p.service), p.shut)
+	}
 	if len(p.barriers) == 0 {
 		e.Cause, e.Fix = "there was no time for it", "raise health_timeout"
 	}
@@ -289,8 +318,10 @@ func advice(a Answer, path string) string {
 	switch {
 	case a.Code == 0:
 		return "look at the model's log, and check that the Service's targetPort is the one that the container listens on"
+	case a.Proxy && a.Code == http.StatusServiceUnavailable && strings.Contains(string(a.raw), "no endpoints available"):
+		return "look at the model's pods and their log: none of them is ready any more"
 	case a.Proxy && a.Code == http.StatusServiceUnavailable && strings.Contains(string(a.raw), `"Status"`):
-		return "check that the Service's targetPort is the one that the container listens on"
+		return "look at the model's log, and check that the Service's targetPort is the one that the container listens on"
 	case a.Code == http.StatusNotFound:
 		return "correct " + path + ": the model has no such path"
 	case a.Code == http.StatusUnauthorized, a.Code == http.StatusForbidden:

@@ -144,6 +144,7 @@ func TestUnhealthySentences(t *testing.T) {
 	forbidden := kubetest.Answer(403, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"services \"model:80\" is forbidden: User \"u\" cannot get resource \"services/proxy\" in API group \"\" in the namespace \"default\"","reason":"Forbidden","code":403}`)
 	unreachable := failing{&net.OpError{Op: "dial", Net: "tcp", Addr: to, Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}}
 	const kubelet = `{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"error trying to reach service: dial tcp 10.4.0.7:3000: connect: connection refused","reason":"ServiceUnavailable","code":503}`
+	fresh := balanced + " # that this deploy creates"
 	tests := []struct {
 		name    string
 		service string
@@ -151,6 +152,9 @@ func TestUnhealthySentences(t *testing.T) {
 		answer  kubetest.Scene
 	}{
 		{"connection refused, and not through the API server", balanced, refused, forbidden},
+		{"a new address, connection refused, and not through the API server", fresh, refused, forbidden},
+		{"an address that does not come, and not through the API server", strings.Replace(balanced, "{ip: 203.0.113.7}", "", 1), nil, forbidden},
+		{"an encrypted balancer, and not through the API server", strings.Replace(balanced, "port: 80", "port: 443", 1), nil, forbidden},
 		{"connection refused, through the API server as well", balanced, refused, kubetest.Answer(503, kubelet)},
 		{"no way to the host, but through the API server", balanced, unreachable, kubetest.Answer(200, "ok")},
 		{"packets are dropped, and the API server may not reach pods", balanced, dropping{}, kubetest.Answer(kubetest.Refuse(503, "ServiceUnavailable", "error trying to reach service: dial tcp 10.4.0.7:3000: i/o timeout"))},
@@ -181,6 +185,9 @@ func TestUnhealthySentences(t *testing.T) {
 			client, o, _ := asking(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { tt.answer(w, r) }), tt.service)
 			if tt.network != nil {
 				o.HTTP = tt.network
+			}
+			if tt.service == fresh {
+				o.Changes[0].Action = kube.Created
 			}
 			started := time.Now()
 			report, err := Check(t.Context(), client, o)

@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -37,6 +38,8 @@ type way struct {
 	// routed says that something in front chooses by host or path, so that a 404
 	// may be of a route that is not there yet.
 	routed bool
+	// known says that the address was there before this deploy.
+	known bool
 }
 
 // question is one request.
@@ -181,22 +184,59 @@ func isForwarded(transport http.RoundTripper, request *http.Request) bool {
 	return err == nil && through != nil
 }
 
+// noAddress is why a Service whose load balancer has not come yet is not asked there.
+const noAddress = "its load balancer has no address"
+
+// shut says why nobody outside of the cluster reaches a Service at a port; "" if
+// somebody may.
+func shut(service *unstructured.Unstructured, p port) string {
+	found := serviceAddress(service)
+	kind := object.Text(service, "spec", "type")
+	switch {
+	case kind != "LoadBalancer":
+		return "it has no address outside of the cluster"
+	case p.scheme != "http":
+		return "its load balancer speaks " + p.scheme + ", for whose address there is no certificate"
+	case internalBy(service) != "":
+		return "its load balancer is internal"
+	case len(found) == 0:
+		return noAddress
+	case found[0].Internal:
+		return "its load balancer's address is internal"
+	}
+	return ""
+}
+
 // serviceWays are how to ask a Service: at its load balancer, if it has one that the
 // runner may reach without a certificate that no load balancer's address has, and
-// through the API server. The first is tried first.
-func (p *prober) serviceWays(service *unstructured.Unstructured) []way {
+// through the API server. The first is tried first; why says why the load balancer
+// is none.
+func (p *prober) serviceWays(service *unstructured.Unstructured) (ways []way, why string) {
 	port, ok := askPort(service)
 	if !ok {
-		return nil
+		return nil, ""
 	}
-	var ways []way
-	if found := serviceAddress(service); len(found) > 0 && !found[0].Internal && port.scheme == "http" {
-		if base, err := url.Parse(join(port.scheme, found[0].Host, port.number, "")); err == nil {
-			ways = append(ways, direct(*base, p.HTTP))
+	if why = shut(service, port); why == "" {
+		host := serviceAddress(service)[0].Host
+		if base, err := url.Parse(join(port.scheme, host, port.number, "")); err == nil {
+			w := direct(*base, p.HTTP)
+			w.known = p.had(service, host)
+			ways = append(ways, w)
 		}
 	}
 	if w, ok := p.proxied("services", service.GetNamespace(), service.GetName(), port.scheme, port.number); ok {
 		ways = append(ways, w)
 	}
-	return ways
+	return ways, why
+}
+
+// had reports whether a Service had an address before this deploy, so that whoever
+// does not reach it is not early.
+func (o Options) had(service *unstructured.Unstructured, host string) bool {
+	for _, c := range o.Changes {
+		if c.After != nil && object.Of(c.After) == object.Of(service) {
+			return !c.Changed() || c.Before != nil && slices.Contains(object.BalancerAddresses(c.Before), host)
+		}
+	}
+	return false
 }
