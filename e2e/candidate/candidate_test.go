@@ -63,8 +63,13 @@ func at(x *cloudtest.Test, client, sha string) *cloudtest.Test {
 	x.Helper()
 	y := x.At(client, sha)
 	y.Write("smoke.yaml", smokeTest)
-	y.Write("kubernetes/all.yaml", fmt.Sprintf(manifests, sha, localcloud.RegistryHost+"/"+cloudtest.Model))
+	y.Write("kubernetes/all.yaml", text(sha))
 	return y
+}
+
+// text is the manifests of a commit.
+func text(sha string) string {
+	return fmt.Sprintf(manifests, sha, localcloud.RegistryHost+"/"+cloudtest.Model)
 }
 
 // serving is a place where commit 0 serves.

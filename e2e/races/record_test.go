@@ -110,6 +110,20 @@ func TestRolloutHistory(t *testing.T) {
 		}
 		images = append(images, r.Outputs["image"])
 	}
+	for _, n := range []int{3, 4, 5} { // two that fail and stay, and one that serves
+		labels := cloudtest.Crashes
+		if n == 5 {
+			labels = nil
+		}
+		x.Push(x.SHA(n), labels)
+		r := x.At("run", x.SHA(n)).Deploy(x.SHA(n), map[string]string{"rollback": "false"})
+		if want := map[bool]string{true: "failed", false: "deployed"}[n < 5]; ended(t, "run", r) != want {
+			t.Fatalf("deploy %d did not end as %s", n, want)
+		}
+		if got := r.Outputs["previous"]; got != images[3] {
+			t.Errorf("deploy %d: output previous is %q, want what was verified last, %q", n, got, images[3])
+		}
+	}
 	sets, err := x.Kube.AppsV1().ReplicaSets(x.Namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,23 @@ func (p *Plan) Pending(id object.ID) bool {
 	return false
 }
 
+// Planned is what is about to become of each object. What cannot be checked before
+// its namespace or definition is there will be as its manifest has it.
+func (p *Plan) Planned() []kube.Change {
+	all := make([]kube.Change, len(p.items))
+	for i, it := range p.items {
+		if it.write != nil {
+			all[i] = it.write.Planned()
+			continue
+		}
+		all[i] = kube.Change{Ref: it.ref(), Before: it.live(), After: it.object, Manifest: it.object, Action: kube.Configured}
+		if it.live() == nil {
+			all[i].Action = kube.Created
+		}
+	}
+	return all
+}
+
 // Ahead writes before all else those objects that accept picks and that do not
 // exist yet.
 func (p *Plan) Ahead(ctx context.Context, accept func(object.ID) bool) error {

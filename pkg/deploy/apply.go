@@ -36,7 +36,26 @@ func (d *deployment) check(ctx context.Context) error {
 	if d.refused != "" {
 		d.log.Warning(d.refused)
 	}
+	if err := d.refuse(); err != nil {
+		return err
+	}
 	return d.claim(ctx)
+}
+
+// refuse refuses what no pod could save, before anything is written: trying a
+// candidate promises that what follows may succeed.
+func (d *deployment) refuse() error {
+	if !d.Candidate {
+		return nil
+	}
+	err := rollout.Foresee(d.plan.Planned())
+	var failed *rollout.FailedError
+	if errors.As(err, &failed) {
+		for _, f := range failed.Failures {
+			d.recordFailure(f)
+		}
+	}
+	return err
 }
 
 // candidate tries the new pods before anything that serves is changed.

@@ -78,15 +78,22 @@ func (d *deployment) restore(ctx context.Context) error {
 			WasReady: r.Before != nil && readiness.Evaluate(r.Before, readiness.Context{}).Outcome == readiness.Ready,
 		})
 	}
-	if len(changes) == 0 || ctx.Err() != nil {
+	if len(changes) == 0 {
+		return err
+	}
+	if ctx.Err() != nil {
+		d.noteUnwaited(changes)
 		return err
 	}
 	o := d.rolloutOptions()
-	o.Timeout = min(d.Timeout, restoreTimeout)
+	o.Timeout, o.Steady = min(d.Timeout, restoreTimeout), d.optedOut(restored)
 	rollout.Unblock(ctx, d.kube, changes, o)
 	statuses, waitErr := rollout.Wait(ctx, d.kube, changes, o)
 	for _, s := range statuses {
 		d.noteRestored(s)
+	}
+	if ctx.Err() != nil {
+		d.noteUnwaited(changes)
 	}
 	if d.illBefore() {
 		// A way back cannot make well what was ill: that is reported, and is nobody's failure.
@@ -105,6 +112,55 @@ func (d *deployment) noteRestored(s rollout.Status) {
 			r.Waited, r.Ready = true, s.Ready
 		}
 	}
+}
+
+// noteUnwaited notes of what a cancel left nobody the time to wait for.
+func (d *deployment) noteUnwaited(changes []kube.Change) {
+	for _, c := range changes {
+		switch readiness.Evaluate(c.After, readiness.Context{}).Outcome {
+		case readiness.Ready, readiness.NotWaitedFor: // there is nothing to wait for
+			continue
+		case readiness.Pending, readiness.Failed:
+		}
+		for i := range d.result.Restored {
+			if r := &d.result.Restored[i]; r.Object == c.ID().String() && !r.Ready {
+				r.Waited, r.Unwaited = false, true
+			}
+		}
+	}
+	if names := d.unwaited(); len(names) > 0 {
+		d.log.Printf("The run was cancelled: whether %s serves again was not waited for", some(names))
+	}
+}
+
+// unwaited names what was restored and then not waited for.
+func (d *deployment) unwaited() []string {
+	var names []string
+	for _, r := range d.result.Restored {
+		if r.Unwaited {
+			names = append(names, r.Object)
+		}
+	}
+	return names
+}
+
+// optedOut are the objects whose manifest says `minReadySeconds: 0`, now or when
+// they were written: their pods have not to have run for a while.
+func (d *deployment) optedOut(restored []apply.Restored) map[object.ID]time.Duration {
+	steady := map[object.ID]time.Duration{}
+	for _, r := range restored {
+		path := []string{"spec", "minReadySeconds"}
+		if r.Before == nil || object.Number(r.Before, 0, path...) > 0 {
+			continue
+		}
+		// The server drops a zero, and remembers who wrote it.
+		writer, _ := object.FieldManagerOf(r.Before, path...)
+		at := d.manifests.Find(r.ID())
+		if writer == object.FieldManager || at >= 0 && object.Number(d.manifests.Objects[at], -1, path...) == 0 {
+			steady[r.ID()] = 0
+		}
+	}
+	return steady
 }
 
 // illBefore reports whether nothing but what did not serve before the deploy does

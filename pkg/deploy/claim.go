@@ -168,6 +168,11 @@ func (d *deployment) recordOutcome(ctx context.Context, outcome Outcome) error {
 		Outcome: string(outcome),
 		Left:    outcome != Deployed && outcome != Unchanged && outcome != RolledBack && d.leavesOpen(),
 	}
+	if d.wentBack && d.notRestored == 0 && !d.changedSince && (outcome == Cancelled || outcome == RolledBack) {
+		if names := d.unwaited(); len(names) > 0 {
+			o.Note = "all was put back, and nobody waited until it serves again: " + some(names)
+		}
+	}
 	for _, c := range d.changes {
 		if c.After != nil && c.Action != kube.Uncertain {
 			o.Inventory = append(o.Inventory, release.Object{ID: c.ID(), UID: string(c.After.GetUID())})
@@ -194,19 +199,20 @@ func (d *deployment) openRecord(ctx context.Context) error {
 	if d.record, err = release.Open(ctx, d.kube, d.Namespace, d.Release); err != nil {
 		return d.explain(err)
 	}
+	d.earlier = d.record.Releases()
 	d.fromRecord()
 	return d.record.Check(d.run)
 }
 
 // fromRecord is what the record says served before.
 func (d *deployment) fromRecord() {
-	entry, ok := release.Serving(d.record.Releases())
+	entry, ok := release.Serving(d.earlier)
 	if !ok {
 		return
 	}
 	d.result.From.Commit, d.result.From.RunURL = entry.Commit, entry.URL
 	if len(entry.Images) > 0 {
-		d.result.From.Image = entry.Images[0].Reference + "@" + entry.Images[0].Digest
+		d.result.From.Image = entry.Images[0].Pinned()
 	}
 }
 

@@ -137,7 +137,7 @@ func (d *deployment) find(ctx context.Context) error {
 		Tokens: d.credentials.Tokens, GKE: d.credentials.GKE, Principal: d.credentials.Principal, Transport: d.runner.Transport,
 	})
 	if err != nil {
-		return err
+		return d.sourced(err)
 	}
 	d.cluster = found
 	d.result.Cluster = Cluster{
@@ -148,7 +148,7 @@ func (d *deployment) find(ctx context.Context) error {
 	if d.client, err = found.Connect(d.credentials.Tokens); err != nil {
 		return err
 	}
-	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf})
+	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf, Foresee: d.Candidate})
 	return nil
 }
 

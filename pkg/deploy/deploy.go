@@ -46,6 +46,8 @@ type deployment struct {
 	resolved    []image.Image // of the matches
 	credentials *credentials.Credentials
 	name        cluster.Name
+	projectFrom string            // where its project was found; "" for an input
+	flags       map[string]string // of a subcommand, by the inputs that they stand for
 	cluster     *cluster.Cluster
 	client      *cluster.Client
 	kube        *kube.Client
@@ -54,7 +56,8 @@ type deployment struct {
 	run       release.Run
 	runMark   string // on the objects that this run writes
 	record    *release.Record
-	claimed   bool // the record names this run
+	earlier   []release.Entry // the releases before this run, as its record had them
+	claimed   bool            // the record names this run
 	plan      *apply.Plan
 	inherited []kube.Change // what an unfinished run before this one left to put back
 	changes   []kube.Change // what this run wrote, or found unchanged
@@ -196,12 +199,12 @@ func (d *deployment) parseName() error {
 	// What was named for this job comes before the project that an account happens to
 	// be of: the key of a CI project deploys to many.
 	for _, name := range []string{"GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT"} {
-		if project == "" && !full {
-			project = d.runner.Getenv(name)
+		if value := d.runner.Getenv(name); project == "" && !full && value != "" {
+			project, d.projectFrom = value, "environment variable "+name
 		}
 	}
-	if project == "" && !full && d.credentials != nil {
-		project = d.credentials.ProjectID
+	if project == "" && !full && d.credentials != nil && d.credentials.ProjectID != "" {
+		project, d.projectFrom = d.credentials.ProjectID, "project of the credentials ("+d.credentials.Kind+")"
 	}
 	if project == "" && d.credentials == nil && !strings.Contains(d.ClusterName, "/") {
 		// The credentials would say it; what is wrong with them is said already.
@@ -213,7 +216,7 @@ func (d *deployment) parseName() error {
 	}
 	var err error
 	d.name, err = cluster.ParseName(d.ClusterName, location, project)
-	return err
+	return d.sourced(err)
 }
 
 func (d *deployment) loadManifests() error {

@@ -19,6 +19,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/org/deploy-model-action/pkg/cluster"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -291,6 +293,52 @@ func TestNameOfTheCluster(t *testing.T) {
 		}
 		if err := d.parseName(); err != nil || d.name.String() != c.want {
 			t.Errorf("%s: %s, error %v", c.name, d.name, err)
+		}
+	}
+}
+
+// An error about the cluster's name says where what is wrong came from.
+func TestSources(t *testing.T) {
+	t.Parallel()
+	lost := func(name cluster.Name) error { return &cluster.NotFoundError{Name: name} }
+	empty := func(name cluster.Name) error {
+		return &cluster.NotFoundError{Name: name, Existing: []cluster.Name{}}
+	}
+	for _, c := range []struct {
+		name        string
+		change      func(*Options)
+		environment map[string]string
+		flags       map[string]string
+		find        func(cluster.Name) error // nil: it is not looked for
+		want        string
+	}{
+		{"the input", func(o *Options) { o.ProjectID = "My Project" }, nil, nil, nil, `input project_id "My Project": is not the ID`},
+		{"GCLOUD_PROJECT", nil, map[string]string{"GCLOUD_PROJECT": "My Project"}, nil, nil, `environment variable GCLOUD_PROJECT "My Project": is not the ID`},
+		{"GOOGLE_CLOUD_PROJECT", nil, map[string]string{"GOOGLE_CLOUD_PROJECT": "My Project"}, nil, nil, `environment variable GOOGLE_CLOUD_PROJECT "My Project": is not the ID`},
+		{"location", func(o *Options) { o.Zone, o.Location = "", "here" }, nil, nil, nil, `input location "here": is neither`},
+		{"zone", func(o *Options) { o.Zone = "here" }, nil, nil, nil, `input zone "here": is neither`},
+		{"not there, project of the key", nil, nil, nil, lost, "compare cluster_name, zone and project_id (now from the project of the credentials (service account key)) with"},
+		{"not there, project of the environment", nil, map[string]string{"GCLOUD_PROJECT": "env-project"}, nil, empty, "look at project_id (now from the environment variable GCLOUD_PROJECT)"},
+		{"not there, location", func(o *Options) { o.Zone, o.Location, o.ProjectID = "", "europe-west6", "my-project" }, nil, nil, lost, "compare cluster_name, location and project_id with"},
+		{"not there, in full", func(o *Options) { o.ClusterName, o.Zone = "projects/my-project/locations/europe-west6/clusters/m", "" }, nil, nil, lost, "compare cluster_name with"},
+		{"flags", func(o *Options) { o.ProjectID = "my-project" }, nil, map[string]string{"cluster_name": "--cluster", "zone": "--location", "project_id": "--project"}, lost, "compare --cluster, --location and --project with"},
+		{"a flag and inputs", func(o *Options) { o.ProjectID = "my-project" }, nil, map[string]string{"zone": "--location"}, lost, "compare cluster_name, --location and project_id with"},
+	} {
+		o := right()
+		if c.change != nil {
+			c.change(&o)
+		}
+		d := &deployment{Options: o, runner: Runner{Getenv: func(name string) string { return c.environment[name] }}, credentials: keyed(t), flags: c.flags}
+		err := d.parseName()
+		if c.find != nil && err == nil {
+			err = d.sourced(c.find(d.name))
+			var unwrapped *cluster.NotFoundError
+			if !errors.As(err, &unwrapped) {
+				t.Errorf("%s: not that error any more", c.name)
+			}
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want %q", c.name, err, c.want)
 		}
 	}
 }

@@ -95,8 +95,8 @@ func (d *deployment) images() {
 		}
 	}
 	for i, image := range r.Images {
-		if was := imageIn(before, image); i == 0 && was != "" {
-			r.From.Image = was
+		if i == 0 {
+			r.From.Image = servedBefore(d.earlier, before, image)
 		}
 		if is := imageIn(now, image); is != "" {
 			r.Serving = append(r.Serving, is)
@@ -135,6 +135,9 @@ func (d *deployment) restoredSoFar() string {
 	}
 	if len(said) == 0 {
 		return "nothing was restored"
+	}
+	if names := d.unwaited(); len(names) > 0 {
+		said = append(said, "not waited for: whether "+some(names)+" serves again")
 	}
 	return strings.Join(said, "; ")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/object/objecttest"
 	"github.com/org/deploy-model-action/pkg/publish"
 	"github.com/org/deploy-model-action/pkg/registry"
 	"github.com/org/deploy-model-action/pkg/release"
@@ -130,6 +131,28 @@ func TestCancelledWayBack(t *testing.T) {
 	}
 	d.finish(ctx, ctx.Err())
 	want := `the run was cancelled in the phase "Rollback"; restored: ConfigMap default/a; not restored: Deployment default/b: run an earlier job again to go back, or this one to deploy`
+	if diff := cmp.Diff([]Problem{{Title: "Cancelled", Message: want}}, d.result.Problems); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A way back that put all back and was cancelled then says that nobody waited for it.
+func TestCancelledAfterTheWayBack(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	d := &deployment{
+		manifests: &manifest.Set{}, wentBack: true, backErr: context.Canceled, log: &lines{},
+		result: &Result{
+			Changes: []Change{{Action: "restored"}}, Phases: []Phase{{Name: "Rollback"}},
+			Restored: []Restored{{Object: "ConfigMap default/a", Action: "restored"}, {Object: "Deployment default/model", Action: "restored", WasReady: true}},
+		},
+	}
+	after := objecttest.FromYAML(t, `{apiVersion: apps/v1, kind: Deployment, metadata: {name: model, namespace: default, generation: 4}, spec: {}, status: {observedGeneration: 3}}`)
+	settings := objecttest.FromYAML(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: default}}`)
+	d.noteUnwaited([]kube.Change{{Ref: deploymentRef, After: after}, {Ref: kube.Ref{Kind: "ConfigMap", Namespace: "default", Name: "a"}, After: settings}})
+	d.finish(ctx, ctx.Err())
+	want := `the run was cancelled in the phase "Rollback"; restored: ConfigMap default/a, Deployment default/model; not waited for: whether Deployment default/model serves again: run an earlier job again to go back, or this one to deploy`
 	if diff := cmp.Diff([]Problem{{Title: "Cancelled", Message: want}}, d.result.Problems); diff != "" {
 		t.Error(diff)
 	}

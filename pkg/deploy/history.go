@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"strings"
 
 	"github.com/org/deploy-model-action/pkg/credentials"
 	"github.com/org/deploy-model-action/pkg/kube"
@@ -84,6 +83,7 @@ type history struct {
 	HistoryOptions
 	release string
 	json    bool
+	flags   map[string]string // what stands for an input, unless the step's input was taken
 }
 
 // parse reads the arguments over what the inputs say.
@@ -100,7 +100,20 @@ func (h *history) parse(args []string) error {
 	flags.StringVar(&h.release, "release", "", "")
 	flags.BoolVar(&h.json, "json", false, "")
 	if err := flags.Parse(args); err != nil {
-		return err
+		return flagError(err)
+	}
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	h.flags = map[string]string{}
+	for input, of := range map[string]struct{ flag, value string }{
+		"cluster_name": {"cluster", h.Inputs.ClusterName}, "zone": {"location", cmp.Or(h.Inputs.Zone, h.Inputs.Location)}, "project_id": {"project", h.Inputs.ProjectID},
+	} {
+		if given[of.flag] || of.value == "" || of.flag == "location" && given["zone"] {
+			h.flags[input] = "--" + of.flag
+			if of.flag == "location" && given["zone"] {
+				h.flags[input] = "--zone"
+			}
+		}
 	}
 	var errs []error
 	if flags.NArg() > 0 {
@@ -113,13 +126,33 @@ func (h *history) parse(args []string) error {
 		errs = append(errs, fmt.Errorf("--namespace %q: is not the name of a namespace: it has small letters, digits and dashes, 63 at most", h.Namespace))
 	}
 	if h.release != "" {
-		errs = append(errs, release.ValidateName(h.release))
+		if err := release.ValidateName(h.release); err != nil {
+			errs = append(errs, fmt.Errorf("--%w", err)) // which begins with the word release
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// inputWords are the inputs that errors name, and the flags that stand for them here.
-var inputWords = regexp.MustCompile(`\binput (cluster_name|zone|project_id)\b|\b(cluster_name|project_id)\b`)
+// flagForms are the sentences of package flag, and ours.
+var flagForms = []struct {
+	theirs *regexp.Regexp
+	ours   string
+}{
+	{regexp.MustCompile(`^flag provided but not defined: -(.*)$`), "--$1: there is no such flag"},
+	{regexp.MustCompile(`^flag needs an argument: -(.*)$`), "--$1: needs a value behind it"},
+	{regexp.MustCompile(`^invalid boolean value (".*") for -(.*): parse error$`), "--$2 $1: is neither true nor false"},
+	{regexp.MustCompile(`^bad flag syntax: (.*)$`), "$1: is not how a flag is written"},
+}
+
+// flagError words what package flag says as every other mistake is worded.
+func flagError(err error) error {
+	for _, f := range flagForms {
+		if f.theirs.MatchString(err.Error()) {
+			return errors.New(f.theirs.ReplaceAllString(err.Error(), f.ours))
+		}
+	}
+	return err
+}
 
 func (h *history) run(ctx context.Context) error {
 	account, delegates := h.impersonated()
@@ -130,11 +163,9 @@ func (h *history) run(ctx context.Context) error {
 	if err != nil {
 		return &InputError{err}
 	}
-	d := &deployment{Options: h.Options, runner: h.Runner, log: quiet{h.Log}, result: &Result{}, credentials: found}
+	d := &deployment{Options: h.Options, runner: h.Runner, log: quiet{h.Log}, result: &Result{}, credentials: found, flags: h.flags}
 	if err := d.parseName(); err != nil {
-		return &InputError{errors.New(inputWords.ReplaceAllStringFunc(err.Error(), func(word string) string {
-			return map[string]string{"cluster_name": "--cluster", "zone": "--location", "project_id": "--project"}[strings.TrimPrefix(word, "input ")]
-		}))}
+		return &InputError{err}
 	}
 	if err := d.login(); err != nil {
 		return err
@@ -167,6 +198,11 @@ func (h *history) show(ctx context.Context, client *kube.Client) error {
 		if err != nil {
 			return err
 		}
+		if len(all) == 0 {
+			if err := h.namespaceThere(ctx, client); err != nil {
+				return err
+			}
+		}
 		if h.json {
 			list := make([]shownRelease, 0, len(all))
 			for _, l := range all {
@@ -186,6 +222,9 @@ func (h *history) show(ctx context.Context, client *kube.Client) error {
 		return err
 	}
 	if releases == nil {
+		if err := h.namespaceThere(ctx, client); err != nil {
+			return err
+		}
 		return fmt.Errorf("no release %q in namespace %q: leave --release away to list those that there are", h.release, h.Namespace)
 	}
 	if h.json {
@@ -193,6 +232,17 @@ func (h *history) show(ctx context.Context, client *kube.Client) error {
 	}
 	h.print(release.Table(releases))
 	return nil
+}
+
+// namespaceThere is an error if the namespace does not exist: the API server lists
+// what is in such a one like what is in an empty one. Who may not read it gets none.
+func (h *history) namespaceThere(ctx context.Context, client *kube.Client) error {
+	namespaces := kube.Resource{GroupVersionResource: core("namespaces").GroupVersionResource}
+	found, err := client.Get(ctx, kube.Ref{Resource: namespaces, Kind: "Namespace", Name: h.Namespace}, kube.Patience{})
+	if err != nil || found != nil {
+		return nil //nolint:nilerr // the right to list ConfigMaps is enough, and the answer is true as far as it goes
+	}
+	return fmt.Errorf("namespace %q does not exist: correct --namespace, or look at `kubectl get namespaces`", h.Namespace)
 }
 
 func shown(l release.Listed) shownRelease {

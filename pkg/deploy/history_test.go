@@ -31,6 +31,14 @@ func TestHistoryUsage(t *testing.T) {
 		{[]string{"--cluster", "mlops", "--location", "europe-west6-a", "--project", "my-project"}, Options{}},
 		{[]string{"--cluster", "My Cluster", "--zone", "here", "--project", "x"}, step},
 		{[]string{"--location", "europe"}, step},
+		{[]string{"--cluster"}, step},
+		{[]string{"--location", ""}, Options{}},
+		{[]string{"--cluster", "projects/x/y"}, Options{}},
+		{[]string{"--cluster", "projects/my-project/locations/europe-west6/clusters/m", "--zone", "europe-west1", "--project", "other-project"}, Options{CredentialsJSON: testKey()}},
+		{[]string{"--release", "a/b", "--cluster", ""}, Options{}},
+		{[]string{"--json=maybe", "--cluster", "m"}, Options{}},
+		{[]string{"--namespace", "", "--cluster", "m"}, Options{}},
+		{[]string{"---cluster", "m"}, Options{}},
 	} {
 		log := &lines{}
 		code := History(t.Context(), tt.args, HistoryOptions{
@@ -76,6 +84,10 @@ func TestHistoryOutput(t *testing.T) {
 			fmt.Fprintf(w, `{"apiVersion":"v1","kind":"ConfigMapList","metadata":{},"items":[%s]}`, edited)
 		case r.URL.Path == "/api/v1/namespaces/empty/configmaps":
 			fmt.Fprint(w, `{"apiVersion":"v1","kind":"ConfigMapList","metadata":{},"items":[]}`)
+		case r.URL.Path == "/api/v1/namespaces/missing/configmaps":
+			fmt.Fprint(w, `{"apiVersion":"v1","kind":"ConfigMapList","metadata":{},"items":[]}`)
+		case r.URL.Path == "/api/v1/namespaces/models", r.URL.Path == "/api/v1/namespaces/empty":
+			fmt.Fprint(w, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"x"}}`)
 		case r.URL.Path == "/api/v1/namespaces/secret/configmaps":
 			w.WriteHeader(http.StatusForbidden)
 			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":403,"reason":"Forbidden","message":"configmaps is forbidden: User \"ann@example.com\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"secret\""}`)
@@ -100,6 +112,9 @@ func TestHistoryOutput(t *testing.T) {
 		{"--namespace=empty"},
 		{"--namespace=empty", "--json"},
 		{"--namespace=secret"},
+		{"--namespace=missing"},
+		{"--namespace=missing", "--json"},
+		{"--namespace=missing", "--release=model"},
 	} {
 		log := &lines{}
 		h := &history{HistoryOptions: HistoryOptions{Log: log}}

@@ -3,6 +3,7 @@ package deploy
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -137,4 +138,67 @@ func title(all, first error) string {
 		return "Wrong input"
 	}
 	return "Deploy failed"
+}
+
+// sourcedError is an error that names where the values came from, instead of the
+// inputs that might have held them.
+type sourcedError struct {
+	err  error
+	text string
+}
+
+func (e *sourcedError) Error() string { return e.text }
+func (e *sourcedError) Unwrap() error { return e.err }
+
+// inputWords are the names of inputs in sentences, each with what stands before it.
+// "zone" alone is a word of its own, and "quota_project_id" no input.
+var inputWords = []struct {
+	input string
+	form  *regexp.Regexp
+}{
+	{"zone", regexp.MustCompile(`(\binput |\bset |\bleave |cluster_name and |cluster_name, )zone\b`)},
+	{"cluster_name", regexp.MustCompile(`(\binput |\b)cluster_name\b`)},
+	{"project_id", regexp.MustCompile(`(\binput |\b)project_id\b`)},
+}
+
+// inFull are the inputs that a full cluster_name makes unnecessary.
+var inFull = strings.NewReplacer("cluster_name, zone and project_id", "cluster_name", "cluster_name, zone, project_id and", "cluster_name and",
+	"cluster_name and zone", "cluster_name", "set zone: ", "write into cluster_name: ", "look at project_id", "look at the project in cluster_name")
+
+// sourced says of an error about the cluster's name where its parts came from.
+func (d *deployment) sourced(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if strings.Contains(d.ClusterName, "/") {
+		text = inFull.Replace(text)
+	}
+	for _, w := range inputWords {
+		text = w.form.ReplaceAllStringFunc(text, func(found string) string {
+			return d.source(w.input, strings.TrimSuffix(found, w.input))
+		})
+	}
+	if text == err.Error() {
+		return err
+	}
+	return &sourcedError{err, text}
+}
+
+// source names where an input's value came from, behind what stands before its name.
+func (d *deployment) source(input, before string) string {
+	if input == "project_id" && d.projectFrom != "" && before == "input " {
+		return d.projectFrom
+	}
+	word := input
+	switch flag := d.flags[input]; {
+	case flag != "":
+		word, before = flag, strings.TrimPrefix(before, "input ")
+	case input == "zone" && d.Zone == "" && d.Location != "":
+		word = "location"
+	}
+	if input != "project_id" || d.projectFrom == "" {
+		return before + word
+	}
+	return before + word + " (now from the " + d.projectFrom + ")"
 }

@@ -135,6 +135,8 @@ type Restored struct {
 	// Waited says that it was waited for after it was restored; then Ready says
 	// whether it serves, and WasReady whether it did before this deploy.
 	Waited, Ready, WasReady bool
+	// Unwaited says that the run was cancelled before it was known whether it serves.
+	Unwaited bool
 }
 
 // Failure is why one object did not become ready.

@@ -38,6 +38,9 @@ type Options struct {
 	// fields taken over from kubectl. It may be called concurrently. The default
 	// is to drop it.
 	Log func(format string, args ...any)
+	// Foresee lets a Write remember what the server said that its object will be,
+	// which is much memory for many objects.
+	Foresee bool
 }
 
 // Client reads and writes objects of one cluster. It may be used concurrently.
@@ -49,6 +52,7 @@ type Client struct {
 	budget  *retry.Budget
 	limit   time.Duration // of the budget
 	mapper  *mapper
+	foresee bool
 }
 
 // NewClient returns a client that works through two others: d for objects, r for
@@ -67,6 +71,7 @@ func NewClient(d dynamic.Interface, r rest.Interface, o Options) *Client {
 	c := &Client{
 		dynamic: d, rest: r, log: o.Log,
 		slots: make(chan struct{}, o.Concurrency), budget: retry.NewBudget(o.Budget), limit: o.Budget,
+		foresee: o.Foresee,
 	}
 	c.mapper = &mapper{client: c, answers: map[schema.GroupVersion]*answer{}}
 	return c

@@ -82,7 +82,8 @@ type Write struct {
 	started time.Time
 	took    time.Duration // of what was observed
 
-	left, wrong []string // of a Revert: what is not as it was
+	planned     *unstructured.Unstructured // as the server says that it will be; nil if it is not known
+	left, wrong []string                   // of a Revert: what is not as it was
 }
 
 // Apply prepares the write of an object as a manifest wants it: cleaned by
@@ -112,6 +113,24 @@ func (w *Write) Pending() bool { return w.next.pending() }
 
 // Live is the object as it was observed last; nil if it does not exist.
 func (w *Write) Live() *unstructured.Unstructured { return w.next.before }
+
+// Planned is what Send is going to do, as far as it was observed: After is the
+// object as the server says that it will be, or as the manifest has it where the
+// server was not asked, or the client does not Foresee.
+func (w *Write) Planned() Change {
+	c := w.unchanged()
+	if !w.Pending() || w.next.fence {
+		return c
+	}
+	c.Action, c.After = Configured, w.planned
+	if c.After == nil {
+		c.After = w.about.body
+	}
+	if c.Before == nil {
+		c.Action = Created
+	}
+	return c
+}
 
 // decide observes and decides until nothing more has to be asked.
 func (w *Write) decide(ctx context.Context) (decision, error) {
@@ -159,6 +178,9 @@ func (w *Write) decide(ctx context.Context) (decision, error) {
 		if err != nil || next == nil {
 			if d.before == nil {
 				d.before = s.live
+			}
+			if w.client.foresee {
+				w.planned = s.answer
 			}
 			return d, err
 		}

@@ -21,6 +21,16 @@ type blob struct {
 	size    int64
 	at      io.ReaderAt
 	release func() // of at; nil if there is nothing to do
+	config  bool   // it is a configuration, which nobody counts as a layer
+}
+
+// name is the blob in the log.
+func (b blob) name() string {
+	kind := "Layer "
+	if b.config {
+		kind = "Configuration "
+	}
+	return kind + shortDigest(b.digest)
 }
 
 func memory(content []byte, digest v1.Hash) blob {

@@ -32,6 +32,7 @@ type engine struct {
 	client *http.Client
 	base   string
 	host   string // as it was given
+	from   string // " of" what it was given in; "" for the default
 	images []*candidate
 }
 
@@ -45,10 +46,11 @@ const maxListing = 32 << 20
 
 // openEngine connects and lists the images.
 func openEngine(ctx context.Context, host string) (*engine, error) {
+	from := " of DOCKER_HOST"
 	if host == "" {
-		host = defaultDockerHost
+		host, from = defaultDockerHost, ""
 	}
-	e := &engine{host: host, base: "http://docker"}
+	e := &engine{host: host, from: from, base: "http://docker"}
 	t := &http.Transport{DisableCompression: true}
 	scheme, address, _ := strings.Cut(host, "://")
 	switch scheme {
@@ -157,7 +159,7 @@ func (e *engine) getJSON(ctx context.Context, path string, into any) error {
 // unreachable says why there is no engine, and what to do without.
 func (e *engine) unreachable(err error) error {
 	const instead = "use a runner with Docker (GitHub's Linux runners have it, those in Kubernetes mode have not), or write the image to an archive in an earlier step (docker save, or buildx with --output type=oci,dest=FILE) and set push to its path"
-	what := fmt.Errorf("input push %q: reach the Docker engine at %q: %w", FromDocker, e.host, err)
+	what := fmt.Errorf("input push %q: reach the Docker engine at %q%s: %w", FromDocker, e.host, e.from, err)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return what

@@ -250,7 +250,9 @@ func (x *asIs) assemble(_ context.Context, up *uploader) (assembled, error) {
 			if sent.Digest, _, err = v1.SHA256(bytes.NewReader(content)); err != nil {
 				return assembled{}, err
 			}
-			d.blobs = append(d.blobs, memory(content, sent.Digest))
+			b := memory(content, sent.Digest)
+			b.config = l.blob.MediaType.IsConfig()
+			d.blobs = append(d.blobs, b)
 		}
 		if sent.Digest != l.blob.Digest {
 			return assembled{}, x.files.damaged("the content of %q is not what its name says", l.file)

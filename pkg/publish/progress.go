@@ -55,7 +55,7 @@ func (up *uploader) send(ctx context.Context, b blob) error {
 	up.mu.Lock()
 	up.outcomes[b.digest.String()] = how
 	up.mu.Unlock()
-	line := fmt.Sprintf("Layer %s, %s: %s", shortDigest(b.digest), size(b.size), how)
+	line := fmt.Sprintf("%s, %s: %s", b.name(), size(b.size), how)
 	if how == uploaded {
 		line += " in " + seconds(time.Since(started))
 	}

@@ -44,6 +44,7 @@ func (f *files) saved(raw []byte) ([]*candidate, error) {
 			return nil, err
 		}
 		b := &built{files: f, config: memory(config, hash)}
+		b.config.config = true
 		for i, file := range e.Layers {
 			name, err := f.follow(file)
 			if err != nil {

@@ -107,7 +107,7 @@ func (u *upload) recover(ctx context.Context) (done bool, err error) {
 	if u.offset > 0 {
 		how = "go on after " + size(u.offset)
 	}
-	u.log("Layer %s: %v; %s", shortDigest(u.blob.digest), briefly(u.lost), how)
+	u.log("%s: %v; %s", u.blob.name(), briefly(u.lost), how)
 	return false, nil
 }
 

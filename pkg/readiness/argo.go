@@ -12,10 +12,7 @@ import (
 // generation that counts, which is written as a string.
 func argo(v view) Result {
 	if object.Flag(v.live, "spec", "paused") {
-		return failed("paused", Failure{
-			Reason: "Paused", Cause: "it is paused: its pods stay as they are", Final: true,
-			Fix: fmt.Sprintf("resume it: take spec.paused out of the manifest, or `kubectl patch rollout %s --namespace=%s --type=merge -p '{\"spec\":{\"paused\":false}}'`", v.live.GetName(), v.live.GetNamespace()),
-		})
+		return failed("paused", v.argoHalted())
 	}
 	if r, ok := v.unobserved(); ok {
 		return r
@@ -37,6 +34,14 @@ func argo(v view) Result {
 		return Result{Message: "waiting for its phase"}
 	default:
 		return Result{Message: line(strings.ToLower(phase)) + ": " + message}
+	}
+}
+
+// argoHalted is why no change reaches the pods of a Rollout that is paused.
+func (v view) argoHalted() Failure {
+	return Failure{
+		Reason: "Paused", Cause: "it is paused: its pods stay as they are", Final: true,
+		Fix: fmt.Sprintf("resume it: take spec.paused out of the manifest, or `kubectl patch rollout %s --namespace=%s --type=merge -p '{\"spec\":{\"paused\":false}}'`", v.live.GetName(), v.live.GetNamespace()),
 	}
 }
 

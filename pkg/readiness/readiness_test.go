@@ -272,6 +272,28 @@ func TestOfNobody(t *testing.T) {
 	}
 }
 
+// TestPausedAndScaled holds that what is paused is scaled as ever, and waited for.
+func TestPausedAndScaled(t *testing.T) {
+	t.Parallel()
+	deployment := func(replicas, image, status string) *unstructured.Unstructured {
+		return objecttest.FromYAML(t, objecttest.Text("apps/v1", "Deployment", `{replicas: `+replicas+`, paused: true, template: {spec: {containers: [{name: m, image: `+image+`}]}}}`, status))
+	}
+	for name, tt := range map[string]struct{ image, status, want string }{
+		"more pods of the same template": {"m:1", `{observedGeneration: 4, replicas: 2, updatedReplicas: 2, readyReplicas: 1}`, "waiting | 2 of 3 updated, 1 ready, 0 available"},
+		"from none":                      {"m:1", `{observedGeneration: 4}`, "waiting | 0 of 3 updated, 0 ready, 0 available"},
+		"another template":               {"m:2", `{observedGeneration: 4}`, "failing Paused | 0 of 3 updated, 0 ready, 0 available | it is paused, so that no pod gets what was deployed"},
+		"with pods of an older template": {"m:1", `{observedGeneration: 4, replicas: 2, updatedReplicas: 0}`, "failing Paused | 0 of 3 updated, 0 ready, 0 available | it is paused, so that no pod gets what was deployed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := text(Evaluate(deployment("3", tt.image, tt.status), Context{Before: deployment("2", "m:1", `{}`), Changed: true}))
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // TestPaused holds who is said to have paused a Deployment, and what to do.
 func TestPaused(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,10 @@ package readiness
 
 import (
 	"fmt"
+	"reflect"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/object"
 )
@@ -39,18 +42,31 @@ func deployment(v view) Result {
 		s.Outcome, s.Failure = Ready, nil
 	}
 	if object.Flag(v.live, "spec", "paused") {
-		return v.paused(s)
+		return v.paused(s, total, updated)
 	}
 	return s
 }
 
-// paused is the state of a Deployment that no change reaches. One whose pods are
-// of its template all the same serves.
-func (v view) paused(s Result) Result {
-	if s.Outcome == Ready {
+// paused is the state of a Deployment that no change of its template reaches. One
+// whose pods are of its template all the same serves, and is scaled as ever.
+func (v view) paused(s Result, total, updated int64) Result {
+	switch {
+	case s.Outcome == Ready:
 		s.Warning = "paused: it serves what it is to serve, and no later change before `kubectl rollout resume`"
 		return s
+	case total == updated && v.Before != nil && sameTemplate(v.live, v.Before):
+		return s
 	}
+	return failed(s.Message, v.pausedFailure())
+}
+
+// sameTemplate reports whether two states of a workload make the same pods.
+func sameTemplate(a, b *unstructured.Unstructured) bool {
+	return reflect.DeepEqual(object.Map(a.Object, "spec", "template"), object.Map(b.Object, "spec", "template"))
+}
+
+// pausedFailure says who paused a Deployment.
+func (v view) pausedFailure() Failure {
 	resume := fmt.Sprintf("kubectl rollout resume deployment/%s --namespace=%s", v.live.GetName(), v.live.GetNamespace())
 	f := Failure{Reason: "Paused", Cause: "it is paused, so that no pod gets what was deployed", Fix: "resume it, and deploy again: " + resume}
 	by, at := object.FieldManagerOf(v.live, "spec", "paused")
@@ -63,7 +79,7 @@ func (v view) paused(s Result) Result {
 	case by != "":
 		f.Cause += fmt.Sprintf(": %q set spec.paused at %s", line(by), at.UTC().Format(time.RFC3339))
 	}
-	return failed(s.Message, f)
+	return f
 }
 
 func statefulSet(v view) Result {

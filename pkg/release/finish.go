@@ -25,6 +25,8 @@ const (
 type FinishOptions struct {
 	// Outcome is the step's, in the words of its output.
 	Outcome string
+	// Note is a sentence for people about what the outcome alone does not say; "" for none.
+	Note string
 	// Left says that the cluster was left half written, or broken and not
 	// restored: the next run has to know what was there before.
 	Left bool
@@ -171,7 +173,7 @@ func (r *Record) giveWay(ctx context.Context) error {
 		if old.object == nil || r.ended(old.state) {
 			return state{}, superseding
 		}
-		return old.ended(r.nonce, time.Now(), Superseded, nil), nil
+		return old.ended(r.nonce, time.Now(), FinishOptions{Outcome: Superseded}), nil
 	})
 	if r.log != nil && r.log.uid != "" && r.last().logOf(r.nonce) == (undoRef{}) {
 		_ = r.remove(ctx, r.logRef(r.own.Log), metav1.Preconditions{UID: &r.log.uid})

@@ -31,6 +31,14 @@ type Image struct {
 	Digest    string `json:"digest,omitempty"` // sha256:…
 }
 
+// Pinned is the image as objects name it: HOST/NAME:TAG@sha256:….
+func (i Image) Pinned() string {
+	if i.Digest == "" {
+		return i.Reference
+	}
+	return i.Reference + "@" + i.Digest
+}
+
 // Entry is one release, as the record remembers it.
 type Entry struct {
 	Run
@@ -41,6 +49,7 @@ type Entry struct {
 	From string `json:"from,omitempty"`
 	// Outcome is the step's; "" as long as it runs, and for ever if it was killed.
 	Outcome  string    `json:"outcome,omitempty"`
+	Note     string    `json:"note,omitempty"` // what the outcome alone does not say
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished,omitzero"`
 
@@ -132,9 +141,14 @@ func Table(releases []Entry) []string {
 	if len(releases) == 0 {
 		return append(lines, "nothing was deployed yet")
 	}
-	switch newest := releases[0]; newest.Outcome {
-	case Deployed, Unchanged, RolledBack, Superseded:
-	case "":
+	newest := releases[0]
+	if newest.Note != "" {
+		lines = append(lines, "The newest deploy ended as "+redact.Line(newest.Outcome, 20)+": "+redact.Line(newest.Note, maxNote)+".")
+	}
+	switch {
+	case newest.Note != "":
+	case slices.Contains([]string{Deployed, Unchanged, RolledBack, Superseded}, newest.Outcome):
+	case newest.Outcome == "":
 		lines = append(lines, "The newest deploy has not finished: it runs, or was killed. The next one takes over, and knows what was there before.")
 	default:
 		lines = append(lines, "The newest deploy ended as "+redact.Line(newest.Outcome, 20)+": what it had written may still be there.")

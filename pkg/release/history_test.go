@@ -46,6 +46,8 @@ func TestTables(t *testing.T) {
 	hostile.Commit = "main\u2028::debug::"
 	several := released(run(5), Deployed)
 	several.Images = append(several.Images, Image{Reference: "b"}, Image{Reference: "c"})
+	noted := released(run(2), "cancelled")
+	noted.Note = "all was put back, and nobody waited until it serves again: Deployment default/model"
 	var all strings.Builder
 	for _, tt := range []struct {
 		name     string
@@ -56,6 +58,7 @@ func TestTables(t *testing.T) {
 		{"first", []Entry{released(run(1), Deployed)}},
 		{"second", []Entry{several, released(run(1), Deployed)}},
 		{"rolled back", []Entry{released(run(3), RolledBack), released(run(2), Deployed), released(run(1), Deployed)}},
+		{"put back, and not waited for", []Entry{noted, released(run(1), Deployed)}},
 		{"went back", []Entry{released(attempt(1, 2), Deployed), released(run(3), "failed"), released(run(2), Deployed), released(run(1), Deployed)}},
 		{"the same commit twice", []Entry{released(run(2), Unchanged), released(run(2), Deployed), released(run(1), Unchanged)}},
 		{"by hand", []Entry{released(Run{Commit: "v1.2.3"}, Deployed), released(Run{Commit: "v1.2.2", Actor: "ann"}, Deployed)}},

@@ -3,7 +3,12 @@ package release
 import (
 	"slices"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/redact"
 )
+
+// maxNote bounds the note of a release, in runes.
+const maxNote = 300
 
 // maxEntries is how many releases are remembered.
 const maxEntries = 50
@@ -139,7 +144,7 @@ func (s state) claimed(nonce string, started time.Time, o ClaimOptions, takeover
 
 // finished returns the state after the holder's end; undo is what remains of the logs.
 func (s state) finished(undo []undoRef, ended time.Time, o FinishOptions) state {
-	next := s.ended(s.holder.Nonce, ended, o.Outcome, o.Images)
+	next := s.ended(s.holder.Nonce, ended, o)
 	h := *s.holder
 	h.Finished = true
 	next.holder = &h
@@ -148,9 +153,9 @@ func (s state) finished(undo []undoRef, ended time.Time, o FinishOptions) state 
 	return next
 }
 
-// ended returns the state with the outcome of one release; images replace those
+// ended returns the state with the outcome of one release; o's images replace those
 // that are known, unless there are none.
-func (s state) ended(nonce string, ended time.Time, outcome string, images []Image) state {
+func (s state) ended(nonce string, ended time.Time, o FinishOptions) state {
 	next := s
 	next.releases = slices.Clone(s.releases)
 	for i := range next.releases {
@@ -159,9 +164,10 @@ func (s state) ended(nonce string, ended time.Time, outcome string, images []Ima
 			continue
 		}
 		e.raw = nil
-		e.Outcome, e.Finished = outcome, ended.UTC().Truncate(time.Second)
-		if len(images) > 0 {
-			e.Images = boundImages(images)
+		e.Outcome, e.Finished = o.Outcome, ended.UTC().Truncate(time.Second)
+		e.Note = redact.Line(o.Note, maxNote)
+		if len(o.Images) > 0 {
+			e.Images = boundImages(o.Images)
 		}
 	}
 	return next

@@ -239,6 +239,14 @@ func rolledBack() *deploy.Result {
 	return r
 }
 
+// unwaited is a rollback of two objects that was cancelled when both were restored.
+func unwaited() *deploy.Result {
+	r := rolledBack()
+	r.Restored[0].Waited, r.Restored[0].Ready, r.Restored[0].Unwaited = false, false, true
+	r.Restored = append([]deploy.Restored{{Object: "ConfigMap default/settings", Action: "restored"}}, r.Restored...)
+	return r
+}
+
 // illBefore is a rollback to what did not serve before either.
 func illBefore() *deploy.Result {
 	r := rolledBack()
@@ -319,7 +327,7 @@ func TestSummary(t *testing.T) {
 	t.Parallel()
 	for name, r := range map[string]*deploy.Result{
 		"deployed-again": deployedAgain(), "superseded": superseded(), "superseded-at-once": supersededAtOnce(), "ill-before": illBefore(),
-		"deployed": deployed(), "unchanged": unchanged(), "asked": asked(), "wrong": wrong(), "unasked": unasked(), "crashed": crashed(), "rolled-back": rolledBack(),
+		"deployed": deployed(), "unchanged": unchanged(), "asked": asked(), "wrong": wrong(), "unasked": unasked(), "crashed": crashed(), "rolled-back": rolledBack(), "unwaited": unwaited(),
 		"not-rolled-back": notRolledBack(), "first": firstFailed(), "cancelled": cancelled(), "mistaken": mistaken(), "thousand": thousand(), "published": publishedToo(),
 	} {
 		golden(t, name+".md", Summary(r, testRun))

@@ -127,6 +127,8 @@ func restored(r *deploy.Result) string {
 // nowAndBefore says whether a restored object serves, and if not, whether it did.
 func nowAndBefore(x deploy.Restored) string {
 	switch {
+	case x.Unwaited:
+		return "not waited for"
 	case !x.Waited:
 		return ""
 	case x.Ready:

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/org/deploy-model-action/pkg/actions"
@@ -123,12 +124,14 @@ func wayBack(r *deploy.Result) string {
 // again says whether what was restored serves, and if it does not, whether it
 // did before: a rollback cannot make well what was ill.
 func again(r *deploy.Result) string {
-	waited, ill, wasIll := false, []string{}, []string{}
+	var well, ill, wasIll, unknown []string
 	for _, x := range r.Restored {
 		switch {
+		case x.Unwaited:
+			unknown = append(unknown, x.Object)
 		case !x.Waited:
 		case x.Ready:
-			waited = true
+			well = append(well, x.Object)
 		case x.WasReady:
 			ill = append(ill, x.Object)
 		default:
@@ -136,21 +139,40 @@ func again(r *deploy.Result) string {
 		}
 	}
 	switch {
+	case len(unknown) > 0:
+		return "; the run was cancelled before it was known whether " + some(unknown) + " serves again"
 	case len(ill) > 0:
 		return "; not ready again yet: " + some(ill)
 	case len(wasIll) > 0:
 		return "; " + some(wasIll) + " is not ready, and was not before this deploy"
-	case waited:
-		return "; it serves again"
+	case len(well) > 0:
+		return "; " + serve(well, r.Restored) + " again"
 	}
 	return ""
+}
+
+// serve says who of what was restored serves: a ConfigMap beside it does not.
+func serve(names []string, all []deploy.Restored) string {
+	restored := 0
+	for _, x := range all {
+		if x.Action == restoredAction {
+			restored++
+		}
+	}
+	switch {
+	case restored == 1:
+		return "it serves"
+	case len(names) == 1:
+		return names[0] + " serves"
+	}
+	return some(names) + " serve"
 }
 
 // servesAgain reports whether everything that was restored and waited for is ready.
 func servesAgain(r *deploy.Result) bool {
 	ready := false
 	for _, x := range r.Restored {
-		if x.Waited && !x.Ready {
+		if x.Unwaited || x.Waited && !x.Ready {
 			return false
 		}
 		ready = ready || x.Waited
@@ -167,6 +189,9 @@ func nowServing(r *deploy.Result, _ actions.Run) string {
 	for _, image := range r.Serving {
 		reference, _, _ := strings.Cut(image, "@")
 		names = append(names, code(short(reference)))
+	}
+	if slices.ContainsFunc(r.Restored, func(x deploy.Restored) bool { return x.Unwaited }) {
+		return " What was put back: " + some(names) + "."
 	}
 	return " What serves now: " + some(names) + "."
 }

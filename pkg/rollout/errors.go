@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -11,8 +12,9 @@ import (
 
 // Titles of errors, for people.
 const (
-	failedTitle  = "Rollout failed"
-	timeoutTitle = "Rollout timed out"
+	failedTitle   = "Rollout failed"
+	timeoutTitle  = "Rollout timed out"
+	hopelessTitle = "Rollout would fail"
 )
 
 // ObjectError is one object that did not become ready.
@@ -27,7 +29,10 @@ func (e *ObjectError) Error() string { return e.String() }
 func (e *ObjectError) Title() string { return e.title }
 
 // FailedError is that objects cannot become ready.
-type FailedError struct{ Failures []diagnosis.Failure }
+type FailedError struct {
+	Failures []diagnosis.Failure
+	title    string // "": failedTitle
+}
 
 func (e *FailedError) Error() string {
 	lines := make([]string, len(e.Failures))
@@ -38,13 +43,13 @@ func (e *FailedError) Error() string {
 }
 
 // Title is what went wrong, in a few words.
-func (e *FailedError) Title() string { return failedTitle }
+func (e *FailedError) Title() string { return cmp.Or(e.title, failedTitle) }
 
 // Unwrap returns an *ObjectError for each object.
 func (e *FailedError) Unwrap() []error {
 	errs := make([]error, len(e.Failures))
 	for i, f := range e.Failures {
-		errs[i] = &ObjectError{f, failedTitle}
+		errs[i] = &ObjectError{f, e.Title()}
 	}
 	return errs
 }

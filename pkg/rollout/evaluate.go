@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/readiness"
 )
 
@@ -100,6 +101,35 @@ func evaluate(s *state, o Options, now time.Time) verdict {
 		v = v.recheck(s.readErrSince.Add(o.Persist).Sub(now)) // until it has lasted
 	}
 	return v
+}
+
+// Foresee returns a *FailedError of those changes that are certain to fail whatever
+// the pods do, and that are not made yet; nil if there is none. Of each, After is
+// the object as it is going to be.
+func Foresee(planned []kube.Change) error {
+	now := time.Now()
+	states := make([]*state, len(planned))
+	for i, c := range planned {
+		states[i] = newState(c, now)
+	}
+	failed := &FailedError{title: hopelessTitle}
+	for _, s := range states {
+		if !s.change.Changed() || readiness.Evaluate(s.live, s.context(now)).Outcome == readiness.NotWaitedFor {
+			continue
+		}
+		s.exposes = expose(s, states)
+		halted := readiness.Halted(s.live, s.change.Before)
+		switch {
+		case halted != nil:
+			failed.Failures = append(failed.Failures, *s.failure(halted.Reason, halted.Cause, halted.Fix))
+		case s.exposes != nil && s.exposes.fault != nil:
+			failed.Failures = append(failed.Failures, *s.exposes.fault)
+		}
+	}
+	if len(failed.Failures) == 0 {
+		return nil
+	}
+	return failed
 }
 
 func (v verdict) failed(f *diagnosis.Failure, external bool) verdict {

@@ -41,9 +41,9 @@ type Options struct {
 	// Warn takes what a user should know of at once; each is given a single time.
 	// It is never called concurrently. The default is Progress.
 	Warn func(line string)
-	// Steady is how long the containers of a bare pod have to have run, where it is
-	// to be treated as one of a workload whose minReadySeconds says so. The default
-	// is 10 seconds.
+	// Steady is how long the containers have to have run of a bare pod that stands for
+	// a workload whose minReadySeconds says so, or of a restored workload whose manifest
+	// said so. The default is 10 seconds.
 	Steady map[object.ID]time.Duration
 	// Unverified reports whether a run left what it changed without having observed
 	// that it serves; "" is no run of this action. What it left is not taken for ill
