@@ -23,12 +23,14 @@ const module = "github.com/org/deploy-model-action"
 // floor are the packages that leaves share: what two of them need lives here.
 // Each may import only what its own line names.
 var floor = map[string][]string{
+	"fault":    {},
 	"redact":   {},
+	"inside":   {},
 	"retry":    {},
 	"object":   {},
 	"workload": {"object"},
 	"wire":     {"object", "redact"},
-	"kube":     {"object", "redact", "retry", "wire", "workload"},
+	"kube":     {"fault", "object", "redact", "retry", "wire", "workload"},
 	"google":   {"redact", "retry"},
 	"registry": {"google", "redact", "retry"},
 }
@@ -37,22 +39,22 @@ var floor = map[string][]string{
 // import. A package that is not here may import none, and must be added.
 var mayImport = map[string][]string{
 	"main":        {"actions", "deploy", "grant", "release", "report"},
-	"report":      {"actions", "deploy"},
+	"report":      {"actions", "deploy", "fault"},
 	"grant":       {"credentials", "google", "redact", "retry"}, // the subcommand, which shares no other step with a deploy
-	"deploy":      {"apply", "candidate", "cluster", "credentials", "diagnosis", "google", "image", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
+	"deploy":      {"apply", "candidate", "cluster", "credentials", "diagnosis", "fault", "google", "image", "inside", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
 	"actions":     {},
-	"credentials": {"google", "redact", "retry"},
+	"credentials": {"fault", "google", "redact", "retry"},
 	"cluster":     {"google", "redact", "retry", "wire"},
-	"image":       {"google", "redact", "registry", "retry"},
-	"publish":     {"google", "redact", "registry", "retry"},
-	"manifest":    {"object", "redact"},
+	"image":       {"fault", "google", "redact", "registry", "retry"},
+	"publish":     {"fault", "google", "inside", "redact", "registry", "retry"},
+	"manifest":    {"inside", "object", "redact"},
 	"apply":       {"kube", "object", "redact", "retry", "workload"},
 	"candidate":   {"object", "workload"},
-	"release":     {"kube", "object", "redact", "retry"},
+	"release":     {"fault", "kube", "object", "redact", "retry"},
 	"readiness":   {"object", "redact", "workload"},
-	"diagnosis":   {"kube", "object", "redact", "retry", "workload"},
-	"rollout":     {"diagnosis", "kube", "object", "readiness", "redact", "retry", "workload"},
-	"serving":     {"kube", "object", "redact", "retry", "workload"},
+	"diagnosis":   {"fault", "kube", "object", "redact", "retry", "workload"},
+	"rollout":     {"diagnosis", "fault", "kube", "object", "readiness", "redact", "retry", "workload"},
+	"serving":     {"inside", "kube", "object", "redact", "retry", "workload"},
 }
 
 // source is one file of the product.
@@ -446,6 +448,52 @@ func TestBinaryHoldsNoUnwantedPackage(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A panic of a goroutine that nobody catches ends the process with the exit code of
+// a wrong input.
+func TestGoroutinesCatchPanics(t *testing.T) {
+	t.Parallel()
+	// To be done when these are divided anew.
+	const later = "pkg/rollout/feed.go pkg/rollout/follower.go pkg/rollout/wait.go pkg/rollout/waiter.go pkg/apply/apply.go pkg/apply/pool.go pkg/kube/watch.go"
+	for _, s := range product(t) {
+		if s.pkg == "fault" || strings.Contains(later, s.name) || strings.HasSuffix(path.Dir(s.name), "test") {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			var started ast.Expr
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				started = n.Call.Fun
+			case *ast.CallExpr:
+				f, ok := n.Fun.(*ast.SelectorExpr)
+				if ok && f.Sel.Name == "Go" && fmt.Sprint(f.X) != "fault" && len(n.Args) == 1 {
+					started = n.Args[0]
+				}
+			}
+			if started != nil && !catches(started) {
+				t.Errorf("%s: a goroutine without `defer fault.Catch(ctx)`, last of what it defers", at(n))
+			}
+			return true
+		})
+	}
+}
+
+// catches reports whether a function that is written out defers fault.Catch.
+func catches(e ast.Expr) bool {
+	if c, ok := e.(*ast.CallExpr); ok {
+		f, ok := c.Fun.(*ast.SelectorExpr)
+		return ok && fmt.Sprint(f.X) == "fault" && f.Sel.Name == "Func"
+	}
+	f, ok := e.(*ast.FuncLit)
+	return ok && slices.ContainsFunc(f.Body.List, func(s ast.Stmt) bool {
+		d, ok := s.(*ast.DeferStmt)
+		if !ok {
+			return false
+		}
+		called, ok := d.Call.Fun.(*ast.SelectorExpr)
+		return ok && fmt.Sprint(called.X) == "fault" && called.Sel.Name == "Catch"
+	})
 }
 
 // Sentences of errors begin small, since they are joined, and never with what

@@ -148,7 +148,7 @@ func TestKindsOfNobody(t *testing.T) {
 		{name: "ready when", annotations: when, steps: []step{{0, phase("Loading")}, {7 * time.Second, phase("Running")}}, exit: 0, says: "/model: ready after"},
 		{name: "never ready", annotations: when, steps: []step{{0, phase("Loading")}}, exit: 1, says: "waiting for {.status.phase} == Running: it is Loading"},
 		{name: "nobody waits", annotations: `    deploy-model-action/wait: "false"` + "\n", exit: 0, says: "not waited for, as its annotation deploy-model-action/wait asks"},
-		{name: "a wrong annotation", annotations: `    deploy-model-action/ready-when: '{.status.phase} = Running'` + "\n", exit: 2, says: `kubernetes/model.yaml:6: metadata.annotations: deploy-model-action/ready-when: "= Running": write == for a comparison`},
+		{name: "a wrong annotation", annotations: `    deploy-model-action/ready-when: '{.status.phase} = Running'` + "\n", exit: 2, says: `kubernetes/model.yaml:6: metadata.annotations: the value "{.status.phase} = Running" of deploy-model-action/ready-when: compares by =; write == for a comparison`},
 		{name: "a condition", steps: []step{
 			{0, func(kind) string { return `{conditions: [{type: Ready, status: "False"}]}` }},
 			{7 * time.Second, func(kind) string { return `{conditions: [{type: Ready, status: "True"}]}` }},

@@ -24,7 +24,7 @@ func TestWayBackOptsOut(t *testing.T) {
 	if strings.Contains(r.Log, "have run for 10s") {
 		t.Error("the way back waited for pods that need not go on")
 	}
-	if want := "Deployment " + x.Namespace + "/model serves again."; !strings.Contains(r.Log, want) {
+	if want := "; Service " + x.Namespace + "/model, Deployment " + x.Namespace + "/model serve again."; !strings.Contains(r.Log, want) {
 		t.Errorf("the log does not say %q", want)
 	}
 }

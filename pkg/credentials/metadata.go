@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/retry"
 )
 
@@ -75,8 +76,14 @@ func (m *metadataServer) probe(ctx context.Context) (account, project string, er
 		both         sync.WaitGroup
 		first, other error
 	)
-	both.Go(func() { account, first = m.ask(ctx, accountPath+"email") })
-	both.Go(func() { project, other = m.ask(ctx, "/computeMetadata/v1/project/project-id") })
+	both.Go(func() {
+		defer fault.Catch(ctx)
+		account, first = m.ask(ctx, accountPath+"email")
+	})
+	both.Go(func() {
+		defer fault.Catch(ctx)
+		project, other = m.ask(ctx, "/computeMetadata/v1/project/project-id")
+	})
 	both.Wait()
 	return account, project, cmp.Or(first, other)
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/org/deploy-model-action/pkg/fault"
 )
 
 const (
@@ -22,8 +24,9 @@ const (
 
 // source caches one token. However many ask at once, it is asked for once.
 type source struct {
-	fetch func() (grant, error)
-	mask  func(string)
+	fetch  func() (grant, error)
+	beside func(func()) // runs a function beside what goes on
+	mask   func(string)
 
 	mu             sync.Mutex
 	token          *oauth2.Token
@@ -39,7 +42,11 @@ type flight struct {
 }
 
 func (f *finder) source(ctx context.Context, fetch func(context.Context) (grant, error)) *source {
-	return &source{fetch: func() (grant, error) { return fetch(ctx) }, mask: f.Mask}
+	return &source{
+		fetch:  func() (grant, error) { return fetch(ctx) },
+		beside: func(f func()) { fault.Go(ctx, f) },
+		mask:   f.Mask,
+	}
 }
 
 // Token returns a token that is good for some time yet.
@@ -65,7 +72,7 @@ func (s *source) Token() (*oauth2.Token, error) {
 	usable := current != nil && now.Before(s.until)
 	s.mu.Unlock()
 	if usable { // nobody waits for its successor, which an outage may hold up
-		go s.fly(f)
+		s.beside(func() { s.fly(f) })
 		return clone(current), nil
 	}
 	s.fly(f)

@@ -12,7 +12,7 @@ import (
 
 func testSource(fetch func() (grant, error)) (*source, *[]string) {
 	var masked []string
-	return &source{fetch: fetch, mask: func(s string) { masked = append(masked, s) }}, &masked
+	return &source{fetch: fetch, beside: func(f func()) { go f() }, mask: func(s string) { masked = append(masked, s) }}, &masked
 }
 
 // TestFiftyExpiries lives through two hours of the short-lived tokens of a test

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/org/deploy-model-action/pkg/apply"
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/rollout"
@@ -23,8 +24,12 @@ func (d *deployment) apply(ctx context.Context) error {
 // check reads and dry-runs every object, and claims the release.
 func (d *deployment) check(ctx context.Context) error {
 	var group errgroup.Group
-	group.Go(d.fits) // waits for the registry
 	group.Go(func() error {
+		defer fault.Catch(ctx)
+		return d.fits() // waits for the registry
+	})
+	group.Go(func() error {
+		defer fault.Catch(ctx)
 		d.foresee(ctx)
 		return nil
 	})

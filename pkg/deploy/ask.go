@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/retry"
 	"github.com/org/deploy-model-action/pkg/rollout"
@@ -30,7 +31,7 @@ func (o Options) questions() string {
 }
 
 // loadSmokeTest reads the smoke test, and all that it sends.
-func (d *deployment) loadSmokeTest() error {
+func (d *deployment) loadSmokeTest(ctx context.Context) error {
 	if d.SmokeTest == "" {
 		return nil
 	}
@@ -40,7 +41,7 @@ func (d *deployment) loadSmokeTest() error {
 		skip = func(path string) bool { return sameFile(d.runner.Workspace, path, file) }
 	}
 	var err error
-	d.smokeTest, err = serving.ParseSmokeTest(d.runner.Workspace, d.SmokeTest, skip)
+	d.smokeTest, err = serving.ParseSmokeTest(ctx, d.runner.Workspace, d.SmokeTest, skip)
 	return err
 }
 
@@ -101,6 +102,7 @@ func (d *deployment) question(ctx context.Context, o serving.Options, of []rollo
 	)
 	go func() {
 		defer close(ended)
+		defer fault.Catch(ctx)
 		if statuses, failed = d.observePods(asking, of); failed != nil {
 			stop(failed)
 		}
@@ -185,6 +187,7 @@ func (d *deployment) reach(ctx context.Context) (wait func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer fault.Catch(ctx)
 		r.Answers, r.Silent = serving.Reach(ctx, d.runner.Transport, d.address)
 	}()
 	return func() { <-ended }

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/org/deploy-model-action/pkg/cluster"
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/image"
+	"github.com/org/deploy-model-action/pkg/inside"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/publish"
 	"github.com/org/deploy-model-action/pkg/registry"
@@ -24,11 +25,7 @@ func (d *deployment) findArchive() error {
 		return nil
 	}
 	if _, err := d.runner.Workspace.Stat(d.Push); err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			err = path.Err // the system call's name says nothing to a user
-		}
-		return fmt.Errorf("input push %q: %w; write docker for the runner's engine, or the path of an archive inside the workspace", d.Push, err)
+		return fmt.Errorf("input push %q: %s; or write docker for the runner's engine", d.Push, inside.Cause(d.runner.Workspace, d.Push, err))
 	}
 	return nil
 }
@@ -75,12 +72,14 @@ func (d *deployment) connect(ctx context.Context) error {
 	)
 	login := sync.OnceValue(d.login)
 	group.Go(func() error {
+		defer fault.Catch(ctx)
 		if enterErr = d.enter(ctx, login); enterErr == nil {
 			recordErr = d.lookAround(ctx)
 		}
 		return nil
 	})
 	group.Go(func() error {
+		defer fault.Catch(ctx)
 		if login() == nil { // else it is said once, by enter
 			d.resolved, imageErr = image.Resolve(ctx, client, d.matches)
 		}
@@ -103,7 +102,10 @@ func (d *deployment) connect(ctx context.Context) error {
 // that needs one.
 func (d *deployment) enter(ctx context.Context, login func() error) error {
 	var group errgroup.Group
-	group.Go(login)
+	group.Go(func() error {
+		defer fault.Catch(ctx)
+		return login()
+	})
 	findErr := d.find(ctx)
 	if err := group.Wait(); err != nil {
 		return err
@@ -114,7 +116,10 @@ func (d *deployment) enter(ctx context.Context, login func() error) error {
 // lookAround reads the record, and the nodes beside it.
 func (d *deployment) lookAround(ctx context.Context) error {
 	var group errgroup.Group
-	group.Go(func() error { return d.openRecord(ctx) })
+	group.Go(func() error {
+		defer fault.Catch(ctx)
+		return d.openRecord(ctx)
+	})
 	d.nodes = d.readNodes(ctx)
 	return group.Wait()
 }

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/cluster"
 	"github.com/org/deploy-model-action/pkg/credentials"
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/manifest"
@@ -79,15 +79,17 @@ type deployment struct {
 // Run deploys. Mistakes that the inputs already showed are in o.Mistakes, so
 // that they are reported together with the ones found here; nothing is
 // contacted when there is any. The result is never nil, and holds what was done
-// together with the error.
+// together with the error. It panics with a *fault.Panic if a goroutine of it does.
 func Run(ctx context.Context, o Options, r Runner, log Log) *Result {
 	if r.Transport == nil {
 		r.Transport = http.DefaultTransport
 	}
 	d := &deployment{Options: o, runner: r, log: log}
 	d.result = &Result{Started: time.Now(), Namespace: o.Namespace, Commit: o.SHA}
-	err := d.deploy(ctx)
-	d.finish(ctx, err)
+	fault.Run(ctx, func(ctx context.Context) {
+		err := d.deploy(ctx)
+		d.finish(ctx, err)
+	})
 	return d.result
 }
 
@@ -172,9 +174,9 @@ func (d *deployment) prepare(ctx context.Context) error {
 	note(d.findArchive())
 
 	if len(d.Manifests) > 0 {
-		note(d.loadManifests())
+		note(d.loadManifests(ctx))
 	}
-	note(d.loadSmokeTest())
+	note(d.loadSmokeTest(ctx))
 	note(d.checkAskable())
 	return errors.Join(errs...)
 }
@@ -219,13 +221,13 @@ func (d *deployment) parseName() error {
 	return d.sourced(err)
 }
 
-func (d *deployment) loadManifests() error {
+func (d *deployment) loadManifests(ctx context.Context) error {
 	skip := func(string) bool { return false }
 	if d.credentials != nil && d.credentials.File != "" {
 		file := d.credentials.File
 		skip = func(path string) bool { return sameFile(d.runner.Workspace, path, file) }
 	}
-	set, err := manifest.Load(manifest.Options{Root: d.runner.Workspace, Paths: d.Manifests, Namespace: d.Namespace, Skip: skip})
+	set, err := manifest.Load(ctx, manifest.Options{Root: d.runner.Workspace, Paths: d.Manifests, Namespace: d.Namespace, Skip: skip})
 	if err != nil {
 		return err
 	}
@@ -246,12 +248,5 @@ func (d *deployment) loadManifests() error {
 	if d.prefix, err = registry.ParsePrefix(d.RegistryHost); err != nil || !registry.ValidTag(d.SHA) {
 		return err // a tag that is none was said already
 	}
-	var written []string
-	for _, use := range set.Images() {
-		if !slices.Contains(written, use.Value) {
-			written = append(written, use.Value)
-		}
-	}
-	d.matches, err = image.Plan(written, d.prefix, d.SHA, d.Images)
-	return err
+	return d.planImages()
 }

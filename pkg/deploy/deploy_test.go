@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/org/deploy-model-action/pkg/cluster"
+	"github.com/org/deploy-model-action/pkg/fault"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -265,6 +266,22 @@ type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// A panic of a goroutine comes to whoever called Run, who has the exit code to say.
+func TestPanicOfAGoroutine(t *testing.T) {
+	t.Parallel()
+	defer func() {
+		p, ok := recover().(*fault.Panic)
+		if !ok || p.Value != "of the network" || !strings.Contains(string(p.Stack), "connect.go") {
+			t.Errorf("%v", p)
+		}
+	}()
+	Run(t.Context(), right(), Runner{
+		Getenv: func(string) string { return "" }, Workspace: workspace(t, map[string]string{"kubernetes/model.yaml": model}),
+		Transport: transport(func(*http.Request) (*http.Response, error) { panic("of the network") }),
+	}, &lines{})
+	t.Error("it went on")
+}
+
 // The project is said by whoever knows it best, and the location by either input.
 func TestNameOfTheCluster(t *testing.T) {
 	t.Parallel()
@@ -391,7 +408,7 @@ func TestCredentialsFileIsNoManifest(t *testing.T) {
 	}
 	d.credentials = keyed(t)
 	d.credentials.File = file
-	if err := d.loadManifests(); err != nil {
+	if err := d.loadManifests(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(d.manifests.Objects); n != 1 {

@@ -96,7 +96,7 @@ var deploymentRef = kube.Ref{
 // A run that is cancelled half way says what it did not come to.
 func TestNotApplied(t *testing.T) {
 	t.Parallel()
-	set, err := manifest.Load(manifest.Options{
+	set, err := manifest.Load(t.Context(), manifest.Options{
 		Root:  workspace(t, map[string]string{"a.yaml": model, "b.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: model}\n"}),
 		Paths: []string{"a.yaml", "b.yaml"}, Namespace: "default",
 	})
@@ -185,7 +185,7 @@ func TestNoRollback(t *testing.T) {
 
 func TestProblems(t *testing.T) {
 	t.Parallel()
-	set, err := manifest.Load(manifest.Options{
+	set, err := manifest.Load(t.Context(), manifest.Options{
 		Root:  workspace(t, map[string]string{"a.yaml": "# first\n" + model, "b.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: model}\n"}),
 		Paths: []string{"a.yaml", "b.yaml"}, Namespace: "default",
 	})

@@ -12,6 +12,7 @@ import (
 	"regexp"
 
 	"github.com/org/deploy-model-action/pkg/credentials"
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/release"
 )
@@ -61,7 +62,8 @@ func History(ctx context.Context, args []string, o HistoryOptions) int {
 		o.Log.Printf("%v\n\n%s", err, historyUsage)
 		return ExitInput
 	}
-	err := h.run(ctx)
+	var err error
+	fault.Run(ctx, func(ctx context.Context) { err = h.run(ctx) })
 	var input *InputError
 	switch {
 	case err == nil:

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/retry"
@@ -182,12 +183,11 @@ func Explain(ctx context.Context, client *kube.Client, e *Evidence, f *Failure) 
 		if p.container == "" || !p.Ran {
 			continue
 		}
-		group.Go(func() {
+		group.Go(fault.Func(ctx, func() {
 			p.lines, p.of, p.err = readLog(ctx, client, PodRef{Namespace: e.id.Namespace, Name: p.Name}, p.container, p.previous)
-		})
+		}))
 	}
 	group.Wait()
-
 	if f.Pod == "" && f.Reason != "FailedCreate" {
 		if refusal := e.refusal(); refusal.Severity != Healthy {
 			f.because(refusal)
@@ -228,7 +228,7 @@ func Read(ctx context.Context, client *kube.Client, e *Evidence) error {
 		errs  = make([]error, len(sources))
 	)
 	for i, s := range sources {
-		group.Go(func() { lists[i], errs[i] = client.List(ctx, s.Selection) })
+		group.Go(fault.Func(ctx, func() { lists[i], errs[i] = client.List(ctx, s.Selection) }))
 	}
 	group.Wait()
 	for i, s := range sources {
@@ -362,7 +362,7 @@ func (e *Evidence) readEvents(ctx context.Context, client *kube.Client) (warning
 		errs  = make([]error, len(sources))
 	)
 	for i, s := range sources {
-		group.Go(func() { read[i], errs[i] = ListEvents(ctx, client, e.id.Namespace, s.uid, !s.pod) })
+		group.Go(fault.Func(ctx, func() { read[i], errs[i] = ListEvents(ctx, client, e.id.Namespace, s.uid, !s.pod) }))
 	}
 	group.Wait()
 	var all []Event

@@ -38,6 +38,16 @@ func (e *NoMatchError) Error() string {
 	return fmt.Sprintf("%s; they name %s; set registry_host to what your images live under, or name the images to rewrite in the input images", what, registry.Quote(e.Found))
 }
 
+// ReferenceError is that an image of the manifests is no reference.
+type ReferenceError struct{ Written string }
+
+// Title says in a few words what it is.
+func (e *ReferenceError) Title() string { return "Not an image" }
+
+func (e *ReferenceError) Error() string {
+	return fmt.Sprintf("image %q in the manifests: not a reference; write HOST/NAME:TAG, with NAME in lower case and without spaces, or, if another tool was to replace it, name it in the input images, as %s=HOST/NAME", e.Written, bareText(e.Written))
+}
+
 // commitForm is a tag that is a commit's name.
 var commitForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
@@ -50,6 +60,7 @@ type NotFoundError struct {
 	Tags       []string // what is there, the newest first if Newest, else the nearest
 	Newest     bool     // Tags are ordered by time
 	Words      string   // what the registry said; "" if nothing
+	Built      []string // HOST/NAME of the images that are there, of the same deploy
 
 	Err error
 }
@@ -58,7 +69,10 @@ type NotFoundError struct {
 func (e *NotFoundError) Title() string { return "Image not found" }
 
 func (e *NotFoundError) Error() string {
-	const push = "push the image before this step (`docker push`), or let this step push it (input push: docker)"
+	push := "push the image before this step (`docker push`), or let this step push it (input push: docker)"
+	if len(e.Built) > 0 {
+		push = fmt.Sprintf("if it is not one that this commit builds, name those that are in the input images, here %s; else %s", registry.Quote(e.Built), push)
+	}
 	said := ""
 	if e.Words != "" {
 		said = " (" + e.Words + ")"

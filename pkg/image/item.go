@@ -12,21 +12,31 @@ import (
 
 // item is one line of the input images.
 type item struct {
-	text   string // as it was given
-	name   string // what stands before "="
-	repos  []string
+	text   string   // as it was given
+	name   string   // what stands before "="
+	repos  []string // none: the name is a placeholder, which is matched as text
 	target name.Reference
 	tag    string
 }
 
-// names reports whether the item means a repository.
-func (it item) names(r name.Repository) bool {
+// names reports whether the item means an image.
+func (it item) names(u use) bool {
 	for _, repo := range it.repos {
-		if strings.EqualFold(repo, r.Name()) {
+		if u.valid && strings.EqualFold(repo, u.repo.Name()) {
 			return true
 		}
 	}
-	return false
+	return it.name == u.written || it.name == bareText(u.written)
+}
+
+// bareText is a text without what follows a last colon or an @, if that is not
+// within a placeholder: what a tag would be, where there is no reference yet.
+func bareText(written string) string {
+	i := strings.LastIndexAny(written, ":@")
+	if i < 0 || strings.Contains(written[i:], "/") || strings.ContainsAny(written[i:], "})>]") && !strings.ContainsAny(written[i:], "{(<[") {
+		return written
+	}
+	return written[:i]
 }
 
 // distance is how far a repository is from what the item names.
@@ -61,13 +71,26 @@ func parseItems(images []string, at registry.Prefix, sha string) ([]item, error)
 	return items, errors.Join(errs...)
 }
 
-// parseItem reads NAME or NAME=REFERENCE.
+// splitItem divides NAME=REFERENCE; a placeholder may hold a = itself.
+func splitItem(text string) (name, reference string, replaced bool) {
+	i := strings.LastIndexByte(text, '=')
+	if i < 0 || strings.ContainsAny(text[i:], "}>)") {
+		return strings.TrimSpace(text), "", false
+	}
+	return strings.TrimSpace(text[:i]), strings.TrimSpace(text[i+1:]), true
+}
+
+// parseItem reads NAME, NAME=REFERENCE or PLACEHOLDER=REFERENCE.
 func parseItem(text string, at registry.Prefix, sha string) (item, error) {
-	before, reference, replaced := strings.Cut(text, "=")
-	it := item{text: text, name: strings.TrimSpace(before)}
+	before, reference, replaced := splitItem(text)
+	it := item{text: text, name: before}
 	repo, err := parseRepository(it.name)
 	if err != nil {
-		return item{}, err
+		if _, referenceErr := name.ParseReference(it.name); referenceErr == nil || !replaced || it.name == "" {
+			return item{}, err
+		}
+		it.target, it.tag, err = parseTarget(reference, sha)
+		return it, err
 	}
 	it.repos = []string{repo.Name()}
 	own := repo
@@ -84,13 +107,13 @@ func parseItem(text string, at registry.Prefix, sha string) (item, error) {
 		it.target, it.tag = own.Tag(sha), sha
 		return it, nil
 	}
-	it.target, it.tag, err = parseTarget(strings.TrimSpace(reference), sha)
+	it.target, it.tag, err = parseTarget(reference, sha)
 	return it, err
 }
 
 // parseRepository reads a name without tag and digest.
 func parseRepository(text string) (name.Repository, error) {
-	wrong := errors.New("not the name of an image; write NAME or NAME=REFERENCE, with NAME as the manifests have it, without tag, or as the path below registry_host")
+	wrong := errors.New("not the name of an image; write NAME or NAME=REFERENCE, with NAME as the manifests have it, without tag, or as the path below registry_host; or PLACEHOLDER=REFERENCE, with the text as it stands there")
 	path := text
 	if hasHost(text) {
 		_, path, _ = strings.Cut(text, "/")

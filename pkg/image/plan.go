@@ -3,6 +3,7 @@ package image
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -26,18 +27,19 @@ type use struct {
 // images, only these: NAME is a repository with its host, or the path below at,
 // which also stands for a reference without a host (as in local files), and is
 // rewritten to at/NAME:sha. NAME=REFERENCE is rewritten to REFERENCE, which has
-// a host, and sha as its tag if it has neither tag nor digest.
+// a host, and sha as its tag if it has neither tag nor digest; so is what is no
+// reference and stands there as NAME, with or without something like a tag.
 //
 // The matches are in the order of written, each value once. When nothing matches,
-// or one of images matches nothing, the error is a *NoMatchError; all mistakes
-// are joined.
+// or one of images matches nothing, the error is a *NoMatchError, and for what is no
+// reference and is not rewritten a *ReferenceError; all mistakes are joined.
 func Plan(written []string, at registry.Prefix, sha string, images []string) ([]Match, error) {
 	if err := CheckTag(sha); err != nil {
 		return nil, err // what images say can be read only when it is right
 	}
 	uses := parseUses(written)
 	items, err := parseItems(images, at, sha)
-	if err := errors.Join(err, invalidReferences(uses, at)); err != nil {
+	if err := errors.Join(err, invalidReferences(uses, items)); err != nil {
 		return nil, err
 	}
 	if len(items) > 0 {
@@ -75,17 +77,37 @@ func parseUses(written []string) []use {
 	return uses
 }
 
-// invalidReferences finds references that are meant to live under the prefix and are none:
-// they would be deployed as they are.
-func invalidReferences(uses []use, at registry.Prefix) error {
+// invalidReferences finds what is no reference, and is not going to be replaced: the
+// cluster would never run it.
+func invalidReferences(uses []use, items []item) error {
 	var errs []error
 	for _, u := range uses {
-		if u.valid || !strings.HasPrefix(strings.ToLower(u.written), at.String()+"/") {
-			continue
+		if !u.valid && !slices.ContainsFunc(items, func(it item) bool { return it.names(u) }) {
+			errs = append(errs, &ReferenceError{Written: u.written})
 		}
-		errs = append(errs, fmt.Errorf("image %q in the manifests: not a reference; write HOST/NAME:TAG, with NAME in lower case and without spaces", u.written))
 	}
 	return errors.Join(errs...)
+}
+
+// Means reports whether a text is a reference, or stands in the input images.
+func Means(text string, images []string) bool {
+	if _, err := name.ParseReference(text); err == nil {
+		return true
+	}
+	for _, line := range images {
+		it := item{}
+		it.name, _, _ = splitItem(line)
+		if it.names(use{written: text}) {
+			return true
+		}
+	}
+	return false
+}
+
+// Lives reports whether a text is a reference to an image under a prefix.
+func Lives(text string, at registry.Prefix) bool {
+	ref, err := name.ParseReference(text)
+	return err == nil && strings.Contains(text, "/") && at.Contains(ref.Context())
 }
 
 // named reports whether the prefix is the full name of an image that is there.
@@ -108,7 +130,7 @@ func matchItems(uses []use, items []item, at registry.Prefix) ([]Match, error) {
 	for _, u := range uses {
 		chosen := -1
 		for i, it := range items {
-			if !u.valid || !it.names(u.repo) {
+			if !it.names(u) {
 				continue
 			}
 			used[i] = true

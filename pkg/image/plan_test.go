@@ -57,7 +57,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "parts, not prefixes", host: testHost,
-			written: []string{testHost + "-old/x:1", testHost + "x", testHost, "evil.com/" + testImage, testHost + "/a/b", "nginx", "", "{{ .Values.image }}", "europe-west6-docker.pkg.dev:444/my-project/models/x"},
+			written: []string{testHost + "-old/x:1", testHost + "x", testHost, "evil.com/" + testImage, testHost + "/a/b", "nginx", "", "europe-west6-docker.pkg.dev:444/my-project/models/x"},
 			want:    []string{testHost + "/a/b -> " + testHost + "/a/b:SHA SHA"},
 		},
 		{
@@ -119,6 +119,18 @@ func TestPlan(t *testing.T) {
 			want: []string{
 				testHost + "/a -> ghcr.io/acme/a:v2 v2", testHost + "/b -> ghcr.io/acme/b@" + testDigest + " ",
 				testHost + "/c -> ghcr.io/acme/c@" + testDigest + " v2", testHost + "/d:v1 -> ghcr.io/acme/d:SHA SHA",
+			},
+		},
+		{
+			name: "placeholders, with and without something like a tag", host: testHost,
+			written: []string{"LOCATION-docker.pkg.dev/PROJECT_ID/REPOSITORY/IMAGE:TAG", "${REGISTRY}/${IMAGE:-x}:${TAG}", "<%= image %>", "{{ .Values.image }}:{{ .Values.tag }}", "<image>", "$(IMAGE)", "__IMAGE__"},
+			images: []string{
+				"LOCATION-docker.pkg.dev/PROJECT_ID/REPOSITORY/IMAGE=" + testHost + "/a", "${REGISTRY}/${IMAGE:-x}=" + testHost + "/b:v2", "<%= image %>=" + testHost + "/c",
+				"{{ .Values.image }}:{{ .Values.tag }}=" + testHost + "/d", "<image> = " + testHost + "/e", "$(IMAGE)=" + testHost + "/f", "__IMAGE__=" + testHost + "/g",
+			},
+			want: []string{
+				"LOCATION-docker.pkg.dev/PROJECT_ID/REPOSITORY/IMAGE:TAG -> " + testHost + "/a:SHA SHA", "${REGISTRY}/${IMAGE:-x}:${TAG} -> " + testHost + "/b:v2 v2", "<%= image %> -> " + testHost + "/c:SHA SHA",
+				"{{ .Values.image }}:{{ .Values.tag }} -> " + testHost + "/d:SHA SHA", "<image> -> " + testHost + "/e:SHA SHA", "$(IMAGE) -> " + testHost + "/f:SHA SHA", "__IMAGE__ -> " + testHost + "/g:SHA SHA",
 			},
 		},
 		{
@@ -197,6 +209,9 @@ func TestPlanMistakes(t *testing.T) {
 		{name: "reference with a bad tag", host: testHost, written: seed, images: []string{"celestial-bodies-classifier=ghcr.io/acme/x:-v1"}},
 		{name: "reference with a bad digest", host: testHost, written: seed, images: []string{"celestial-bodies-classifier=ghcr.io/acme/x@sha256:12"}},
 		{name: "reference that is none", host: testHost, written: seed, images: []string{"celestial-bodies-classifier=ghcr.io/Acme/x", "nginx="}},
+		{name: "placeholder beside a good image", host: testHost, written: append([]string{"${IMAGE}"}, seed...)},
+		{name: "placeholder without a reference", host: testHost, written: []string{"${IMAGE}"}, images: []string{"${IMAGE}", "<%= image %>"}},
+		{name: "placeholder that is not there", host: testHost, written: seed, images: []string{"${IMAGE}=" + testImage}, noMatch: true},
 		{name: "two items that differ", host: testHost, written: seed, images: []string{"celestial-bodies-classifier", testImage + "=ghcr.io/acme/x:v1"}},
 	} {
 		if c.sha == "" && c.host != "" {

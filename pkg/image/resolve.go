@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/registry"
 )
 
@@ -28,6 +29,7 @@ func Resolve(ctx context.Context, c *registry.Client, matches []Match) ([]Image,
 	var reading sync.WaitGroup
 	defer func() {
 		go func() {
+			defer fault.Catch(ctx)
 			reading.Wait()
 			cancel()
 		}()
@@ -62,6 +64,7 @@ func Resolve(ctx context.Context, c *registry.Client, matches []Match) ([]Image,
 		}
 		group.Go(func() error {
 			defer place()()
+			defer fault.Catch(ctx)
 			d, err := get(ctx, r, m)
 			if a.err = err; err != nil {
 				return nil
@@ -69,6 +72,7 @@ func Resolve(ctx context.Context, c *registry.Client, matches []Match) ([]Image,
 			a.digest, a.platforms = d.Digest.String(), sync.OnceValue(func() []string { return platformsOf(d) })
 			reading.Go(func() {
 				defer place()()
+				defer fault.Catch(ctx)
 				a.platforms()
 			})
 			return nil
@@ -76,8 +80,18 @@ func Resolve(ctx context.Context, c *registry.Client, matches []Match) ([]Image,
 	}
 	_ = group.Wait()
 
+	var built []string
+	for _, m := range matches {
+		if a := answers[m.Target.Name()]; a.err == nil {
+			built = append(built, registry.DisplayName(m.Target.Context().Name()))
+		}
+	}
 	var errs []error
 	for _, a := range order {
+		var missing *NotFoundError
+		if errors.As(a.err, &missing) {
+			missing.Built = built
+		}
 		errs = append(errs, a.err)
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/retry"
 	"github.com/org/deploy-model-action/pkg/wire"
@@ -141,7 +142,10 @@ func (w *Write) decide(ctx context.Context) (decision, error) {
 	)
 	asked, parallel := w.intent.first()
 	s.asked = asked
-	group.Go(func() { s.live, getErr = w.get(ctx, w.client) })
+	group.Go(func() {
+		defer fault.Catch(ctx)
+		s.live, getErr = w.get(ctx, w.client)
+	})
 	if parallel {
 		s.answer, s.refuse = w.ask(ctx, s.asked)
 	}

@@ -40,7 +40,7 @@ func TestChartTestsAreLeftOut(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer root.Close()
-			set, err := Load(Options{Root: root, Paths: []string{"a.yaml", "b.yaml"}})
+			set, err := Load(t.Context(), Options{Root: root, Paths: []string{"a.yaml", "b.yaml"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +50,7 @@ func TestChartTestsAreLeftOut(t *testing.T) {
 			if tt.left && (set.Tests[0].File != "b.yaml" || set.Tests[0].Line != 1 || set.Tests[0].Name != "checked") {
 				t.Errorf("left out %+v", set.Tests[0])
 			}
-			if _, err := Load(Options{Root: root, Paths: []string{"b.yaml"}}); tt.left && (err == nil || !strings.Contains(err.Error(), "nothing but tests")) {
+			if _, err := Load(t.Context(), Options{Root: root, Paths: []string{"b.yaml"}}); tt.left && (err == nil || !strings.Contains(err.Error(), "nothing but tests")) {
 				t.Errorf("alone: %v", err)
 			}
 		})

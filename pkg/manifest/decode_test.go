@@ -16,7 +16,7 @@ import (
 
 func load(tb testing.TB, text string) (*Set, error) {
 	tb.Helper()
-	return Load(Options{Root: workspace(tb, map[string]string{"a.yaml": text}), Paths: []string{"a.yaml"}})
+	return Load(tb.Context(), Options{Root: workspace(tb, map[string]string{"a.yaml": text}), Paths: []string{"a.yaml"}})
 }
 
 func TestDocuments(t *testing.T) {

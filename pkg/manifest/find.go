@@ -1,14 +1,14 @@
 package manifest
 
 import (
+	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"strings"
-	"syscall"
+
+	"github.com/org/deploy-model-action/pkg/inside"
 )
 
 // finder turns paths into files, inside the workspace only.
@@ -54,13 +54,12 @@ func (f *finder) find(item string) ([]string, []error) {
 		return []string{name}, nil
 	case strings.ContainsAny(name, "*?["):
 		return f.glob(item, name)
-	case missing(err):
-		if _, err := f.root.Lstat(name); err == nil {
-			return refuse("is a symbolic link to nothing: check where it points")
+	case inside.Missing(err):
+		if _, err := f.root.Lstat(name); err != nil {
+			return refuse("does not exist" + f.nearby(name))
 		}
-		return refuse("does not exist" + f.nearby(name))
 	}
-	return refuse(cause(err))
+	return refuse(inside.Cause(f.root, name, err))
 }
 
 // walk returns the manifests in a folder and all folders in it. A linked folder
@@ -71,7 +70,7 @@ func (f *finder) walk(dir string, above []fs.FileInfo) ([]string, []error) {
 	}
 	here, err := f.root.Stat(dir)
 	if err != nil {
-		return nil, []error{&Error{File: dir, Problem: cause(err)}}
+		return nil, []error{&Error{File: dir, Problem: inside.Cause(f.root, dir, err)}}
 	}
 	for _, a := range above {
 		if os.SameFile(a, here) {
@@ -81,7 +80,7 @@ func (f *finder) walk(dir string, above []fs.FileInfo) ([]string, []error) {
 	above = append(above[:len(above):len(above)], here)
 	entries, err := fs.ReadDir(f.root.FS(), dir)
 	if err != nil {
-		return nil, []error{&Error{File: dir, Problem: cause(err)}}
+		return nil, []error{&Error{File: dir, Problem: inside.Cause(f.root, dir, err)}}
 	}
 	var files []string
 	var errs []error
@@ -95,8 +94,8 @@ func (f *finder) walk(dir string, above []fs.FileInfo) ([]string, []error) {
 		case err != nil:
 			// Something that is no manifest may be as broken as it likes, but a link
 			// that leaves the workspace could be a whole folder of them.
-			if !missing(err) || isManifest(name) {
-				errs = append(errs, &Error{File: name, Problem: cause(err)})
+			if !inside.Missing(err) || isManifest(name) {
+				errs = append(errs, &Error{File: name, Problem: inside.Cause(f.root, name, err)})
 			}
 		case info.IsDir():
 			more, moreErrs := f.walk(name, above)
@@ -147,41 +146,13 @@ func (f *finder) skipped(name string) bool {
 }
 
 // read returns what a file holds.
-func (f *finder) read(name string) ([]byte, error) {
-	file, err := f.root.Open(name)
-	if err != nil {
-		return nil, &Error{File: name, Problem: cause(err)}
+func (f *finder) read(ctx context.Context, name string) ([]byte, error) {
+	data, err := inside.Read(ctx, f.root, name, maxFile)
+	var wrong *inside.Error
+	if errors.As(err, &wrong) {
+		return nil, &Error{File: name, Problem: wrong.Problem}
 	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
-		return nil, &Error{File: name, Problem: cause(err)}
-	}
-	if len(data) > maxFile {
-		return nil, &Error{File: name, Problem: "is larger than 1 MiB: split it"}
-	}
-	return data, nil
-}
-
-// missing tells whether there is nothing under a path.
-func missing(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
-}
-
-// cause says in a sentence why a path cannot be read.
-func cause(err error) string {
-	var wrapped *fs.PathError
-	switch {
-	case missing(err):
-		return "is a symbolic link to nothing: check where it points"
-	case errors.Is(err, fs.ErrPermission):
-		return "may not be read: check its permissions"
-	case strings.Contains(err.Error(), "path escapes"): // os exports no value for it
-		return "leaves the workspace by a symbolic link: put the file itself into the workspace"
-	case errors.As(err, &wrapped):
-		return fmt.Sprintf("cannot be read: %v", wrapped.Err)
-	}
-	return fmt.Sprintf("cannot be read: %v", err)
+	return data, err
 }
 
 func isManifest(name string) bool {

@@ -60,7 +60,7 @@ func TestLoadFinds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			set, err := Load(Options{Root: workspace(t, files), Paths: test.paths, Skip: func(p string) bool { return path.Base(p) == "key.json" }})
+			set, err := Load(t.Context(), Options{Root: workspace(t, files), Paths: test.paths, Skip: func(p string) bool { return path.Base(p) == "key.json" }})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,7 +140,7 @@ func TestLoadRefusesPaths(t *testing.T) {
 		"credentials by glob":       {"*.json"},
 		"several at once":           {"absent", "/etc", "kubernetes"},
 	} {
-		_, err := Load(Options{Root: root, Paths: paths, Skip: func(p string) bool { return path.Base(p) == "key.json" }})
+		_, err := Load(t.Context(), Options{Root: root, Paths: paths, Skip: func(p string) bool { return path.Base(p) == "key.json" }})
 		if err == nil {
 			t.Errorf("%s: no error", title)
 			continue
@@ -148,7 +148,7 @@ func TestLoadRefusesPaths(t *testing.T) {
 		mistakes(t, err)
 		sections[title] = err.Error()
 	}
-	_, err := Load(Options{Root: workspace(t, nil), Paths: []string{"kubernetes"}})
+	_, err := Load(t.Context(), Options{Root: workspace(t, nil), Paths: []string{"kubernetes"}})
 	sections["empty workspace"] = fmt.Sprint(err)
 	golden(t, "paths.golden", sections)
 }
@@ -168,11 +168,11 @@ func TestLoadBounds(t *testing.T) {
 	root := workspace(t, files)
 	sections := map[string]string{}
 	for _, item := range []string{"large", "total", "many.yaml"} {
-		_, err := Load(Options{Root: root, Paths: []string{item}})
+		_, err := Load(t.Context(), Options{Root: root, Paths: []string{item}})
 		sections[item] = fmt.Sprint(err)
 	}
 	golden(t, "bounds.golden", sections)
-	if _, err := Load(Options{Root: root, Paths: []string{"large/a.yaml"}}); err != nil {
+	if _, err := Load(t.Context(), Options{Root: root, Paths: []string{"large/a.yaml"}}); err != nil {
 		t.Errorf("a file of exactly 1 MiB: %v", err)
 	}
 }

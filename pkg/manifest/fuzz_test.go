@@ -32,7 +32,7 @@ func FuzzLoad(f *testing.F) {
 			t.Fatal(err)
 		}
 		lines := strings.Count(text, "\n") + 1
-		set, err := Load(Options{Root: root, Paths: []string{"a.yaml"}})
+		set, err := Load(t.Context(), Options{Root: root, Paths: []string{"a.yaml"}})
 		if err != nil {
 			for _, m := range mistakes(t, err) {
 				if m.File != "" && (m.Line < 0 || m.Line > lines && !strings.ContainsAny(text, "\r\u0085\u2028\u2029")) {
@@ -99,7 +99,7 @@ func FuzzFind(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, item string) {
-		set, err := Load(Options{Root: root, Paths: []string{item}})
+		set, err := Load(t.Context(), Options{Root: root, Paths: []string{item}})
 		if err != nil {
 			mistakes(t, err)
 			return

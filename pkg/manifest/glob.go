@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/org/deploy-model-action/pkg/inside"
 )
 
 // glob returns the files that a pattern matches; a folder that it matches is
@@ -49,8 +51,8 @@ func (g *globber) expand(dir string, pattern []string) {
 	}
 	entries, err := fs.ReadDir(g.root.FS(), dir)
 	if err != nil {
-		if !missing(err) {
-			g.errs = append(g.errs, &Error{File: dir, Problem: cause(err)})
+		if !inside.Missing(err) {
+			g.errs = append(g.errs, &Error{File: dir, Problem: inside.Cause(g.root, dir, err)})
 		}
 		return
 	}
@@ -82,8 +84,8 @@ func (g *globber) take(name string) {
 	switch {
 	case g.skipped(name):
 	case err != nil:
-		if !missing(err) || isManifest(name) {
-			g.errs = append(g.errs, &Error{File: name, Problem: cause(err)})
+		if !inside.Missing(err) || isManifest(name) {
+			g.errs = append(g.errs, &Error{File: name, Problem: inside.Cause(g.root, name, err)})
 		}
 	case info.IsDir():
 		files, errs := g.walk(name, nil)

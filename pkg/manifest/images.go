@@ -5,10 +5,12 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/object"
 )
 
-// ImageUse is one place where an object names an image.
-type ImageUse struct {
+// Use is one place where an object names something, such as an image.
+type Use struct {
 	Object int    // index in Set.Objects
 	Path   string // as Position takes it: "spec.template.spec.containers[0].image"
 	Value  string // as it is written
@@ -16,14 +18,16 @@ type ImageUse struct {
 
 // Images returns every place that names an image, in a stable order: in the
 // lists containers, initContainers and ephemeralContainers and in image volumes,
-// at any depth of any kind, and in the fields of the custom resources that name
-// an image outside of such a list. A CustomResourceDefinition names none: what
-// it holds is a schema.
-func (s *Set) Images() []ImageUse {
-	var uses []ImageUse
+// at any depth of any kind, and in fields of custom resources outside of such a
+// list: where a kind is known to have one, and elsewhere what is called an image and
+// has a tag or digest. A repository alone may be meant to be one, as that which
+// Flux's ImageRepository looks for new tags in. A CustomResourceDefinition names
+// none: what it holds is a schema.
+func (s *Set) Images() []Use {
+	var uses []Use
 	for i, o := range s.Objects {
 		visit(o, func(path, value string) string {
-			uses = append(uses, ImageUse{Object: i, Path: path, Value: value})
+			uses = append(uses, Use{Object: i, Path: path, Value: value})
 			return value
 		})
 	}
@@ -56,9 +60,45 @@ func visit(o *unstructured.Unstructured, v visitor) {
 		return
 	}
 	v.value(o.Object, "")
-	for _, pattern := range lone[gk.String()] {
+	patterns, known := lone[gk.String()]
+	for _, pattern := range patterns {
 		v.pattern(o.Object, "", strings.Split(pattern, "."))
 	}
+	if !known && object.Of(o).Custom() {
+		for _, key := range sortedKeys(o.Object) {
+			if key != "metadata" && key != "status" {
+				v.custom(o.Object[key], key)
+			}
+		}
+	}
+}
+
+// custom applies the rule for kinds that nobody here knows.
+func (v visitor) custom(value any, path string) {
+	switch value := value.(type) {
+	case map[string]any:
+		for _, key := range sortedKeys(value) {
+			at := join(path, key)
+			text, ok := value[key].(string)
+			if _, list := value[key].([]any); list && (key == "containers" || key == "initContainers" || key == "ephemeralContainers") {
+				continue // visited by the general rule
+			}
+			if !ok {
+				v.custom(value[key], at)
+			} else if (key == "image" || strings.HasSuffix(key, "Image")) && tagged(text) {
+				value[key] = v(at, text)
+			}
+		}
+	case []any:
+		for i, item := range value {
+			v.custom(item, index(path, i))
+		}
+	}
+}
+
+// tagged reports whether a reference has a tag or a digest.
+func tagged(reference string) bool {
+	return strings.ContainsAny(reference[strings.LastIndexByte(reference, '/')+1:], ":@")
 }
 
 // value applies the general rule at every depth.

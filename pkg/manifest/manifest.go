@@ -8,6 +8,7 @@
 package manifest
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -83,7 +84,7 @@ type Position struct {
 
 // Load reads all manifests. It reports every mistake at once: the error joins
 // one *Error for each.
-func Load(o Options) (*Set, error) {
+func Load(ctx context.Context, o Options) (*Set, error) {
 	if o.Namespace == "" {
 		o.Namespace = "default"
 	}
@@ -93,7 +94,7 @@ func Load(o Options) (*Set, error) {
 		files:  map[string]*loaded{},
 	}
 	for _, item := range o.Paths {
-		l.load(item)
+		l.load(ctx, item)
 	}
 	if len(o.Paths) == 0 {
 		l.errs = append(l.errs, &Error{Problem: "no manifests are named: name files, folders or globs"})
@@ -122,7 +123,7 @@ type loader struct {
 type loaded struct{ objects, mistakes int }
 
 // load reads what one item of the paths names.
-func (l *loader) load(item string) {
+func (l *loader) load(ctx context.Context, item string) {
 	files, err := l.finder.find(item)
 	mistakes := len(err)
 	l.errs = append(l.errs, err...)
@@ -133,7 +134,7 @@ func (l *loader) load(item string) {
 		}
 		f, ok := l.files[name]
 		if !ok {
-			f = l.file(name)
+			f = l.file(ctx, name)
 			l.files[name] = f
 		}
 		objects += f.objects
@@ -145,9 +146,9 @@ func (l *loader) load(item string) {
 }
 
 // file reads the objects of one file.
-func (l *loader) file(name string) *loaded {
+func (l *loader) file(ctx context.Context, name string) *loaded {
 	before, mistakesBefore := len(l.set.Objects)+len(l.set.Tests), len(l.errs)
-	data, err := l.finder.read(name)
+	data, err := l.finder.read(ctx, name)
 	if err != nil {
 		l.errs = append(l.errs, err)
 		return &loaded{mistakes: 1}

@@ -163,11 +163,16 @@ metadata: {name: b}
 data:
   containers: "[{image: one}]"
   image: one
+---
+apiVersion: openfaas.com/v1
+kind: Function
+metadata: {name: a, annotations: {image: "host/x:1"}}
+spec: {name: a, image: "host/x:1", initImage: "host/x@sha256:0", other: "host/x:1", repository: {image: host/x}, steps: [{image: "host/y:1"}], containers: [{image: three}]}
 `)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []ImageUse{
+	want := []Use{
 		{0, "spec.template.spec.containers[0].image", "two"},
 		{0, "spec.template.spec.containers[1].image", "one"},
 		{0, "spec.template.spec.ephemeralContainers[0].image", "three"},
@@ -180,6 +185,10 @@ data:
 		{3, "spec.predictor.model.image", "one"},
 		{4, "spec.templates[0].container.image", "one"},
 		{4, "spec.templates[1].script.image", "two"},
+		{7, "spec.containers[0].image", "three"},
+		{7, "spec.image", "host/x:1"},
+		{7, "spec.initImage", "host/x@sha256:0"},
+		{7, "spec.steps[0].image", "host/y:1"},
 	}
 	if diff := cmp.Diff(want, set.Images()); diff != "" {
 		t.Errorf("Images() (-want +got):\n%s", diff)

@@ -78,7 +78,7 @@ func (d *Directives) read(name, value string, u *unstructured.Unstructured) (pro
 	case PhaseAnnotation:
 		switch {
 		case value != PhaseBefore && value != PhaseAfter:
-			return fmt.Sprintf("the value of %s is neither %q nor %q: write one of them, or leave the annotation out", name, PhaseBefore, PhaseAfter)
+			return fmt.Sprintf("the value %.100q of %s is neither %q nor %q: write one of them, or leave the annotation out", value, name, PhaseBefore, PhaseAfter)
 		case Of(u).GroupKind().String() != "Job.batch":
 			return fmt.Sprintf("%s is for a Job, as only a Job has an end: leave it out", name)
 		}
@@ -86,7 +86,7 @@ func (d *Directives) read(name, value string, u *unstructured.Unstructured) (pro
 	case ReadyWhenAnnotation:
 		e, err := ParseExpression(value)
 		if err != nil {
-			return fmt.Sprintf("%s: %v", name, err)
+			return fmt.Sprintf("the value %.100q of %s: %v", value, name, err)
 		}
 		d.ReadyWhen = e
 	default:
@@ -101,5 +101,5 @@ func refused(name, value string) (off bool, problem string) {
 	case "true", "false":
 		return value == "false", ""
 	}
-	return false, fmt.Sprintf(`the value of %s is neither "true" nor "false": write one of them, or leave the annotation out`, name)
+	return false, fmt.Sprintf(`the value %.100q of %s is neither "true" nor "false": write one of them, or leave the annotation out`, value, name)
 }

@@ -33,7 +33,7 @@ func TestReadDirectives(t *testing.T) {
 		{name: "the defaults, written out", kind: "Service", annotations: map[string]string{WaitAnnotation: "true", PruneAnnotation: "true", RollOnConfigAnnotation: "true"}},
 		{
 			name: "no boolean", kind: "Service", annotations: map[string]string{WaitAnnotation: "no"},
-			wrong: `metadata.annotations: the value of deploy-model-action/wait is neither "true" nor "false": write one of them, or leave the annotation out`,
+			wrong: `metadata.annotations: the value "no" of deploy-model-action/wait is neither "true" nor "false": write one of them, or leave the annotation out`,
 		},
 		{
 			name: "a misspelt name", kind: "Service", annotations: map[string]string{Prefix + "ready_when": "{.a}"},
@@ -41,7 +41,7 @@ func TestReadDirectives(t *testing.T) {
 		},
 		{
 			name: "no phase", apiVersion: "batch/v1", kind: "Job", annotations: map[string]string{PhaseAnnotation: "first"},
-			wrong: `metadata.annotations: the value of deploy-model-action/phase is neither "before" nor "after": write one of them, or leave the annotation out`,
+			wrong: `metadata.annotations: the value "first" of deploy-model-action/phase is neither "before" nor "after": write one of them, or leave the annotation out`,
 		},
 		{
 			name: "a phase of something without end", apiVersion: "apps/v1", kind: "Deployment", annotations: map[string]string{PhaseAnnotation: "after"},
@@ -50,8 +50,8 @@ func TestReadDirectives(t *testing.T) {
 		{
 			name: "two mistakes, and what is right", kind: "Service", annotations: map[string]string{ReadyWhenAnnotation: "{.a} = b", PruneAnnotation: "never", WaitAnnotation: "false"},
 			want: Directives{NoWait: true},
-			wrong: `metadata.annotations: the value of deploy-model-action/prune is neither "true" nor "false": write one of them, or leave the annotation out` + "\n" +
-				`metadata.annotations: deploy-model-action/ready-when: "= b": write == for a comparison`,
+			wrong: `metadata.annotations: the value "never" of deploy-model-action/prune is neither "true" nor "false": write one of them, or leave the annotation out` + "\n" +
+				`metadata.annotations: the value "{.a} = b" of deploy-model-action/ready-when: compares by =; write == for a comparison`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package object
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -29,11 +30,15 @@ type Expression struct {
 }
 
 // ParseExpression reads an expression. The value may be quoted; `>=`, `<=`, `>` and
-// `<` compare numbers.
+// `<` compare numbers. An error says what is wrong and what to do, and leaves it to
+// the caller to name the expression.
 func ParseExpression(text string) (Expression, error) {
 	text = strings.TrimSpace(text)
 	if len(text) > expressionLimit {
-		return Expression{}, fmt.Errorf("the expression is longer than %d bytes", expressionLimit)
+		return Expression{}, fmt.Errorf("longer than %d bytes; write a shorter one", expressionLimit)
+	}
+	if err := likeKubectl(text); err != nil {
+		return Expression{}, err
 	}
 	path, rest := splitPath(text)
 	op, want, err := splitComparison(rest)
@@ -41,27 +46,56 @@ func ParseExpression(text string) (Expression, error) {
 		return Expression{}, err
 	}
 	switch {
-	case path == "":
-		return Expression{}, fmt.Errorf("%q begins with no path; write {.PATH} == VALUE, such as {.status.phase} == Running", text)
+	case path == "" || strings.Trim(path, "{}. ") == "" && strings.HasSuffix(path, "}"):
+		return Expression{}, errors.New("begins with no path; write {.PATH} == VALUE, such as {.status.phase} == Running")
 	case op != "" && want == "":
-		return Expression{}, fmt.Errorf(`%q compares with nothing; write the value behind %s, and "" for an empty one`, text, op)
+		return Expression{}, fmt.Errorf(`compares with nothing; write the value behind %s, and "" for an empty one`, op)
 	case strings.Contains("<= >=", op) && op != "":
 		if _, err := strconv.ParseFloat(unquote(want), 64); err != nil {
-			return Expression{}, fmt.Errorf("%q: %s compares numbers, and %s is none", text, op, want)
+			return Expression{}, fmt.Errorf("%s compares numbers, and %q is none; write a number, or compare by == or !=", op, want)
 		}
 	}
 	if strings.HasPrefix(path, "{") && !strings.HasSuffix(path, "}") {
-		return Expression{}, fmt.Errorf("%q is no JSONPath: a brace or a quote is not closed", path)
+		return Expression{}, errors.New("a brace or a quote of its path is not closed; close it, such as {.status.phase} == Running")
+	}
+	if word := loose.FindString(brackets.ReplaceAllString(path, "")); word != "" {
+		return Expression{}, fmt.Errorf("its path holds %q, which JSONPath has within [ ] only; write one path, such as {.status.conditions[0].status}", word)
 	}
 	if strings.Count(path, "..")+strings.Count(path, ",") > 1 {
 		// Each multiplies what is walked through, whatever the object's size.
-		return Expression{}, fmt.Errorf("%q holds more than one .. or comma; write one path to one value", path)
+		return Expression{}, errors.New("its path holds more than one .. or comma; write one path to one value")
 	}
 	e := Expression{text: text, path: braced(path), op: op, want: unquote(want)}
 	if _, _, err := e.evaluate(map[string]any{}); err != nil {
-		return Expression{}, fmt.Errorf("%q is no JSONPath: %w", path, err)
+		return Expression{}, fmt.Errorf("its path is no JSONPath: %w; correct it, such as {.status.conditions[0].status}", err)
 	}
 	return e, nil
+}
+
+var (
+	// brackets are filters and keys, within which a path may hold anything.
+	brackets = regexp.MustCompile(`\[(?:"[^"]*"|'[^']*'|[^\]"'])*\]`)
+	// loose is what has no meaning outside of them: kubectl's templates, and calls.
+	loose = regexp.MustCompile(`\w+\(\)?|\w+\s+[^\s}]`)
+)
+
+// likeKubectl says how an argument of `kubectl wait --for` is written here.
+func likeKubectl(text string) error {
+	kind, rest, _ := strings.Cut(text, "=")
+	switch path, value, compares := strings.Cut(rest, "="); kind {
+	case "jsonpath":
+		path = strings.Trim(path, `'"`)
+		if value = strings.Trim(value, `'"`); compares && value != "" {
+			path += " == " + value
+		}
+		return fmt.Errorf("begins with jsonpath=, which only kubectl wait takes; write %s", path)
+	case "condition":
+		if !compares {
+			value = "True"
+		}
+		return fmt.Errorf(`begins with condition=, which only kubectl wait takes; write {.status.conditions[?(@.type=="%s")].status} == %s`, path, value)
+	}
+	return nil
 }
 
 // String is the expression as it was written.
@@ -195,9 +229,9 @@ func splitComparison(rest string) (op, want string, err error) {
 	case parts != nil && !strings.HasPrefix(parts[2], "="):
 		return parts[1], parts[2], nil
 	case strings.HasPrefix(rest, "=") && !strings.HasPrefix(rest, "=="):
-		return "", "", fmt.Errorf("%q: write == for a comparison", rest)
+		return "", "", errors.New("compares by =; write == for a comparison")
 	}
-	return "", "", fmt.Errorf("%q is no comparison; write one of ==, !=, >=, <=, > and <, and a value", rest)
+	return "", "", fmt.Errorf("%q behind its path is no comparison; write one of ==, !=, >=, <=, > and <, and a value", rest)
 }
 
 // braced is a path as JSONPath wants it; like kubectl it takes .x and x as well.

@@ -52,6 +52,8 @@ func TestExpression(t *testing.T) {
 		{`{.status.conditions[?(@.type=="Other")].status} == True`, false, ""},
 		{`{.status.parts[*].ready} == true`, true, "true true"},
 		{`{.status.mixed[*].ready} == true`, false, "true false"},
+		{`{.status.conditions[?(@.type == "x[0] is y")].status} == True`, false, ""},
+		{`{.status['note'] } == "a == b"`, true, "a == b"},
 		{`{.status.probabilities[2]} >= 0.9`, true, "0.95"},
 		{`{.status.probabilities[7]} >= 0.9`, false, ""},
 	} {
@@ -71,20 +73,28 @@ func TestExpression(t *testing.T) {
 func TestWrongExpression(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		``:                           `"" begins with no path; write {.PATH} == VALUE, such as {.status.phase} == Running`,
-		`== Running`:                 `begins with no path`,
-		`{.status.phase} = Running`:  `"= Running": write == for a comparison`,
-		`{.status.phase} is up`:      `"is up" is no comparison; write one of ==, !=, >=, <=, > and <, and a value`,
-		`{.status.phase} === up`:     `is no comparison`,
-		`{.status.phase} ==`:         `compares with nothing; write the value behind ==, and "" for an empty one`,
-		`{.status.replicas} >= all`:  `>= compares numbers, and all is none`,
-		`{.status.phase`:             `"{.status.phase" is no JSONPath`,
-		`{.status[} == 1`:            `is no JSONPath`,
-		`{.status.items[?(@.x} == 1`: `is no JSONPath`,
-		`{..a..b} == 1`:              `holds more than one .. or comma`,
-		strings.Repeat("a", 2000):    `the expression is longer than 1024 bytes`,
+		``:                            `begins with no path; write {.PATH} == VALUE, such as {.status.phase} == Running`,
+		`{}`:                          `begins with no path; write {.PATH} == VALUE, such as {.status.phase} == Running`,
+		`== Running`:                  `begins with no path; write {.PATH} == VALUE, such as {.status.phase} == Running`,
+		`{.status.phase} = Running`:   `compares by =; write == for a comparison`,
+		`{.status.phase} is up`:       `"is up" behind its path is no comparison; write one of ==, !=, >=, <=, > and <, and a value`,
+		`{.status.phase} === up`:      `"=== up" behind its path is no comparison; write one of ==, !=, >=, <=, > and <, and a value`,
+		`{.status.phase} ==`:          `compares with nothing; write the value behind ==, and "" for an empty one`,
+		`{.status.replicas} >= all`:   `>= compares numbers, and "all" is none; write a number, or compare by == or !=`,
+		`{.status.phase`:              `a brace or a quote of its path is not closed; close it, such as {.status.phase} == Running`,
+		`{.status[} == 1`:             `a brace or a quote of its path is not closed; close it, such as {.status.phase} == Running`,
+		`{.status.items[?(@.x} == 1`:  `a brace or a quote of its path is not closed; close it, such as {.status.phase} == Running`,
+		`{.a[0:1:2:3]} == 1`:          `its path is no JSONPath: invalid array index 0:1:2:3; correct it, such as {.status.conditions[0].status}`,
+		`{.status.name()} == x`:       `its path holds "name()", which JSONPath has within [ ] only; write one path, such as {.status.conditions[0].status}`,
+		`{range .items} == x`:         `its path holds "range .", which JSONPath has within [ ] only; write one path, such as {.status.conditions[0].status}`,
+		`jsonpath={.status.phase}=Up`: `begins with jsonpath=, which only kubectl wait takes; write {.status.phase} == Up`,
+		`jsonpath='{.status.phase}'`:  `begins with jsonpath=, which only kubectl wait takes; write {.status.phase}`,
+		`condition=Ready`:             `begins with condition=, which only kubectl wait takes; write {.status.conditions[?(@.type=="Ready")].status} == True`,
+		`condition=Degraded=False`:    `begins with condition=, which only kubectl wait takes; write {.status.conditions[?(@.type=="Degraded")].status} == False`,
+		`{..a..b} == 1`:               `its path holds more than one .. or comma; write one path to one value`,
+		strings.Repeat("a", 2000):     `longer than 1024 bytes; write a shorter one`,
 	} {
-		if _, err := ParseExpression(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ParseExpression(text); err == nil || err.Error() != want {
 			t.Errorf("%.40q: %v, want %q", text, err, want)
 		}
 	}

@@ -30,6 +30,11 @@ func Of(u *unstructured.Unstructured) ID {
 // GroupKind is the kind with its API group.
 func (id ID) GroupKind() schema.GroupKind { return schema.GroupKind{Group: id.Group, Kind: id.Kind} }
 
+// Custom reports whether the object is of a kind that Kubernetes itself does not have.
+func (id ID) Custom() bool {
+	return strings.Contains(id.Group, ".") && !strings.HasSuffix(id.Group, ".k8s.io")
+}
+
 // String names the object for people: "Deployment models/classifier".
 func (id ID) String() string {
 	if id.Namespace == "" {

@@ -12,7 +12,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"github.com/org/deploy-model-action/pkg/inside"
 )
 
 // archive is an image in a file or folder of the workspace.
@@ -48,21 +49,18 @@ func openArchive(ctx context.Context, root *os.Root, name string) (*archive, err
 	}
 	info, err := root.Stat(name)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		if _, err := root.Lstat(name); err == nil {
-			return wrong(problem(fs.ErrNotExist))
-		}
+	case inside.Missing(err) && !linked(root, name):
 		return wrong("does not exist in the workspace; write docker for the runner's engine, or the path that an earlier step wrote the image to")
 	case err != nil:
-		return wrong(problem(err))
+		return wrong(inside.Cause(root, name, err))
 	}
 	a := &archive{files: newFiles(fmt.Sprintf("archive %q", name), "write it again in the earlier step")}
 	switch {
 	case info.IsDir():
 		a.folder(root, name)
 	case info.Mode().IsRegular():
-		if a.file, err = root.Open(name); err != nil {
-			return wrong(problem(err))
+		if a.file, _, err = inside.Open(root, name); err != nil {
+			return wrong(err.Error())
 		}
 		err = a.scan(ctx)
 	default:
@@ -76,6 +74,12 @@ func openArchive(ctx context.Context, root *os.Root, name string) (*archive, err
 		return nil, fmt.Errorf("input push: %w", err)
 	}
 	return a, nil
+}
+
+// linked reports whether there is a link under a name, wherever it leads.
+func linked(root *os.Root, name string) bool {
+	_, err := root.Lstat(name)
+	return err == nil
 }
 
 // scan reads a tar file, gzipped or not, for what images it holds. The layers are
@@ -124,19 +128,7 @@ func (a *archive) gunzip(ctx context.Context, wanted map[string]bool, visit visi
 // be a folder with much else in it.
 func (a *archive) folder(root *os.Root, dir string) {
 	open := func(name string) (*os.File, int64, error) {
-		file, err := root.Open(filepath.Join(dir, filepath.FromSlash(name)))
-		if err != nil {
-			return nil, 0, err
-		}
-		info, err := file.Stat()
-		if err == nil && !info.Mode().IsRegular() {
-			err = &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
-		}
-		if err != nil {
-			file.Close()
-			return nil, 0, err
-		}
-		return file, info.Size(), nil
+		return inside.Open(root, filepath.Join(dir, filepath.FromSlash(name)))
 	}
 	a.exists = func(name string) bool {
 		info, err := root.Stat(filepath.Join(dir, filepath.FromSlash(name)))
@@ -148,7 +140,7 @@ func (a *archive) folder(root *os.Root, dir string) {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, nil
 		case err != nil:
-			return nil, a.damaged("%q %s", quoted(name), problem(err))
+			return nil, a.damaged("%q %s", quoted(name), err.Error())
 		}
 		defer file.Close()
 		if n > maxDocument {
@@ -166,7 +158,7 @@ func (a *archive) folder(root *os.Root, dir string) {
 				return a.damaged("it lacks %q, which its manifest names", quoted(name))
 			}
 			if err != nil {
-				return a.damaged("%q %s", quoted(name), problem(err))
+				return a.damaged("%q %s", quoted(name), err.Error())
 			}
 			if err := visit(ctx, entry{name: name, size: n, body: file, at: file, close: func() { file.Close() }}); err != nil {
 				return err
@@ -174,20 +166,4 @@ func (a *archive) folder(root *os.Root, dir string) {
 		}
 		return nil
 	}
-}
-
-// problem says in a sentence why a path cannot be read.
-func problem(err error) string {
-	var wrapped *fs.PathError
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "is a symbolic link to nothing; check where it points"
-	case errors.Is(err, fs.ErrPermission):
-		return "may not be read; check its permissions"
-	case strings.Contains(err.Error(), "path escapes"): // os exports no value for it
-		return "leaves the workspace by a symbolic link; put the file itself into the workspace"
-	case errors.As(err, &wrapped):
-		return fmt.Sprintf("cannot be read: %v", wrapped.Err)
-	}
-	return fmt.Sprintf("cannot be read: %v", err)
 }

@@ -16,6 +16,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/org/deploy-model-action/pkg/fault"
 )
 
 // format is how a layer is compressed.
@@ -71,13 +73,14 @@ func compress(ctx context.Context, to io.Writer, from io.Reader) (sums, error) {
 		free <- &block{content: make([]byte, blockSize), done: make(chan error, 1)}
 	}
 	for range workers {
-		go deflate(todo)
+		fault.Go(ctx, func() { deflate(todo) })
 	}
 	inside, outside := sha256.New(), sha256.New()
 	var readErr error
 	go func() {
 		defer close(order)
 		defer close(todo)
+		defer fault.Catch(ctx)
 		readErr = split(ctx, io.TeeReader(from, inside), free, todo, order)
 	}()
 	var s sums

@@ -7,16 +7,19 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/org/deploy-model-action/pkg/fault"
 )
 
 // interval is how often a line says that an upload goes on.
 const interval = 10 * time.Second
 
 // report writes a line now and then until it is stopped.
-func (up *uploader) report() (stop func()) {
+func (up *uploader) report(ctx context.Context) (stop func()) {
 	done := make(chan struct{})
 	started := time.Now()
 	go func() {
+		defer fault.Catch(ctx)
 		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
 		for {

@@ -236,7 +236,7 @@ func (s *session) send(ctx context.Context, c *candidate, known map[string]v1.De
 	if err := up.findExisting(ctx, c.layers, known); err != nil {
 		return manifest{}, err
 	}
-	stop := up.report()
+	stop := up.report(ctx)
 	defer stop()
 	err := c.content.read(uploads, up)
 	if err != nil {

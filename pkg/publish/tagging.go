@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/registry"
 )
 
@@ -41,6 +42,7 @@ func (s *session) existing(ctx context.Context, tags []string) (existing, error)
 	for i, tag := range tags {
 		all[i].tag = tag
 		group.Go(func() error {
+			defer fault.Catch(ctx)
 			d, err := puller.Get(ctx, s.repo.Name.Tag(tag))
 			if status := registry.Status(err); status == http.StatusNotFound || status == http.StatusForbidden {
 				return nil // as of a blob that may not be asked for

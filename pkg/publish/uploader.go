@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/registry"
 )
 
@@ -61,6 +62,7 @@ func (up *uploader) findExisting(ctx context.Context, layers []layer, known map[
 		}
 		asked[key] = true
 		group.Go(func() error {
+			defer fault.Catch(ctx)
 			there, err := exists(ctx, up.repo, desc.Digest)
 			how := alreadyThere
 			if err == nil && !there && from != "" {
@@ -182,6 +184,7 @@ func (up *uploader) take(ctx context.Context, e entry) error {
 	}
 	up.group.Go(func() error {
 		defer b.close()
+		defer fault.Catch(ctx)
 		return up.send(ctx, b)
 	})
 	return nil
@@ -217,7 +220,10 @@ func (up *uploader) sendHeld(ctx context.Context, blobs []blob) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(up.limits.Parallel)
 	for _, b := range blobs {
-		group.Go(func() error { return up.send(ctx, b) })
+		group.Go(func() error {
+			defer fault.Catch(ctx)
+			return up.send(ctx, b)
+		})
 	}
 	return group.Wait()
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 )
@@ -128,6 +129,7 @@ func (r *Record) writeBoth(ctx context.Context, old stored, next state, draft *l
 	if draft.number > 0 && !draft.sent {
 		draft.sent = true
 		group.Go(func() error {
+			defer fault.Catch(ctx)
 			ref := r.logRef(draft.number)
 			draft.object, draft.err = r.client.Create(ctx, ref, r.logObject(ref, draft.packed))
 			return nil

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/object"
 )
 
@@ -138,7 +139,10 @@ func (r *Record) clear(ctx context.Context) {
 	_, useless, _ := r.sortLogs(FinishOptions{})
 	cleared := make(chan []knownLog, 1)
 	r.cleared = cleared
-	go func() { cleared <- r.delete(ctx, useless) }()
+	go func() {
+		defer fault.Catch(ctx)
+		cleared <- r.delete(ctx, useless)
+	}()
 }
 
 // delete deletes logs one after the other, and returns those that it could not delete.

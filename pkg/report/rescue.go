@@ -8,6 +8,7 @@ import (
 
 	"github.com/org/deploy-model-action/pkg/actions"
 	"github.com/org/deploy-model-action/pkg/deploy"
+	"github.com/org/deploy-model-action/pkg/fault"
 )
 
 // Begin writes the outcome that holds if nothing more is heard of this run: the
@@ -27,11 +28,15 @@ func Rescue(w *actions.Workflow, code *int) {
 	if cause == nil {
 		return
 	}
+	stack := debug.Stack()
+	if of, ok := cause.(*fault.Panic); ok {
+		cause, stack = of.Value, of.Stack
+	}
 	what := fmt.Sprintf("%T", cause) // its words may hold anything
 	if known, ok := cause.(runtime.Error); ok {
 		what = known.Error()
 	}
-	for line := range strings.Lines(string(debug.Stack())) {
+	for line := range strings.Lines(string(stack)) {
 		w.Printf("%s", strings.TrimRight(line, "\n"))
 	}
 	*code = end(w, actions.Annotation{

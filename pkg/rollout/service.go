@@ -130,7 +130,7 @@ var podless = []string{
 // makesPods reports whether an object is of a kind that Kubernetes itself does not
 // have, and whose controller may make pods.
 func makesPods(id object.ID) bool {
-	return strings.Contains(id.Group, ".") && !strings.HasSuffix(id.Group, ".k8s.io") && !slices.Contains(podless, id.Group)
+	return id.Custom() && !slices.Contains(podless, id.Group)
 }
 
 // podTemplate is that of the object, read once.

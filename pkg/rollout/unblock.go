@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/retry"
@@ -36,6 +37,7 @@ func Unblock(ctx context.Context, client *kube.Client, restored []kube.Change, o
 			continue
 		}
 		group.Go(func() {
+			defer fault.Catch(ctx)
 			if text := unblock(ctx, client, c); text != "" {
 				out.line(c.ID().Resource() + ": " + text)
 			}

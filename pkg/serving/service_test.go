@@ -193,7 +193,7 @@ func TestNobodyCouldAsk(t *testing.T) {
 		"balancer": balanced, "no balancer": within(`{port: 80}`),
 		"internal balancer": strings.Replace(balanced, "203.0.113.7", "10.0.0.7", 1), "encrypted": strings.Replace(balanced, "port: 80", "port: 443", 1),
 	}
-	smokeTest, err := ParseSmokeTest(workspace(t, map[string]string{"smoke.yaml": "requests: [{path: /predict, json: {}, expect: {that: '{.prediction} == Earth'}}]"}), "smoke.yaml", nil)
+	smokeTest, err := ParseSmokeTest(t.Context(), workspace(t, map[string]string{"smoke.yaml": "requests: [{path: /predict, json: {}, expect: {that: '{.prediction} == Earth'}}]"}), "smoke.yaml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

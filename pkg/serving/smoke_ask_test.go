@@ -82,7 +82,7 @@ func TestSmokeAnswers(t *testing.T) {
 	}
 	var all strings.Builder
 	for _, tt := range tests {
-		test, err := ParseSmokeTest(workspace(t, map[string]string{"smoke.yaml": "requests: [" + tt.request + "]"}), "smoke.yaml", nil)
+		test, err := ParseSmokeTest(t.Context(), workspace(t, map[string]string{"smoke.yaml": "requests: [" + tt.request + "]"}), "smoke.yaml", nil)
 		if err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
@@ -120,7 +120,7 @@ func TestSmokeSendsEachTime(t *testing.T) {
 	for name, service := range map[string]string{"balancer": balanced, "API server": within(`{port: 80}`)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test, err := ParseSmokeTest(workspace(t, map[string]string{
+			test, err := ParseSmokeTest(t.Context(), workspace(t, map[string]string{
 				"smoke.yaml": `requests: [{path: "/predict/a%2Fb?x=1&y=a%20b", json: {a: 1}, headers: {X-Version: "7"}, repeat: 3}]`,
 			}), "smoke.yaml", nil)
 			if err != nil {
@@ -149,7 +149,7 @@ func TestSmokeSendsEachTime(t *testing.T) {
 // TestSmokeCancelled holds that a cancelled run asks nothing more.
 func TestSmokeCancelled(t *testing.T) {
 	t.Parallel()
-	test, err := ParseSmokeTest(workspace(t, map[string]string{"smoke.yaml": `requests: [{path: /predict, repeat: 100}, {path: /more}]`}), "smoke.yaml", nil)
+	test, err := ParseSmokeTest(t.Context(), workspace(t, map[string]string{"smoke.yaml": `requests: [{path: /predict, repeat: 100}, {path: /more}]`}), "smoke.yaml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

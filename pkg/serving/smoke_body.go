@@ -126,7 +126,7 @@ func jsonValue(n *yaml.Node) (value any, problem string) {
 // file's order. A field may have several values.
 func (f *smokeFile) form(r *Request, n *yaml.Node) {
 	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
-		f.mistake(n.Line, `form is not a map: write its fields, e.g. form: {image: "@samples/earth.jpg"}`)
+		f.mistake(n.Line, `form is %s, and not a map with fields: write them, e.g. form: {image: "@samples/earth.jpg"}`, kindOf(n))
 		return
 	}
 	var body bytes.Buffer

@@ -1,22 +1,23 @@
 package serving
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/org/deploy-model-action/pkg/inside"
 )
 
-// FileError is one mistake in a smoke test. Its text holds no more of the file
-// than names of keys and of files.
+// FileError is one mistake in a smoke test. Its text names the key, and the value
+// where that is no part of what is sent: of headers and bodies it holds nothing.
 type FileError struct {
 	File    string
 	Line    int    // from 1; 0 if the mistake has no line
@@ -46,7 +47,7 @@ const maxMistakes = 20
 
 // smokeFile reads one smoke test.
 type smokeFile struct {
-	root  *os.Root
+	file  func(name string, most int64) ([]byte, error) // reads one of the workspace
 	skip  func(string) bool
 	name  string
 	total int // bytes of the files that it names
@@ -56,8 +57,9 @@ type smokeFile struct {
 // ParseSmokeTest reads a smoke test from the workspace, and all that it sends.
 // Nothing outside of the workspace is opened, nor what skip says is the run's
 // credentials file; nil skips nothing. The error joins a *FileError for each mistake.
-func ParseSmokeTest(root *os.Root, name string, skip func(string) bool) (*SmokeTest, error) {
-	f := &smokeFile{root: root, skip: skip, name: path.Clean(name)}
+func ParseSmokeTest(ctx context.Context, root *os.Root, name string, skip func(string) bool) (*SmokeTest, error) {
+	f := &smokeFile{skip: skip, name: path.Clean(name)}
+	f.file = func(name string, most int64) ([]byte, error) { return inside.Read(ctx, root, name, most) }
 	if skip == nil {
 		f.skip = func(string) bool { return false }
 	}
@@ -84,43 +86,15 @@ func (f *smokeFile) mistake(line int, format string, args ...any) {
 }
 
 // read returns what a file of the workspace holds, or why it cannot be had.
-func (f *smokeFile) read(name string, most int) (data []byte, problem string) {
+func (f *smokeFile) read(name string, most int64) (data []byte, problem string) {
 	if ok, _ := path.Match("gha-creds-*.json", path.Base(name)); ok || f.skip(name) {
 		return nil, "holds the run's credentials, which no model gets: name another file"
 	}
-	// A FIFO would wait for a writer for ever, if it were opened to wait.
-	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	data, err := f.file(name, most)
 	if err != nil {
-		return nil, unreadable(err)
-	}
-	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, "is not a file: name one inside the workspace"
-	}
-	data, err = io.ReadAll(io.LimitReader(file, int64(most)+1))
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	if len(data) > most {
-		return nil, fmt.Sprintf("is larger than %d MiB: use a smaller one", most>>20)
+		return nil, err.Error()
 	}
 	return data, ""
-}
-
-// unreadable says in a sentence why a file cannot be read.
-func unreadable(err error) string {
-	var wrapped *fs.PathError
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return "does not exist: name a file inside the workspace, relative to it"
-	case errors.Is(err, fs.ErrPermission):
-		return "may not be read: check its permissions"
-	case strings.Contains(err.Error(), "path escapes"): // os exports no value for it
-		return "leaves the workspace: put the file itself into the workspace"
-	case errors.As(err, &wrapped):
-		return fmt.Sprintf("cannot be read: %v; check the path", wrapped.Err)
-	}
-	return fmt.Sprintf("cannot be read: %v; check the path", err)
 }
 
 // attached reads a file that a value names, and counts it.
@@ -161,7 +135,10 @@ func (f *smokeFile) decode(data []byte) *SmokeTest {
 	fields := f.fields(root.Content[0], "the file", "requests")
 	list := fields["requests"]
 	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
-		if len(f.errs) == 0 {
+		switch {
+		case list != nil && list.Kind != yaml.SequenceNode:
+			f.mistake(list.Line, "requests is %s, and not a list: write - before each request", kindOf(list))
+		case len(f.errs) == 0:
 			f.mistake(root.Content[0].Line, "holds no requests: write a list of them under requests, each with a path")
 		}
 		return nil
@@ -201,7 +178,7 @@ func (f *smokeFile) plain(n *yaml.Node, depth int) bool {
 // fields are the values of a mapping that has no other keys than those.
 func (f *smokeFile) fields(n *yaml.Node, what string, known ...string) map[string]*yaml.Node {
 	if n.Kind != yaml.MappingNode {
-		f.mistake(n.Line, "%s is not a map: write keys with values, of %s", what, strings.Join(known, ", "))
+		f.mistake(n.Line, "%s is %s, and not a map: write keys with values, of %s", what, kindOf(n), strings.Join(known, ", "))
 		return nil
 	}
 	found := map[string]*yaml.Node{}

@@ -69,7 +69,7 @@ requests:
 `,
 		"samples/earth.jpg": earth, "samples/rows.csv": "a,b\n1,2\n",
 	})
-	test, err := ParseSmokeTest(root, "./smoke.yaml", nil)
+	test, err := ParseSmokeTest(t.Context(), root, "./smoke.yaml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,26 +108,34 @@ func TestSmokeTestMistakes(t *testing.T) {
 	}
 	deep := strings.Repeat("[", 150) + strings.Repeat("]", 150)
 	tests := map[string]string{
-		"empty":               "",
-		"no map":              "- path: /x\n",
-		"no requests":         "requests: []\n",
-		"other keys":          "request:\n  - path: /x\nversion: 2\n",
-		"two documents":       one("") + "---\n" + one(""),
-		"not YAML":            "requests: [\n",
-		"no path":             "requests:\n  - name: x\n",
-		"key twice":           one("name: a\nname: b"),
-		"all at once":         "requests:\n  - path: predict\n    repeat: 0\n    methods: GET\n    expect: {within: soon, status: 99, that: [\"{.a} = 1\"], code: 200}\n  - name: no path\n",
-		"condition unquoted":  one("expect:\n  that: [{.prediction} == Earth]"),
-		"condition a map":     one("expect: {that: [{a: b}]}"),
-		"two bodies":          one("json: {}\nbody: x"),
-		"GET with a body":     one("method: GET\njson: {}"),
-		"method":              one("method: CONNECT"),
-		"json of a file":      one(`json: "@samples/x.json"`),
-		"json not a number":   one("json: {a: .inf}"),
-		"json with a map key": one("json: {{a: b}: c}"),
-		"file missing":        one(`body: "@samples/none.json"`),
-		"folder":              one(`body: "@samples"`),
-		"no file":             one(`body: "@"`),
+		"empty":                 "",
+		"no map":                "- path: /x\n",
+		"no requests":           "requests: []\n",
+		"other keys":            "request:\n  - path: /x\nversion: 2\n",
+		"two documents":         one("") + "---\n" + one(""),
+		"not YAML":              "requests: [\n",
+		"no path":               "requests:\n  - name: x\n",
+		"key twice":             one("name: a\nname: b"),
+		"all at once":           "requests:\n  - path: predict\n    repeat: 0\n    methods: GET\n    expect: {within: soon, status: 99, that: [\"{.a} = 1\"], code: 200}\n  - name: no path\n",
+		"condition unquoted":    one("expect:\n  that: [{.prediction} == Earth]"),
+		"condition a map":       one("expect: {that: [{a: b}]}"),
+		"other kinds":           one("name: [a]\nmethod: {a: b}\nrepeat: [1]\nheaders: [a]\nform: [a]\nexpect: {status: [200], within: [2s], that: [[a]]}"),
+		"other values":          one("name: \"\"\nmethod: FETCH\nrepeat: often\nheaders: {X-A: b, x-a: c}\nexpect: {status: OK, within: 0s, that: [\"jsonpath={.a}=1\", \"{.a} > b\", \"\"]}"),
+		"nothing written":       one("name:\nmethod:\nrepeat:\nheaders:\nbody:\nexpect: {status: , within: , that: }"),
+		"an empty form":         one("form: {}"),
+		"expect a text":         one("expect: 200"),
+		"requests a map":        "requests: {path: /x}\n",
+		"a request a text":      "requests: [/x]\n",
+		"a path that is a list": "requests: [{path: [a]}]\n",
+		"two bodies":            one("json: {}\nbody: x"),
+		"GET with a body":       one("method: GET\njson: {}"),
+		"method":                one("method: CONNECT"),
+		"json of a file":        one(`json: "@samples/x.json"`),
+		"json not a number":     one("json: {a: .inf}"),
+		"json with a map key":   one("json: {{a: b}: c}"),
+		"file missing":          one(`body: "@samples/none.json"`),
+		"folder":                one(`body: "@samples"`),
+		"no file":               one(`body: "@"`),
 
 		"escape":             one(`body: "@../secret"`),
 		"absolute":           one(`body: "@/etc/passwd"`),
@@ -184,14 +192,14 @@ func TestSmokeTestMistakes(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "smoke.yaml"), []byte(tests[name]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		test, err := ParseSmokeTest(root, "smoke.yaml", skip)
+		test, err := ParseSmokeTest(t.Context(), root, "smoke.yaml", skip)
 		if err == nil || test != nil || strings.Contains(err.Error(), "top secret") {
 			t.Errorf("%s: %+v, error %v", name, test, err)
 		}
 		fmt.Fprintf(&all, "== %s\n%v\n", name, err)
 	}
 	for _, name := range []string{"../secret", "/etc/passwd", "linked.yaml", "fifo", "device", "samples", "none.yaml", "gha-creds-0123456789abcdef.json", "large", "smoke.yaml/x", ""} {
-		_, err := ParseSmokeTest(root, name, skip)
+		_, err := ParseSmokeTest(t.Context(), root, name, skip)
 		fmt.Fprintf(&all, "== the file %q\n%v\n", name, err)
 	}
 	golden(t, "smoke-mistakes.txt", all.String())
@@ -218,7 +226,7 @@ func FuzzSmokeTest(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(root.Name(), "smoke.yaml"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		test, err := ParseSmokeTest(root, "smoke.yaml", nil)
+		test, err := ParseSmokeTest(t.Context(), root, "smoke.yaml", nil)
 		if err != nil {
 			return
 		}

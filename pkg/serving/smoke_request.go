@@ -55,7 +55,7 @@ func (f *smokeFile) target(r *Request, n *yaml.Node, fields map[string]*yaml.Nod
 		switch {
 		case !ok:
 		case utf8.RuneCountInString(text) > maxName || strings.ContainsFunc(text, unicode.IsControl) || strings.TrimSpace(text) == "":
-			f.mistake(name.Line, "name is not one line of 1 to %d characters: write a shorter one", maxName)
+			f.mistake(name.Line, "name %s is not one line of 1 to %d characters: write another one", short(text), maxName)
 		default:
 			r.Name = strings.TrimSpace(text)
 		}
@@ -145,7 +145,7 @@ var forbiddenPrefixes = []string{"Proxy-", "Impersonate-", "X-Remote-", "X-Forwa
 // headers reads the headers.
 func (f *smokeFile) headers(r *Request, n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
-		f.mistake(n.Line, "headers is not a map: write a value behind each name")
+		f.mistake(n.Line, "headers is %s, and not a map: write a value behind each name, e.g. headers: {X-Model-Version: 7}", kindOf(n))
 		return
 	}
 	if len(n.Content)/2 > maxHeaders {
@@ -162,11 +162,11 @@ func (f *smokeFile) headers(r *Request, n *yaml.Node) {
 		case !isToken(key.Value):
 			f.mistake(key.Line, "header %s is not a name: use letters, digits and -", short(key.Value))
 		case slices.Contains(forbidden, name) || slices.ContainsFunc(forbiddenPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }):
-			f.mistake(key.Line, "header %s is not sent: it would say to whom the request goes, or as whom; leave it out", name)
+			f.mistake(key.Line, "header %q is not sent: it would say to whom the request goes, or as whom; leave it out", name)
 		case seen[name]:
-			f.mistake(key.Line, "header %s is there twice: remove one of them", name)
+			f.mistake(key.Line, "header %s is there twice: remove one of them", short(name))
 		case len(text) > maxHeader || strings.ContainsFunc(text, func(r rune) bool { return r != '\t' && unicode.IsControl(r) || r == utf8.RuneError }):
-			f.mistake(value.Line, "header %s has a value with a line break or a control character, or of more than %d bytes: write it on one line", name, maxHeader)
+			f.mistake(value.Line, "header %q has a value with a line break or a control character, or of more than %d bytes: write it on one line", name, maxHeader)
 		default:
 			seen[name] = true
 			r.Header.Set(name, text)
@@ -200,7 +200,7 @@ func (f *smokeFile) expect(r *Request, n *yaml.Node) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 || d > maxWithin {
-		f.mistake(within.Line, "within %s is not a duration up to %s: use a number with a unit, e.g. 2s or 500ms", short(text), maxWithin)
+		f.mistake(within.Line, "within %s is not a duration up to %s: use a number with a unit, e.g. 2s or 500ms", short(text), strings.TrimSuffix(maxWithin.String(), "0s"))
 		return
 	}
 	r.Expect.Within = d
@@ -218,10 +218,10 @@ func (f *smokeFile) conditions(r *Request, n *yaml.Node) {
 	}
 	for _, item := range list {
 		if item.Kind == yaml.MappingNode { // {.x} == y without quotes begins as a map
-			f.mistake(item.Line, `a condition is not a text: put it in quotes, e.g. "{.prediction} == Earth"`)
+			f.mistake(item.Line, `a condition of that is a map, and not a text: put it in quotes, e.g. "{.prediction} == Earth"`)
 			continue
 		}
-		text, ok := f.text(item, "a condition")
+		text, ok := f.text(item, "a condition of that")
 		if !ok {
 			continue
 		}
@@ -237,7 +237,7 @@ func (f *smokeFile) conditions(r *Request, n *yaml.Node) {
 // text is a value that is a text, or reads as one.
 func (f *smokeFile) text(n *yaml.Node, what string) (string, bool) {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" || n.ShortTag() == "!!binary" {
-		f.mistake(n.Line, "%s is not a text: write one, in quotes where YAML reads something else", what)
+		f.mistake(n.Line, "%s is %s, and not a text: write one, in quotes where YAML reads something else", what, kindOf(n))
 		return "", false
 	}
 	return n.Value, true
@@ -246,9 +246,30 @@ func (f *smokeFile) text(n *yaml.Node, what string) (string, bool) {
 // number is a whole number between two.
 func (f *smokeFile) number(n *yaml.Node, what string, least, most int) int {
 	number, err := strconv.Atoi(n.Value)
-	if n.Kind != yaml.ScalarNode || err != nil || number < least || number > most {
-		f.mistake(n.Line, "%s is not a whole number from %d to %d: correct it", what, least, most)
-		return least
+	switch {
+	case n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null":
+		f.mistake(n.Line, "%s is %s, and not a whole number from %d to %d: write one, e.g. %s: %d", what, kindOf(n), least, most, what, least)
+	case err != nil || number < least || number > most:
+		f.mistake(n.Line, "%s %s is not a whole number from %d to %d: write one, e.g. %s: %d", what, short(n.Value), least, most, what, least)
+	default:
+		return number
 	}
-	return number
+	return least
+}
+
+// kindOf says what a value is that should be something else.
+func kindOf(n *yaml.Node) string {
+	switch {
+	case n.Kind != yaml.ScalarNode && len(n.Content) == 0:
+		return "empty"
+	case n.Kind == yaml.MappingNode:
+		return "a map"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.ShortTag() == "!!null":
+		return "empty"
+	case n.ShortTag() == "!!binary":
+		return "of the tag !!binary"
+	}
+	return "a single value"
 }
