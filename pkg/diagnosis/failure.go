@@ -17,6 +17,7 @@ import (
 	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/retry"
 )
 
 // The reasons of failures that somebody else brought about, while the object was
@@ -166,7 +167,14 @@ func Explain(ctx context.Context, client *kube.Client, e *Evidence, f *Failure) 
 	if !e.listed && e.denied["pods"] == "" {
 		_ = Read(ctx, client, e) // what is known without it is still worth telling
 	}
+	waited := e.waiting(e.candidates())
 	f.Events, f.Notes = e.readEvents(ctx, client)
+	for until := time.Now().Add(lateEvents); e.unexplained(f) && time.Now().Before(until) && retry.Sleep(ctx, nextEvents) == nil; {
+		f.Events, f.Notes = e.readEvents(ctx, client)
+	}
+	if now := e.waiting(e.candidates()); waited != "" && now != "" {
+		f.Cause = strings.Replace(f.Cause, waited, now, 1) // the events know what a probe answered
+	}
 	pods, more := e.affected(f)
 	f.More = more
 	_, f.Earlier = e.ready()
@@ -253,26 +261,6 @@ func (f *Failure) describe(p *affected) {
 		f.Reason, f.Cause, f.Fix = p.Reason, p.Cause, p.Fix
 	case !known:
 		f.because(p.Finding)
-	}
-}
-
-// reconsider finds that it was a probe that ended the container which decided: the
-// event that says so may come after the restart that was one too many, when the
-// container already runs again.
-func (e *Evidence) reconsider(f *Failure) {
-	if f.Pod == "" || f.Reason != "CrashLoopBackOff" { // any other reason has its proof
-		return
-	}
-	for _, p := range e.states {
-		for _, status := range p.Status.ContainerStatuses {
-			if p.Name != f.Pod || status.Name != f.Container {
-				continue
-			}
-			status.Ready = false
-			if found := killedByProbe(p.container(status, false)); found != nil {
-				f.Reason, f.Cause, f.Fix = found.Reason, found.Cause, found.Fix
-			}
-		}
 	}
 }
 

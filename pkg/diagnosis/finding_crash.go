@@ -3,6 +3,7 @@ package diagnosis
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -143,6 +144,53 @@ func (c container) killedBy(kind string) bool {
 		return kind == "Liveness" && answer != "" && !strings.Contains(answer, "dial ")
 	}
 	return false
+}
+
+// How long, and how often, events are read for the one that says who ended a program
+// which ended well: a busy kubelet sends it seconds after the last restart.
+const (
+	lateEvents = 5 * time.Second
+	nextEvents = 500 * time.Millisecond
+)
+
+// deciding is the container that a failure is about, as if it were not ready: it may
+// run again by now. nil if it is none of a pod.
+func (e *Evidence) deciding(f *Failure) *container {
+	for _, p := range e.states {
+		for _, status := range p.Status.ContainerStatuses {
+			if f.Pod != "" && p.Name == f.Pod && status.Name == f.Container {
+				status.Ready = false
+				c := p.container(status, false)
+				return &c
+			}
+		}
+	}
+	return nil
+}
+
+// unexplained reports whether a probe may have ended the container that decided, and
+// no event says so yet.
+func (e *Evidence) unexplained(f *Failure) bool {
+	if f.Reason != "CrashLoopBackOff" || e.denied["events"] != "" {
+		return false
+	}
+	c := e.deciding(f)
+	return c != nil && c.spec != nil && (c.spec.LivenessProbe != nil || c.spec.StartupProbe != nil) &&
+		c.crash != nil && c.crash.over.ExitCode == 0 && killedByProbe(*c) == nil
+}
+
+// reconsider finds that it was a probe that ended the container which decided: the
+// event that says so may come after the restart that was one too many, when the
+// container already runs again.
+func (e *Evidence) reconsider(f *Failure) {
+	if f.Reason != "CrashLoopBackOff" { // any other reason has its proof
+		return
+	}
+	if c := e.deciding(f); c != nil {
+		if found := killedByProbe(*c); found != nil {
+			f.Reason, f.Cause, f.Fix = found.Reason, found.Cause, found.Fix
+		}
+	}
 }
 
 func endedByItself(c container) *Finding {

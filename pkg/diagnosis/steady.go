@@ -13,15 +13,21 @@ import (
 	"github.com/org/deploy-model-action/pkg/workload"
 )
 
-// startSlack is how much later than its kubelet writes a container may have
-// started: it writes seconds.
-const startSlack = time.Second
+const (
+	// startSlack is how much later than its kubelet writes a container may have
+	// started: it writes seconds.
+	startSlack = time.Second
+	// lateSlack is how long a kubelet usually takes to write that one has started.
+	// One that takes longer is behind, and what it writes may be over already.
+	lateSlack = 3 * time.Second
+)
 
 // run is one run of a container that goes on.
 type run struct {
 	id       string
 	observed time.Time // first, by this machine's clock
 	started  time.Time // as the kubelet wrote it, by the cluster's clock
+	written  time.Time // when it wrote what was observed first; zero if that is not known
 }
 
 // Steady reports whether every container of the new pods has run for a while
@@ -96,10 +102,13 @@ func (e *Evidence) age(p *podState, now time.Time) (age time.Duration, runs bool
 		if !ok {
 			return 0, false
 		}
-		since := r.observed
+		since, start := r.observed, r.started
+		if r.written.Sub(start) > lateSlack {
+			start = r.written
+		}
 		// By the cluster's clock, for what ran before it was observed. A node whose
 		// clock is behind would have started it before the pod was there.
-		if started := e.clock.here(r.started.Add(startSlack)); started.Before(since) && !r.started.Before(p.CreationTimestamp.Add(-startSlack)) {
+		if started := e.clock.here(start.Add(startSlack)); started.Before(since) && !r.started.Before(p.CreationTimestamp.Add(-startSlack)) {
 			since = started
 		}
 		age = min(age, now.Sub(since))
@@ -119,18 +128,28 @@ func (p *podState) goesOn(name string) bool {
 
 // observeRuns takes in which containers run.
 func (p *podState) observeRuns(now time.Time) {
-	runs := map[string]run{}
+	runs, written := map[string]run{}, p.written()
 	for _, status := range p.statuses() {
 		if status.State.Running == nil {
 			continue
 		}
-		r := run{id: status.ContainerID, observed: now, started: status.State.Running.StartedAt.Time}
+		r := run{id: status.ContainerID, observed: now, started: status.State.Running.StartedAt.Time, written: written}
 		if known, ok := p.runs[status.Name]; ok && known.id == r.id && known.started.Equal(r.started) {
 			r = known
 		}
 		runs[status.Name] = r
 	}
 	p.runs = runs
+}
+
+// written is when the kubelet last wrote the pod's status.
+func (p *podState) written() time.Time {
+	for _, entry := range p.ManagedFields {
+		if entry.Manager == "kubelet" && entry.Subresource == "status" && entry.Time != nil {
+			return entry.Time.Time
+		}
+	}
+	return time.Time{}
 }
 
 // Mark remembers how often each container has restarted by now, for Crashed.

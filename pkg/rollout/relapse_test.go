@@ -44,12 +44,17 @@ func TestRelapsed(t *testing.T) {
 		moments  []moment // the first is how the workload is when it is deployed
 		refuse   map[string]int
 		more     []kube.Change
+		started  time.Duration // since when it is read; 0 is at once
 		took     float64
 		failed   bool
 		requests int32 // at most, of what takes no time
 	}{
 		{name: "between two crashes", moments: ends(``), took: 4.4, failed: true},
 		{name: "between two crashes, though minReadySeconds is 0", moments: ends(`, minReadySeconds: 0`), took: 4.4, failed: true},
+		{name: "up for a moment after it was down", moments: append([]moment{
+			{at: -9, object: deployment(`, minReadySeconds: 0`, ``, 0)}, set, {at: -3, object: pod(4, -3)}, {at: -2, object: deployment(`, minReadySeconds: 0`, available(-2), 1)},
+		}, ends(`, minReadySeconds: 0`)[3:]...), took: 4.4, failed: true},
+		{name: "read half a minute ago", moments: goes(``, available(-35), 4, -3), started: -30 * time.Second, took: 10},
 		{name: "it came back, and goes on", moments: goes(``, available(-3), 4, -3), took: 10},
 		{name: "one of those that may be missing came back", moments: goes(`, strategy: {rollingUpdate: {maxUnavailable: 1}}`, available(-3600), 4, -3), took: 10},
 		{name: "without a surge one may be missing", moments: goes(`, strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: "25%"}}`, available(-3600), 4, -3), took: 10},
@@ -73,6 +78,9 @@ func TestRelapsed(t *testing.T) {
 				})).Client
 				c := changeOf(objecttest.FromYAML(t, tt.moments[0].object))
 				c.Before, c.Action = c.After, kube.Unchanged
+				if tt.started != 0 {
+					c.Started = time.Now().Add(tt.started)
+				}
 				_, err := Wait(t.Context(), client, append([]kube.Change{c}, tt.more...), Options{FailFast: true})
 				if took := time.Since(objecttest.Start()).Seconds(); took < tt.took || took > tt.took+0.9 || (err != nil) != tt.failed {
 					t.Errorf("%v after %.2f s, want it after %.2f s, failed: %v", err, took, tt.took, tt.failed)

@@ -93,7 +93,11 @@ func goesOn(while time.Duration) string {
 // unless the status shows that none was missing; where they cannot be read, the
 // status has the last word.
 func (w *waiter) relapsed(ctx context.Context, s *state) bool {
-	if !s.alone || !keeps(s.change) || workload.Pods(s.live).Wanted == 0 || complete(s.live, steadyAfter, time.Now()) {
+	read := s.began
+	if at := s.change.Started; !at.IsZero() && at.Before(read) {
+		read = at // what became of it since is not known
+	}
+	if !s.alone || !keeps(s.change) || workload.Pods(s.live).Wanted == 0 || complete(s.live, steadyAfter, read) {
 		return false
 	}
 	if s.evidence.ObserveObject(s.live, time.Now()); len(s.evidence.Sources()) > 0 { // a bare pod is its own evidence

@@ -31,6 +31,9 @@ func TestSteady(t *testing.T) {
 		return storyPod("a", "set", "", fmt.Sprintf(`{phase: Running, conditions: [{type: Ready, status: %q}], containerStatuses: [{name: model, ready: %v, restartCount: %d, containerID: run-%d, state: {running: {startedAt: %q}}%s}]}`,
 			answer, ready, restarts, restarts, objecttest.At(started), more))
 	}
+	wrote := func(pod string, at int) string {
+		return strings.Replace(pod, "{name: a,", fmt.Sprintf("{managedFields: [{manager: kubelet, subresource: status, operation: Update, time: %q}], name: a,", objecttest.At(at)), 1)
+	}
 	ended := storyPod("a", "set", "", `{phase: Running, conditions: [{type: Ready, status: "False"}], containerStatuses: [{name: model, restartCount: 0, containerID: run-0, state: {terminated: {exitCode: 1, reason: Error}}}]}`)
 	set := moment{at: 1, object: fmt.Sprintf(storySet, `{}`)}
 	begun := []moment{{at: 1, object: deployment(half)}, set}
@@ -53,6 +56,10 @@ func TestSteady(t *testing.T) {
 		{name: "ended after 8 s, and goes on", ready: 21.4, moments: append(serves[:4:4],
 			moment{at: 10, object: ended}, moment{at: 10, object: deployment(half)},
 			moment{at: 11, object: pod(true, 1, 11, "")}, moment{at: 11, object: deployment(done)})},
+		{name: "its kubelet is 9 s behind", ready: 21.4, moments: append(begun[:2:2],
+			moment{at: 11, object: wrote(pod(true, 0, 2, ""), 11)}, moment{at: 11, object: deployment(done)})},
+		{name: "its kubelet is not, and it is ready after 15 s", ready: 17.4, moments: append(begun[:2:2],
+			moment{at: 2, object: wrote(pod(false, 0, 2, ""), 3)}, moment{at: 17, object: wrote(pod(true, 0, 2, ""), 17)}, moment{at: 17, object: deployment(done)})},
 		{name: "minReadySeconds is 0", moments: serves, ready: 2.4, change: func(c *kube.Change) {
 			c.Manifest.Object["spec"] = map[string]any{"minReadySeconds": int64(0)}
 		}},

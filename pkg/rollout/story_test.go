@@ -61,6 +61,7 @@ func TestStories(t *testing.T) {
 		creating = `{phase: Pending, containerStatuses: [{name: model, state: {waiting: {reason: ContainerCreating}}}]}`
 		quota    = `pods "model-x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=9, limited: pods=9`
 		probe    = `, readinessProbe: {httpGet: {path: /readyz, port: 3000}}`
+		alive    = `, livenessProbe: {httpGet: {path: /healthz, port: 3000}}`
 	)
 	waits := func(updated int) string {
 		return fmt.Sprintf(`{observedGeneration: 4, replicas: %d, updatedReplicas: %d}`, updated, updated)
@@ -101,6 +102,20 @@ func TestStories(t *testing.T) {
 			{at: 4, object: storyEvent("Pod", "a", "a", "Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 500", 4)},
 			{at: 5, object: storyEvent("Pod", "a", "a", "Killing", "Container model failed liveness probe, will be restarted", 5)},
 			{at: 6, object: storyPod("a", "set", "", `{phase: Running, containerStatuses: [{name: model, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:03Z"}}}]}`)},
+		}},
+		// A busy kubelet sends its events late: of a probe's kill, and of an answer.
+		{name: "liveness-late", target: deployment(`{replicas: 1}`, `{}`), moments: []moment{
+			{at: 1, object: deployment(`{replicas: 1}`, waits(1))},
+			{at: 1, object: set(`{}`)},
+			{at: 1, object: storyPod("a", "set", alive, running)},
+			{at: 6, object: storyPod("a", "set", alive, `{phase: Running, containerStatuses: [{name: model, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 0, reason: Completed, startedAt: "2000-01-01T00:00:03Z"}}}]}`)},
+			{at: 8, object: storyEvent("Pod", "a", "a", "Killing", "Container model failed liveness probe, will be restarted", 5)},
+		}},
+		{name: "never-ready-late", target: deployment(`{replicas: 1}`, `{}`), moments: []moment{
+			{at: 1, object: deployment(`{replicas: 1}`, waits(1))},
+			{at: 1, object: set(`{}`)},
+			{at: 1, object: storyPod("a", "set", probe, running)},
+			{at: 99.5, object: storyEvent("Pod", "a", "a", "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503", 5)},
 		}},
 		{name: "never-ready", target: deployment(`{replicas: 1, progressDeadlineSeconds: 40}`, `{}`), moments: []moment{
 			{at: 1, object: deployment(`{replicas: 1}`, waits(1))},

@@ -123,6 +123,10 @@ func (w *waiter) observe(waiting context.Context, observations <-chan observatio
 func (w *waiter) evaluate(ctx context.Context, s *state, watched bool) verdict {
 	now := time.Now()
 	v := evaluate(s, w.options, now)
+	if v.outcome == readiness.Ready && s.alone && s.steadyFor == 0 && s.evidence.Relapsed(steadyAfter, now) {
+		s.steadyFor = steadyAfter
+		v = evaluate(s, w.options, now)
+	}
 	byTime := v.outcome == readiness.Ready && s.hasToGoOn() || v.outcome == readiness.Failed && !watched
 	if byTime && !v.external {
 		w.read(ctx, s)
