@@ -173,7 +173,7 @@ var refusals = []refusal{
 
 	{name: "account without the cluster's role", code: 1, arrange: account("no-cluster-role", google.RoleReader)},
 	{name: "account without the registry's role", code: 1, arrange: account("no-registry-role", google.RoleDeveloper)},
-	{name: "account without any role", code: 1, arrange: account("no-role")},
+	{name: "account without any role", code: 1, annotations: 2, arrange: account("no-role")},
 	{name: "key that was deleted", code: 1, arrange: func(x *cloudtest.Test) map[string]string {
 		inputs := account("deleted-key", google.RoleDeveloper, google.RoleReader)(x)
 		x.Cloud.Google.DeleteKeys("deleted-key@" + localcloud.Project + ".iam.gserviceaccount.com")

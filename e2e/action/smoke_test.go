@@ -79,7 +79,7 @@ const (
 
 // times are figures of a log that differ from run to run.
 var (
-	times     = regexp.MustCompile(`\b\d+(?:\.\d+)? ?(?:ms|s)\b`)
+	times     = regexp.MustCompile(`\b\d+(?:\.\d+)? ?(?:µs|ms|s)\b`)
 	tries     = regexp.MustCompile(`(\(the last of )\d+( tries)`)
 	addresses = regexp.MustCompile(`203\.0\.113\.\d+`)
 	suffixes  = regexp.MustCompile(`model-[a-z0-9]+-[a-z0-9]{5}\b`)

@@ -66,6 +66,19 @@ func (d *deployment) held(ctx context.Context) error { return d.record.Held(ctx)
 // it came after the release that was verified last, and its log was inherited.
 func (d *deployment) ours(run string) bool { return len(d.inherited) > 0 && d.unverified(run) }
 
+// verifiedAt is when the deploy before this one ended, if it observed that it serves.
+func (d *deployment) verifiedAt() time.Time {
+	for i, entry := range d.record.Releases() {
+		if i > 0 || !d.claimed || entry.Run != d.run {
+			if entry.Good() {
+				return entry.Finished
+			}
+			break
+		}
+	}
+	return time.Time{}
+}
+
 // unverified reports whether a run of this release came after the one that was
 // verified last.
 func (d *deployment) unverified(run string) bool {

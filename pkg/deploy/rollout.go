@@ -22,6 +22,7 @@ func (d *deployment) rolloutOptions() rollout.Options {
 		Progress: func(line string) { d.log.Printf("%s", line) },
 		Warn:     d.log.Warning,
 
+		VerifiedAt: d.verifiedAt(),
 		Unverified: d.unverified,
 	}
 }

@@ -2,11 +2,13 @@ package retry
 
 import "time"
 
-// FormatDuration is a duration as people say it: "1µs", "4ms", "40ms", "3.2s", "1m10s".
+// FormatDuration is a duration as people say it: "1µs", "521µs", "4ms", "40ms", "3.2s", "1m10s".
 func FormatDuration(d time.Duration) string {
 	switch {
-	case d < time.Millisecond: // none but zero is "0s"
+	case d < time.Microsecond: // none but zero is "0s"
 		return d.String()
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
 	case d < 10*time.Millisecond:
 		return d.Round(time.Millisecond).String()
 	case d < time.Second:

@@ -16,6 +16,7 @@ type published struct {
 	pods     map[types.UID]bool // of the live revision; nil if they are not known
 	prefixes []string           // of the names of its pods
 	wanted   int64
+	unready  bool      // it was waited for, and did not become ready
 	ready    time.Time // since when the object is, by its own status; zero if it is not
 }
 
@@ -65,12 +66,14 @@ func (b *board) reading(ctx context.Context, f func()) {
 }
 
 // publish leaves what is known of an object's pods; its wait is over.
-func (b *board) publish(s *state) {
+func (b *board) publish(s *state, unready bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	id := s.change.ID()
 	if _, there := b.notes[id]; !there {
-		b.notes[id] = s.publication()
+		note := s.publication()
+		note.unready = unready
+		b.notes[id] = note
 		close(b.over[id])
 	}
 }

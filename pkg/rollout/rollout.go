@@ -45,6 +45,9 @@ type Options struct {
 	// a workload whose minReadySeconds says so, or of a restored workload whose manifest
 	// said so. The default is 10 seconds.
 	Steady map[object.ID]time.Duration
+	// VerifiedAt is when what is there was observed to serve by an earlier deploy. The
+	// default is that none did.
+	VerifiedAt time.Time
 	// Unverified reports whether a run left what it changed without having observed
 	// that it serves; "" is no run of this action. What it left is not taken for ill
 	// before this deploy. The default is that none did.

@@ -300,14 +300,15 @@ func (e *exposure) unled(slice *discoveryv1.EndpointSlice) string {
 	return ""
 }
 
-// pending reports whether something that makes its pods is still waited for, and
-// idle whether nothing wants any pod of it.
+// pending reports whether something that makes its pods is still waited for, or
+// was in vain, and idle whether nothing wants any pod of it.
 func (e *exposure) pending() (pending, idle bool) {
 	wanted := int64(0)
 	for _, p := range e.pods {
 		wanted += p.wanted
+		pending = pending || p.unready
 	}
-	return len(e.pods) < len(e.selected), e.matched && wanted == 0
+	return pending || len(e.pods) < len(e.selected), e.matched && wanted == 0
 }
 
 // patience is how long a Service that leads nowhere may go on so since its pods could

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,7 +83,8 @@ func (s *state) illBefore() bool {
 	if s.change.Changed() || s.taken != nil || s.unverified {
 		return false
 	}
-	outcome := readiness.Evaluate(s.change.After, readiness.Context{}).Outcome
+	// Not as the write returned it, which a takeover sends also for what is unchanged.
+	outcome := readiness.Evaluate(cmp.Or(s.change.Before, s.change.After), readiness.Context{}).Outcome
 	return outcome == readiness.Pending || outcome == readiness.Failed
 }
 

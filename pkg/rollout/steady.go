@@ -97,7 +97,7 @@ func (w *waiter) relapsed(ctx context.Context, s *state) bool {
 	if at := s.change.Started; !at.IsZero() && at.Before(read) {
 		read = at // what became of it since is not known
 	}
-	if !s.alone || !keeps(s.change) || workload.Pods(s.live).Wanted == 0 || complete(s.live, steadyAfter, read) {
+	if !s.alone || !keeps(s.change) || workload.Pods(s.live).Wanted == 0 || complete(s.live, w.options.VerifiedAt, read) {
 		return false
 	}
 	if s.evidence.ObserveObject(s.live, time.Now()); len(s.evidence.Sources()) > 0 { // a bare pod is its own evidence
@@ -107,12 +107,12 @@ func (w *waiter) relapsed(ctx context.Context, s *state) bool {
 }
 
 // complete reports whether a Deployment's status shows that none of its pods was
-// missing for a while: it is Available as long as no more are than may be, which is
-// often none.
-func complete(u *unstructured.Unstructured, while time.Duration, now time.Time) bool {
+// missing for a while, or since it was verified: it is Available as long as no more
+// are than may be, which is often none.
+func complete(u *unstructured.Unstructured, verified, now time.Time) bool {
 	available, ok := object.ConditionOf(u, "Available")
 	since, err := time.Parse(time.RFC3339, available.Changed)
-	if !ok || available.Status != "True" || err != nil || now.Sub(since) < while {
+	if !ok || available.Status != "True" || err != nil || now.Sub(since) < steadyAfter && since.After(verified) {
 		return false
 	}
 	if u.GetKind() != "Deployment" {

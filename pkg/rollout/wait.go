@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,8 @@ func Wait(ctx context.Context, client *kube.Client, changes []kube.Change, o Opt
 		if steady, ok := o.Steady[c.ID()]; ok {
 			states[i].steadyFor = steady
 		}
-		states[i].unverified = o.Unverified != nil && o.Unverified(c.After.GetAnnotations()[object.RunAnnotation])
+		// A takeover writes its own mark on what it leaves unchanged.
+		states[i].unverified = o.Unverified != nil && o.Unverified(cmp.Or(c.Before, c.After).GetAnnotations()[object.RunAnnotation])
 	}
 	statuses, err := each(ctx, client, states, o, (*waiter).wait)
 	for _, s := range states {

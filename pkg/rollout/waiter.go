@@ -217,7 +217,7 @@ func (w *waiter) readPods(ctx context.Context, s *state) {
 }
 
 func (w *waiter) end(s *state, v verdict) end {
-	w.board.publish(s)
+	w.board.publish(s, v.outcome != readiness.Ready && v.outcome != readiness.NotWaitedFor)
 	return end{
 		Status: Status{
 			Change: s.change, Live: s.live, Message: v.message, Failure: v.failure, Began: s.began, Ended: time.Now(), known: s,
