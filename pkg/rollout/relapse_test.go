@@ -47,7 +47,8 @@ func TestRelapsed(t *testing.T) {
 		started  time.Duration // since when it is read; 0 is at once
 		took     float64
 		failed   bool
-		requests int32 // at most, of what takes no time
+		verified time.Duration // ago; 0: never
+		requests int32         // at most, of what takes no time
 	}{
 		{name: "between two crashes", moments: ends(``), took: 4.4, failed: true},
 		{name: "between two crashes, though minReadySeconds is 0", moments: ends(`, minReadySeconds: 0`), took: 4.4, failed: true},
@@ -58,6 +59,8 @@ func TestRelapsed(t *testing.T) {
 		{name: "it came back, and goes on", moments: goes(``, available(-3), 4, -3), took: 10},
 		{name: "one of those that may be missing came back", moments: goes(`, strategy: {rollingUpdate: {maxUnavailable: 1}}`, available(-3600), 4, -3), took: 10},
 		{name: "without a surge one may be missing", moments: goes(`, strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: "25%"}}`, available(-3600), 4, -3), took: 10},
+		{name: "none was missing since it was verified", moments: goes(``, available(-3), 4, -3), verified: 3 * time.Second},
+		{name: "one was missing since it was verified", moments: goes(``, available(-3), 4, -3), verified: 4 * time.Second, took: 10},
 		{name: "none was missing for long", moments: goes(``, available(-3600), 4, -3)},
 		{name: "none was missing for long, and the next replaces it", moments: goes(`, strategy: {type: Recreate}`, available(-3600), 4, -3)},
 		{name: "it came back an hour ago", moments: goes(``, ``, 4, -3600), requests: 1},
@@ -81,7 +84,11 @@ func TestRelapsed(t *testing.T) {
 				if tt.started != 0 {
 					c.Started = time.Now().Add(tt.started)
 				}
-				_, err := Wait(t.Context(), client, append([]kube.Change{c}, tt.more...), Options{FailFast: true})
+				o := Options{FailFast: true}
+				if tt.verified > 0 {
+					o.VerifiedAt = time.Now().Add(-tt.verified)
+				}
+				_, err := Wait(t.Context(), client, append([]kube.Change{c}, tt.more...), o)
 				if took := time.Since(objecttest.Start()).Seconds(); took < tt.took || took > tt.took+0.9 || (err != nil) != tt.failed {
 					t.Errorf("%v after %.2f s, want it after %.2f s, failed: %v", err, took, tt.took, tt.failed)
 				}
