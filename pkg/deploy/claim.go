@@ -64,7 +64,10 @@ func (d *deployment) held(ctx context.Context) error { return d.record.Held(ctx)
 
 // ours reports whether another run's unfinished work is this run's to put back:
 // it came after the release that was verified last, and its log was inherited.
-func (d *deployment) ours(run string) bool { return len(d.inherited) > 0 && d.unverified(run) }
+func (d *deployment) ours(run string) bool {
+	unverified, _ := d.unverified(run)
+	return unverified && len(d.inherited) > 0
+}
 
 // verifiedAt is when the deploy before this one ended, if it observed that it serves.
 func (d *deployment) verifiedAt() time.Time {
@@ -80,18 +83,18 @@ func (d *deployment) verifiedAt() time.Time {
 }
 
 // unverified reports whether a run of this release came after the one that was
-// verified last.
-func (d *deployment) unverified(run string) bool {
+// verified last, and whether it ended by itself: one that was killed or cancelled did not.
+func (d *deployment) unverified(run string) (unverified, ended bool) {
 	for i, entry := range d.record.Releases() {
 		switch {
 		case i == 0 && d.claimed && entry.Run == d.run: // this one
 		case entry.Good():
-			return false
+			return false, false
 		case entry.ID == 0 && strings.HasPrefix(run, byHand), entry.String() == run:
-			return true
+			return true, entry.Outcome == string(Failed) || entry.Outcome == string(RolledBack)
 		}
 	}
-	return false
+	return false, false
 }
 
 // claim makes this run the one that counts, and writes down what the objects

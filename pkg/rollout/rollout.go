@@ -49,9 +49,10 @@ type Options struct {
 	// default is that none did.
 	VerifiedAt time.Time
 	// Unverified reports whether a run left what it changed without having observed
-	// that it serves; "" is no run of this action. What it left is not taken for ill
-	// before this deploy. The default is that none did.
-	Unverified func(run string) bool
+	// that it serves, and whether it ended by itself, and said so; "" is no run of
+	// this action. What it left is not taken for ill before this deploy, unless it was
+	// said and this deploy is about other pods. The default is that none did.
+	Unverified func(run string) (unverified, ended bool)
 	// Ahead is watches that began beside the writes. The default is none. Whoever
 	// began them ends them.
 	Ahead Ahead

@@ -51,6 +51,7 @@ type state struct {
 	exposes    *exposure     // of a Service; nil if nothing is to be found out
 	ill        bool          // it was not ready before, nothing of it was changed, and it fails nothing
 	unverified bool          // the run that changed it last did not leave it verified
+	reported   bool          // and ended so by itself
 	alone      bool          // nothing was changed, of this object or another
 	renewed    bool          // the write makes new pods
 	steadyFor  time.Duration // how long its containers have to run
@@ -76,11 +77,9 @@ func newState(c kube.Change, now time.Time) *state {
 }
 
 // illBefore reports whether the object was not ready before a deploy that did not
-// change it. What is being deleted is another matter: it will be gone. So is what a
-// run left that was killed, or failed: nobody has seen it serve, and a rerun that
-// finds it as it wants it would be green.
+// change it. What is being deleted is another matter: it will be gone.
 func (s *state) illBefore() bool {
-	if s.change.Changed() || s.taken != nil || s.unverified {
+	if s.change.Changed() || s.taken != nil {
 		return false
 	}
 	// Not as the write returned it, which a takeover sends also for what is unchanged.

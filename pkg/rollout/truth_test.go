@@ -51,18 +51,32 @@ func TestIllBefore(t *testing.T) {
 			}
 		})
 	})
-	t.Run("left by a run that did not see it serve", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			c, killed := ill(t), func(run string) bool { return run == "7-1" }
-			c.After.SetAnnotations(map[string]string{object.RunAnnotation: "7-1"})
-			s := stage(t)
-			s.Scripts[modelPath] = []kubetest.Scene{read(c.After, kubetest.Open())}
-			if got := waitForChanges(t, s, Options{FailFast: true, Unverified: killed}, c, changeOf(balancer(t, ""))); got.err == nil || !strings.Contains(got.err.Error(), "crashed with exit code 1") {
-				t.Errorf("error %v after %s", got.err, got.took)
-			}
+	// Nobody has seen it serve: a rerun that finds it as it wants it would be green.
+	for name, tt := range map[string]struct{ ended, renewed, fails bool }{
+		"left by a run that was killed":                            {fails: true},
+		"left by a run that was killed, beside other pods":         {renewed: true, fails: true},
+		"left by a run that failed":                                {ended: true, fails: true},
+		"left by a run that failed and said so, beside other pods": {ended: true, renewed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := ill(t)
+				c.After.SetAnnotations(map[string]string{object.RunAnnotation: "7-1"})
+				s, changes := stage(t), []kube.Change{c, changeOf(balancer(t, ""))}
+				s.Scripts[modelPath] = []kubetest.Scene{read(c.After, kubetest.Open())}
+				if tt.renewed {
+					other := deployed(t, 200, 2)
+					other.SetName("other")
+					changes = append(changes, changeOf(other))
+				}
+				got := waitForChanges(t, s, Options{FailFast: true, Unverified: func(run string) (bool, bool) { return run == "7-1", tt.ended }}, changes...)
+				if (got.err != nil) != tt.fails || tt.fails && !strings.Contains(got.err.Error(), "crashed with exit code 1") {
+					t.Errorf("error %v after %s", got.err, got.took)
+				}
+			})
 		})
-	})
+	}
 	t.Run("alone", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {

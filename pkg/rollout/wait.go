@@ -42,7 +42,9 @@ func Wait(ctx context.Context, client *kube.Client, changes []kube.Change, o Opt
 			states[i].steadyFor = steady
 		}
 		// A takeover writes its own mark on what it leaves unchanged.
-		states[i].unverified = o.Unverified != nil && o.Unverified(cmp.Or(c.Before, c.After).GetAnnotations()[object.RunAnnotation])
+		if o.Unverified != nil {
+			states[i].unverified, states[i].reported = o.Unverified(cmp.Or(c.Before, c.After).GetAnnotations()[object.RunAnnotation])
+		}
 	}
 	statuses, err := each(ctx, client, states, o, (*waiter).wait)
 	for _, s := range states {
@@ -157,8 +159,10 @@ func each(ctx context.Context, client *kube.Client, states []*state, o Options, 
 // nothing, and is waited for no longer than the rest.
 func setAside(states []*state) {
 	changed := changes(states)
+	renewed := slices.ContainsFunc(states, func(s *state) bool { return s.renewed })
 	for _, s := range states {
-		s.ill = changed && (s.illBefore() || s.exposes != nil && s.exposes.settled && !s.unverified)
+		before := !s.unverified || s.reported && renewed
+		s.ill = changed && before && (s.illBefore() || s.exposes != nil && s.exposes.settled)
 		s.alone = !changed
 	}
 }
