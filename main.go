@@ -19,7 +19,7 @@ import (
 )
 
 func main() {
-	actions.Silence()
+	actions.Silence(&os.Stderr)
 	// The runner sends SIGINT, SIGTERM 7.5 s later, and kills 2.5 s after that.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Getenv, os.Stdout)

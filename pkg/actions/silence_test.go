@@ -2,6 +2,7 @@ package actions
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"os"
@@ -27,7 +28,8 @@ func TestSilence(t *testing.T) {
 	os.Stderr = file
 	log.SetOutput(file)
 
-	Silence()
+	Silence(&os.Stderr)
+	fmt.Fprintln(os.Stderr, "# Warning: 'bases' is deprecated")
 	log.Printf("Unsolicited response received on idle HTTP channel starting with %q", "##[set-output name=image]evil")
 	klog.Errorf("watch of %s ended with: %v", "##[set-output name=image]evil", errors.New("reset"))
 	klog.Background().Error(nil, "##[set-output name=image]evil")

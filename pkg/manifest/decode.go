@@ -11,7 +11,11 @@ import (
 // decoder turns one file into objects.
 type decoder struct {
 	file    string
+	before  int // lines of the file before the text
 	set     *Set
+	take    func(value any, from source) // instead of the set, of a file that is no manifest by itself
+	bytes   int                          // of the documents, with their aliases written out
+	values  int                          // in the documents, likewise
 	aliases int
 	hint    string // what to say of the document at hand when it looks like a template
 	errs    []error
@@ -37,13 +41,14 @@ func (d *decoder) full() bool { return len(d.errs) > maxMistakes }
 func (d *decoder) decode(data []byte) {
 	text, bad := utf8Text(data)
 	if bad != nil {
-		d.refuse(bad.line, "", "%s", bad.problem)
+		d.refuse(d.before+bad.line, "", "%s", bad.problem)
 		return
 	}
 	for _, doc := range documents(text) {
 		if d.full() {
 			return
 		}
+		doc.base += d.before
 		d.document(doc)
 	}
 }
@@ -80,7 +85,13 @@ func (d *decoder) document(doc document) {
 		d.refuse(doc.base+node.Line, c.object, "the document does not decode as JSON: check its numbers, and that it is not nested thousands of levels deep")
 		return
 	}
-	d.add(value, source{file: d.file, base: doc.base, node: node})
+	d.bytes += max(len(doc.text), c.sizes[node])
+	d.values += max(c.values, c.sizes[node]/3) // two bytes beside the value: see size
+	take := d.add
+	if d.take != nil {
+		take = d.take
+	}
+	d.each(value, source{file: d.file, base: doc.base, node: node}, take)
 }
 
 // checker finds what a document must not hold, before it costs anything.
@@ -89,6 +100,7 @@ type checker struct {
 	base   int
 	object string
 	sizes  map[*yaml.Node]int
+	values int
 	found  bool
 }
 
@@ -111,6 +123,7 @@ func (c *checker) keys(n *yaml.Node) {
 	if c.full() {
 		return
 	}
+	c.values++
 	switch n.Kind {
 	case yaml.AliasNode:
 		if c.aliases++; c.aliases == maxAliases+1 {

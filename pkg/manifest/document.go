@@ -105,24 +105,41 @@ func jsonStream(d document) []document {
 type jsonParser struct {
 	text    []byte
 	decoder *json.Decoder
-	at      int // how far lines are counted
+	at      int // how far lines and columns are counted
 	lines   int
+	columns int // of the last line
 }
 
-func (p *jsonParser) token() (json.Token, int) {
-	token, _ := p.decoder.Token()
-	end := int(p.decoder.InputOffset())
-	p.lines += bytes.Count(p.text[p.at:end], []byte("\n"))
-	p.at = end
-	return token, p.lines + 1
+// token returns the next token, with its line and column from 1.
+func (p *jsonParser) token() (token json.Token, line, column int) {
+	token, _ = p.decoder.Token()
+	start, end := p.at, int(p.decoder.InputOffset())
+	for start < end && strings.IndexByte(" \t\r\n,:", p.text[start]) >= 0 {
+		start++
+	}
+	p.advance(start)
+	line, column = p.lines+1, p.columns+1
+	p.advance(end)
+	return token, line, column
+}
+
+// advance counts lines, and columns in the last one, as far as an offset.
+func (p *jsonParser) advance(to int) {
+	passed := p.text[p.at:to]
+	if last := bytes.LastIndexByte(passed, '\n'); last >= 0 {
+		p.lines += bytes.Count(passed, []byte("\n"))
+		p.columns, passed = 0, passed[last+1:]
+	}
+	p.columns += utf8.RuneCount(passed)
+	p.at = to
 }
 
 func (p *jsonParser) value() *yaml.Node {
-	token, line := p.token()
-	n := &yaml.Node{Kind: yaml.ScalarNode, Line: line}
+	token, line, column := p.token()
+	n := &yaml.Node{Kind: yaml.ScalarNode, Line: line, Column: column}
 	switch t := token.(type) {
 	case json.Delim:
-		n.Kind = yaml.SequenceNode
+		n.Kind, n.Style = yaml.SequenceNode, yaml.FlowStyle
 		if t == '{' {
 			n.Kind = yaml.MappingNode
 		}

@@ -3,12 +3,14 @@ package manifest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"strings"
 
 	"github.com/org/deploy-model-action/pkg/inside"
+	"github.com/org/deploy-model-action/pkg/kustomize"
 )
 
 // finder turns paths into files, inside the workspace only.
@@ -48,7 +50,7 @@ func (f *finder) find(item string) ([]string, []error) {
 		return refuse("is neither a file nor a folder: name a file, folder or glob")
 	case err == nil && f.skipped(name):
 		return refuse("is the credentials file of the run, not a manifest: name the manifests only")
-	case err == nil && kustomization(name):
+	case err == nil && kustomize.Named(name):
 		return nil, []error{refuseKustomization(name)}
 	case err == nil:
 		return []string{name}, nil
@@ -62,10 +64,18 @@ func (f *finder) find(item string) ([]string, []error) {
 	return refuse(inside.Cause(f.root, name, err))
 }
 
-// walk returns the manifests in a folder and all folders in it. A linked folder
-// is followed unless it leads back to one that it is in; above are those.
+// walk returns the manifests in a folder and all folders in it; if it holds a
+// kustomization, that alone. A linked folder is followed unless it leads back to
+// one that it is in; above are those.
 func (f *finder) walk(dir string, above []fs.FileInfo) ([]string, []error) {
-	if err := f.buildable(dir); err != nil {
+	if name := kustomize.Find(f.root, dir); name != "" {
+		if len(above) == 0 {
+			return []string{name}, nil
+		}
+		// All of them would be a base and its overlays, for each cluster that there is.
+		return nil, []error{&Error{File: name, Line: 1, Problem: fmt.Sprintf("the folder is a kustomization among manifests: name the one to build, such as %s, instead of the folder above it", dir)}}
+	}
+	if err := f.chart(dir); err != nil {
 		return nil, []error{err}
 	}
 	here, err := f.root.Stat(dir)
@@ -107,15 +117,9 @@ func (f *finder) walk(dir string, above []fs.FileInfo) ([]string, []error) {
 	return files, errs
 }
 
-// buildable refuses a folder whose files are the source of manifests, rather
-// than manifests.
-func (f *finder) buildable(dir string) error {
-	for _, name := range []string{"kustomization.yaml", "kustomization.yml", "Kustomization"} {
-		name = path.Join(dir, name)
-		if _, err := f.root.Stat(name); err == nil {
-			return refuseKustomization(name)
-		}
-	}
+// chart refuses a folder whose files are the source of manifests, rather than
+// manifests.
+func (f *finder) chart(dir string) error {
 	chart := path.Join(dir, "Chart.yaml")
 	if _, err := f.root.Stat(chart); err == nil {
 		return &Error{File: chart, Line: 1, Problem: "the folder is a Helm chart: run `helm template --no-hooks` in an earlier step, and name the file or folder with its result"}
@@ -123,16 +127,9 @@ func (f *finder) buildable(dir string) error {
 	return nil
 }
 
+// refuseKustomization refuses a kustomization that is named as a file.
 func refuseKustomization(name string) error {
-	return &Error{File: name, Line: 1, Problem: "the folder is a kustomization, which is not built here: run `kubectl kustomize` or `kustomize build` in an earlier step, and name the file or folder with its result"}
-}
-
-func kustomization(name string) bool {
-	switch path.Base(name) {
-	case "kustomization.yaml", "kustomization.yml", "Kustomization":
-		return true
-	}
-	return false
+	return &Error{File: name, Line: 1, Problem: fmt.Sprintf("is a kustomization, not a manifest: name its folder, %s, to have it built", path.Dir(name))}
 }
 
 // skipped tells whether a file is the credentials of the run.

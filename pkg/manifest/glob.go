@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/org/deploy-model-action/pkg/inside"
+	"github.com/org/deploy-model-action/pkg/kustomize"
 )
 
 // glob returns the files that a pattern matches; a folder that it matches is
@@ -93,7 +94,7 @@ func (g *globber) take(name string) {
 			g.add(file)
 		}
 		g.errs = append(g.errs, errs...)
-	case kustomization(name):
+	case kustomize.Named(name):
 		g.errs = append(g.errs, refuseKustomization(name))
 	case info.Mode().IsRegular() && isManifest(name):
 		g.add(name)

@@ -11,9 +11,12 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path"
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/org/deploy-model-action/pkg/kustomize"
 )
 
 // Bounds of what is read, so that a hostile file costs little.
@@ -22,6 +25,9 @@ const (
 	maxTotal   = 16 << 20 // bytes of all files
 	maxObjects = 1000
 	maxAliases = 100 // in one file
+	// maxValues is the keys, items and scalars of a kustomization, of which kustomize
+	// takes 2 KB each at worst.
+	maxValues = 125_000
 )
 
 // Options says what to read.
@@ -31,7 +37,8 @@ type Options struct {
 	// Paths are files, folders (with all folders in them) and globs, in which **
 	// stands for any number of folders, relative to Root. In folders and globs
 	// files that end in .yaml, .yml and .json count, and names that begin with a
-	// dot do not. Default: none, which is an error.
+	// dot do not. A folder with a kustomization.yaml is built. Default: none, which
+	// is an error.
 	Paths []string
 	// Namespace is where an object goes that names no namespace; it serves to find
 	// an object that is there twice. Default: "default".
@@ -71,9 +78,10 @@ type Copy struct {
 
 // source is where an object was read.
 type source struct {
-	file string
-	base int        // lines of the file before the document
-	node *yaml.Node // the object, as parsed; its lines count from base
+	file  string
+	base  int        // lines of the file before the document
+	node  *yaml.Node // the object, as parsed; its lines count from base
+	built bool       // by kustomize: what was written there may have been changed since
 }
 
 // Position is a place in a file.
@@ -83,7 +91,7 @@ type Position struct {
 }
 
 // Load reads all manifests. It reports every mistake at once: the error joins
-// one *Error for each.
+// one *Error for each, or is that of the context.
 func Load(ctx context.Context, o Options) (*Set, error) {
 	if o.Namespace == "" {
 		o.Namespace = "default"
@@ -92,10 +100,15 @@ func Load(ctx context.Context, o Options) (*Set, error) {
 		finder: finder{root: o.Root, skip: o.Skip},
 		set:    &Set{},
 		files:  map[string]*loaded{},
+		part:   map[string]string{},
 	}
 	for _, item := range o.Paths {
 		l.load(ctx, item)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 	}
+	l.besides()
 	if len(o.Paths) == 0 {
 		l.errs = append(l.errs, &Error{Problem: "no manifests are named: name files, folders or globs"})
 	}
@@ -114,6 +127,7 @@ type loader struct {
 	finder finder
 	set    *Set
 	files  map[string]*loaded // by path, so that none is read twice
+	part   map[string]string  // the kustomization that a file is part of, by file
 	total  int                // bytes read
 	full   bool               // a bound of the whole set is passed; said once
 	errs   []error
@@ -129,12 +143,19 @@ func (l *loader) load(ctx context.Context, item string) {
 	l.errs = append(l.errs, err...)
 	objects := 0
 	for _, name := range files {
-		if l.full {
+		if ctx.Err() != nil || l.full {
 			return
 		}
 		f, ok := l.files[name]
 		if !ok {
-			f = l.file(ctx, name)
+			before, mistakesBefore := len(l.set.Objects)+len(l.set.Tests), len(l.errs)
+			if kustomize.Named(name) {
+				l.build(ctx, path.Dir(name))
+			} else {
+				l.file(ctx, name)
+			}
+			l.bound(name)
+			f = &loaded{objects: len(l.set.Objects) + len(l.set.Tests) - before, mistakes: len(l.errs) - mistakesBefore}
 			l.files[name] = f
 		}
 		objects += f.objects
@@ -146,24 +167,34 @@ func (l *loader) load(ctx context.Context, item string) {
 }
 
 // file reads the objects of one file.
-func (l *loader) file(ctx context.Context, name string) *loaded {
-	before, mistakesBefore := len(l.set.Objects)+len(l.set.Tests), len(l.errs)
-	data, err := l.finder.read(ctx, name)
+func (l *loader) file(ctx context.Context, name string) {
+	data, err := l.read(ctx, name)
 	if err != nil {
 		l.errs = append(l.errs, err)
-		return &loaded{mistakes: 1}
-	}
-	if l.total += len(data); l.total > maxTotal {
-		l.full = true
-		l.errs = append(l.errs, &Error{File: name, Problem: "the manifests are larger than 16 MiB in all: name fewer files"})
-		return &loaded{mistakes: 1}
+		return
 	}
 	decoder := decoder{file: name, set: l.set}
 	decoder.decode(data)
 	l.errs = append(l.errs, decoder.errs...)
+}
+
+// read returns what a file holds, within the bound of all.
+func (l *loader) read(ctx context.Context, name string) ([]byte, error) {
+	data, err := l.finder.read(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if l.total += len(data); l.total > maxTotal {
+		l.full = true
+		return nil, &Error{File: name, Problem: "the manifests are larger than 16 MiB in all: name fewer files"}
+	}
+	return data, nil
+}
+
+// bound refuses more objects than there may be.
+func (l *loader) bound(name string) {
 	if len(l.set.Objects) > maxObjects {
 		l.full = true
 		l.errs = append(l.errs, &Error{File: name, Problem: "the manifests hold more than 1,000 objects in all: split the deploy"})
 	}
-	return &loaded{objects: len(l.set.Objects) + len(l.set.Tests) - before, mistakes: len(l.errs) - mistakesBefore}
 }

@@ -15,22 +15,29 @@ import (
 	"github.com/org/deploy-model-action/pkg/object"
 )
 
-// add adds the objects that a value is: itself, or the items of a list.
+// each takes a value, or the items of it if it is a list.
+func (d *decoder) each(value any, from source, take func(any, source)) {
+	list, _ := value.(map[string]any)
+	kind, _ := list["kind"].(string)
+	if items, ok := list["items"]; ok && strings.HasSuffix(kind, "List") {
+		d.list(list, items, from, take)
+		return
+	}
+	take(value, from)
+}
+
+// add adds an object to the set.
 func (d *decoder) add(value any, from source) {
 	object, ok := value.(map[string]any)
 	if !ok {
 		d.refuse(from.line(from.node), "", "the document is not an object with apiVersion, kind and metadata: name files that hold manifests only%s", d.hint)
 		return
 	}
-	kind, _ := object["kind"].(string)
-	if items, ok := object["items"]; ok && strings.HasSuffix(kind, "List") {
-		d.list(object, items, from)
-		return
-	}
 	if !d.complete(object, from) {
 		return
 	}
 	if chartTest(object) {
+		kind, _ := object["kind"].(string)
 		name, _ := object["metadata"].(map[string]any)["name"].(string)
 		d.set.Tests = append(d.set.Tests, Test{Kind: kind, Name: name, Position: Position{File: from.file, Line: from.line(from.node)}})
 		return
@@ -56,9 +63,9 @@ func chartTest(object map[string]any) bool {
 	return true
 }
 
-// list adds the items of a List, or of a list of one kind, whose items need not
+// list takes the items of a List, or of a list of one kind, whose items need not
 // say which.
-func (d *decoder) list(list map[string]any, items any, from source) {
+func (d *decoder) list(list map[string]any, items any, from source, take func(any, source)) {
 	values, ok := items.([]any)
 	if items != nil && !ok {
 		d.refuse(from.line(from.node), label(from.node), "items is not a list: give it as one, or leave it out")
@@ -75,7 +82,7 @@ func (d *decoder) list(list map[string]any, items any, from source) {
 		if m, ok := value.(map[string]any); ok && itemKind != "" && m["kind"] == nil && m["apiVersion"] == nil {
 			m["kind"], m["apiVersion"] = itemKind, list["apiVersion"]
 		}
-		d.add(value, item)
+		d.each(value, item, take)
 	}
 }
 
@@ -193,7 +200,7 @@ func (s *Set) twice(namespace string) []error {
 			s.Copies = append(s.Copies, Copy{Kind: o.GetKind(), Name: o.GetName(), Position: here, Of: there})
 			continue
 		}
-		object := label(s.sources[i].node)
+		object := strings.TrimSpace(strconvSafe(o.GetKind()) + " " + strconvSafe(o.GetName()))
 		errs = append(errs, &Error{
 			File: here.File, Line: here.Line, Object: object,
 			Problem: fmt.Sprintf("%s is there twice, first at %s:%d: remove one of them", object, there.File, there.Line),

@@ -16,7 +16,50 @@ func (s *Set) Position(i int, field string) Position {
 	if i < 0 || i >= len(s.sources) {
 		return Position{}
 	}
+	if s.sources[i].built {
+		field = byName(s.Objects[i].Object, field)
+	}
 	return s.sources[i].find(field)
+}
+
+// byName is a field with the names of items in the place of their numbers: a patch
+// puts items before those that the file holds.
+func byName(value any, field string) string {
+	done := ""
+	for field != "" {
+		var rest, as string
+		switch at := value.(type) {
+		case map[string]any:
+			plain := strings.TrimPrefix(field, ".")
+			best := ""
+			for key := range at {
+				after, ok := strings.CutPrefix(plain, key)
+				if ok && len(key) > len(best) && (after == "" || after[0] == '.' || after[0] == '[') {
+					best, rest = key, after
+				}
+			}
+			if best == "" {
+				return done + field
+			}
+			value, as = at[best], strings.TrimSuffix(field, rest)
+		case []any:
+			var inside string
+			inside, rest = bracket(field)
+			i, err := strconv.Atoi(inside)
+			if err != nil || i < 0 || i >= len(at) {
+				return done + field
+			}
+			value, as = at[i], strings.TrimSuffix(field, rest)
+			item, _ := value.(map[string]any)
+			if name, _ := item["name"].(string); strconvSafe(name) != "" {
+				as = "[name=" + strconv.Quote(name) + "]"
+			}
+		default:
+			return done + field
+		}
+		done, field = done+as, rest
+	}
+	return done
 }
 
 func (s source) line(n *yaml.Node) int { return s.base + n.Line }

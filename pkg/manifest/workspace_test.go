@@ -18,7 +18,12 @@ var update = flag.Bool("update", false, "write the golden files")
 // link, and a name that ends in / a folder.
 func workspace(tb testing.TB, files map[string]string) *os.Root {
 	tb.Helper()
-	dir := tb.TempDir()
+	return fill(tb, tb.TempDir(), files)
+}
+
+// fill makes a folder with files out of one that is there.
+func fill(tb testing.TB, dir string, files map[string]string) *os.Root {
+	tb.Helper()
 	for name, content := range files {
 		full := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
