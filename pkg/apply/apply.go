@@ -48,6 +48,13 @@ type Options struct {
 	// something: of an object that does not exist yet no version tells that another
 	// run has taken over. The default is not to spend the request.
 	HeldByStage bool
+	// Verified returns an object as it was before a run that this one took over from
+	// wrote it, and whether that is known. The default is that there was no such run.
+	Verified func(object.ID) (before *unstructured.Unstructured, known bool)
+	// Await waits for the Jobs that have to succeed before the workloads are written,
+	// as they were written or found. Its error ends the writing. The default is not
+	// to wait.
+	Await func(context.Context, []kube.Change) error
 	// Report is told of each object once, in the order of application, as soon
 	// as its outcome is known. It is never called concurrently. The default is
 	// to tell nobody.
@@ -75,7 +82,10 @@ type Plan struct {
 	items   []*item
 	late    []*item // that can be checked only after stage 0 was written
 	set     map[object.ID]bool
+	seed    string // of the stamps of this run
 	fence   bool
+	unmet   error // of Options.Await
+	after   bool  // what WriteAfter is for may be written
 	results *results
 	stop    stop
 	holding *holding // asked beside the stage before; nil if not
@@ -93,8 +103,9 @@ type stop struct {
 // a *kube.UnavailableError if the cluster did not work.
 func NewPlan(ctx context.Context, objects []*unstructured.Unstructured, o Options) (*Plan, error) {
 	p := &Plan{o: o.withDefaults(), set: make(map[object.ID]bool, len(objects))}
-	p.results = &results{report: p.o.Report, changes: make([]*kube.Change, len(objects))}
+	p.results = &results{report: p.o.Report, changes: make([]*kube.Change, len(objects)), told: make([]bool, len(objects))}
 	wrong := p.place(ctx, objects)
+	p.reading()
 	// What could not be placed does not keep the mistakes of the rest hidden.
 	if err := flat(ctx, append(wrong, p.check(ctx)...)); err != nil {
 		return nil, err
@@ -116,7 +127,7 @@ func (p *Plan) Refresh(ctx context.Context, fence bool) error {
 func (p *Plan) Undo() []kube.Change {
 	var all []kube.Change
 	for _, it := range p.ordered() {
-		if it.written || it.write != nil && !it.write.Pending() {
+		if it.written || it.write != nil && !it.write.Pending() && !it.unsettled() {
 			continue
 		}
 		all = append(all, kube.Change{Ref: it.ref(), Before: it.live()})
@@ -139,11 +150,28 @@ func (p *Plan) Inventory() []object.ID {
 func (p *Plan) Write(ctx context.Context) ([]kube.Change, error) {
 	err := flat(ctx, p.writeAll(ctx))
 	changes := p.results.finish()
+	if p.unmet != nil && ctx.Err() == nil {
+		return changes, p.unmet // as it came: it may say more than the errors that it joins
+	}
 	if err != nil && ctx.Err() != nil {
 		return changes, fmt.Errorf("stopped: %d of %d objects were applied: %w", certain(changes), len(p.items), err)
 	}
 	return changes, err
 }
+
+// WriteAfter writes the Jobs that begin when all the rest serves, and returns what it
+// did, as Write does. It is called after Write, if HasAfter reports that there are any.
+func (p *Plan) WriteAfter(ctx context.Context) ([]kube.Change, error) {
+	items := p.inStage(stageAfter)
+	p.after = true
+	p.settle(items)
+	mistakes := p.writeStage(ctx, stageAfter, items)
+	p.results.finish()
+	return p.results.of(items), flat(ctx, mistakes)
+}
+
+// HasAfter reports whether there are Jobs that begin when all the rest serves.
+func (p *Plan) HasAfter() bool { return len(p.inStage(stageAfter)) > 0 }
 
 func certain(changes []kube.Change) int {
 	n := 0
@@ -165,12 +193,30 @@ func (p *Plan) writeAll(ctx context.Context) []mistake {
 			p.settle(p.late)
 		}
 		items := p.inStage(stage)
-		if err := p.stillHeld(ctx, items); err != nil {
-			return []mistake{{index: len(p.items), err: err}}
+		if stage >= stageWorkloads {
+			p.configure(items)
+			p.warnStale(items)
+			p.settle(items)
 		}
-		p.askBeside(ctx, stage)
-		if mistakes := p.send(ctx, items); len(mistakes) > 0 || ctx.Err() != nil {
+		if mistakes := p.writeStage(ctx, stage, items); len(mistakes) > 0 || ctx.Err() != nil {
 			return mistakes
+		}
+	}
+	return nil
+}
+
+// writeStage writes the items of one stage, and waits for them if the next one needs them to end.
+func (p *Plan) writeStage(ctx context.Context, stage int, items []*item) []mistake {
+	if err := p.stillHeld(ctx, items); err != nil {
+		return []mistake{{index: len(p.items), err: err}}
+	}
+	p.askBeside(ctx, stage)
+	if mistakes := p.send(ctx, items); len(mistakes) > 0 || ctx.Err() != nil {
+		return mistakes
+	}
+	if stage == stageBefore && len(items) > 0 && p.o.Await != nil {
+		if p.unmet = p.o.Await(ctx, p.results.of(items)); p.unmet != nil {
+			return []mistake{{index: len(p.items), err: p.unmet}}
 		}
 	}
 	return nil
@@ -233,11 +279,11 @@ func (p *Plan) stillHeld(ctx context.Context, items []*item) error {
 // settle records the objects that need no write.
 func (p *Plan) settle(items []*item) {
 	for _, it := range items {
-		if it.write == nil || it.write.Pending() || it.written {
+		if it.write == nil || it.write.Pending() || it.written || it.unsettled() || it.stage == stageAfter && !p.after {
 			continue
 		}
 		change, _ := it.write.Send(context.Background()) // nothing is sent
-		it.written = true
+		it.written, it.after = true, change.After
 		p.results.add(it.order, change)
 	}
 }
@@ -253,7 +299,7 @@ func (p *Plan) send(ctx context.Context, items []*item) []mistake {
 	return each(ctx, p, pending, func(it *item) error {
 		change, err := it.write.Send(ctx)
 		if err == nil || change.Action == kube.Uncertain {
-			it.written = true
+			it.written, it.after = true, change.After
 			p.results.add(it.order, change)
 		}
 		if err != nil {

@@ -50,7 +50,9 @@ func (p *Plan) check(ctx context.Context) []mistake {
 	}
 	mistakes = append(mistakes, each(ctx, p, now, observe)...)
 	// A way back has to know what was there, also of these.
-	return append(mistakes, each(ctx, p, p.late, func(it *item) error { return p.read(ctx, it) })...)
+	mistakes = append(mistakes, each(ctx, p, p.late, func(it *item) error { return p.read(ctx, it) })...)
+	p.configure(p.items)
+	return mistakes
 }
 
 // observe checks one item. With what is known of its surroundings only o's
@@ -58,6 +60,8 @@ func (p *Plan) check(ctx context.Context) []mistake {
 func (p *Plan) observe(ctx context.Context, it *item, o kube.WriteOptions) error {
 	own := p.o.write()
 	own.Fresh, own.Redefined, own.Fence = o.Fresh, o.Redefined, p.fence
+	own.Rerun = it.stage == stageBefore || it.stage == stageAfter
+	own.Stamp = p.stampOf(it.ref().ID())
 	own.InSet = func(id object.ID) bool { return p.set[id] }
 	write := p.o.Client.Apply(it.ref(), it.object, own)
 	err := write.Observe(ctx)

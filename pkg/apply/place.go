@@ -24,9 +24,12 @@ type item struct {
 	order     int   // place in the order of application
 	namespace *item // the object's Namespace, if this set holds it
 	crd       *item // the custom resource's definition, if this set holds it
+	reads     []reads
+	stale     []string // of what its pods read, what changes without their being replaced
 
 	write   *kube.Write                // nil as long as it cannot be checked
 	before  *unstructured.Unstructured // of an item that cannot be checked yet; nil: does not exist
+	after   *unstructured.Unstructured // once it is written
 	written bool
 }
 
@@ -106,7 +109,7 @@ func (p *Plan) place(ctx context.Context, objects []*unstructured.Unstructured) 
 		}
 		p.scope(it)
 		it.namespace = namespaces[it.object.GetNamespace()]
-		it.stage = stageOf(kind.GroupKind())
+		it.stage = stageIn(it.object)
 		if it.crd != nil {
 			it.stage = max(it.stage, 1)
 		}

@@ -103,7 +103,7 @@ type results struct {
 	mu      sync.Mutex
 	report  func(kube.Change)
 	changes []*kube.Change // by order
-	next    int            // the first that was not reported
+	told    []bool         // which of them were reported
 }
 
 // add takes an outcome and reports all those that are now next in line.
@@ -111,10 +111,33 @@ func (s *results) add(order int, change kube.Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changes[order] = &change
-	for s.next < len(s.changes) && s.changes[s.next] != nil {
-		s.report(*s.changes[s.next])
-		s.next++
+	for i := range s.changes {
+		if s.changes[i] == nil {
+			return
+		}
+		s.tell(i)
 	}
+}
+
+// tell reports an outcome, once.
+func (s *results) tell(order int) {
+	if !s.told[order] {
+		s.told[order] = true
+		s.report(*s.changes[order])
+	}
+}
+
+// of are the outcomes of items, as far as there are any.
+func (s *results) of(items []*item) []kube.Change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []kube.Change
+	for _, it := range items {
+		if change := s.changes[it.order]; change != nil {
+			all = append(all, *change)
+		}
+	}
+	return all
 }
 
 // finish reports what an error left unreported, and returns everything that has
@@ -127,11 +150,8 @@ func (s *results) finish() []kube.Change {
 		if change == nil {
 			continue
 		}
-		if i >= s.next {
-			s.report(*change)
-		}
+		s.tell(i)
 		done = append(done, *change)
 	}
-	s.next = len(s.changes)
 	return done
 }

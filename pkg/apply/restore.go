@@ -46,7 +46,7 @@ type Outcome string
 // The outcomes.
 const (
 	OutcomeRestored  Outcome = "restored"     // it has its earlier fields and marks again
-	OutcomeNew       Outcome = "new"          // the deploy created it; it stays for inspection
+	OutcomeNew       Outcome = "new"          // the deploy created it, or a Job anew; it stays for inspection
 	OutcomeLeft      Outcome = "left"         // somebody changed it since; it stays as it is
 	OutcomeUntouched Outcome = "untouched"    // it is as it was before
 	OutcomeFailed    Outcome = "not restored" // Err says why
@@ -202,6 +202,9 @@ func (r Restored) because(ctx context.Context, err error) Restored {
 	)
 	r.Outcome = OutcomeFailed
 	switch {
+	case errors.As(err, &left) && left.Replaced:
+		r.Outcome, r.Message = OutcomeNew, left.Why
+		return r
 	case errors.As(err, &left):
 		r.Outcome, r.Message = OutcomeLeft, left.Why
 	case errors.As(err, &stopped):

@@ -5,7 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/org/deploy-model-action/pkg/object"
 )
 
 // The stages, in the order in which they are written. An object may rely on
@@ -13,10 +16,24 @@ import (
 const (
 	stageFoundation   = iota // what other objects need in order to be accepted at all
 	stageInputs              // what pods read when they start
+	stageBefore              // Jobs that have to succeed before
 	stageWorkloads           // what runs, routes and scales, and all custom resources
 	stageInterceptors        // what can refuse or change every later write
 	lastStage         = stageInterceptors
+	stageAfter        = lastStage + 1 // Jobs that begin when all of that serves, by Plan.WriteAfter
 )
+
+// stageIn places an object: by its kind, or a Job by when it says that it runs.
+func stageIn(u *unstructured.Unstructured) int {
+	directives, _ := object.ReadDirectives(u) // refused when the manifest was read
+	switch directives.Phase {
+	case object.PhaseBefore:
+		return stageBefore
+	case object.PhaseAfter:
+		return stageAfter
+	}
+	return stageOf(u.GroupVersionKind().GroupKind())
+}
 
 // stageOf places a kind. Services come before workloads and are not waited for:
 // a load balancer takes a minute, in which pods can start.

@@ -84,7 +84,7 @@ func (d *deployment) write(ctx context.Context) error {
 }
 
 func (d *deployment) wrote(changes []kube.Change) {
-	d.changes = changes
+	d.changes = append(d.changes, changes...)
 	for _, c := range changes {
 		d.result.Changes = append(d.result.Changes, d.changeOf(c))
 	}
@@ -100,7 +100,8 @@ func (d *deployment) explain(err error) error {
 
 func (d *deployment) applyOptions() apply.Options {
 	return apply.Options{
-		Client: d.kube, Namespace: d.Namespace, ForceConflicts: d.ForceConflicts, Mark: d.mark(), Ours: d.ours, Held: d.held,
+		Client: d.kube, Namespace: d.Namespace, ForceConflicts: d.ForceConflicts, Mark: d.mark(), Ours: d.ours, Held: d.held, Verified: d.verified,
+		Await: d.awaitBefore,
 		// A first deploy of a release meets nobody who deployed it before.
 		HeldByStage: len(d.record.Releases()) > 0,
 		Report:      func(c kube.Change) { d.log.Printf("%s", c) },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,7 +86,7 @@ func (d *deployment) ask(ctx context.Context) error {
 	if newer := d.overtaken(ctx, err); newer != nil {
 		return newer
 	}
-	d.statuses, d.result.Rollouts = statuses, nil
+	d.statuses, d.result.Rollouts = statuses, slices.Clone(d.before)
 	d.recordRollouts(statuses)
 	return err
 }

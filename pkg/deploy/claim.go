@@ -2,12 +2,16 @@ package deploy
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/apply"
 	"github.com/org/deploy-model-action/pkg/kube"
@@ -45,6 +49,14 @@ func (d *deployment) identify() error {
 		return fmt.Errorf("input %w", err)
 	}
 	return nil
+}
+
+// suffix ends the name of the nth object whose manifest gives its beginning only. It
+// is the same for the whole run, so that a write that is repeated, because its answer
+// was lost, makes no second object.
+func (d *deployment) suffix(n int) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d", d.Release, d.runMark, n))
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:5]))
 }
 
 // mark is what this run writes on the objects that it changes.
@@ -95,6 +107,17 @@ func (d *deployment) unverified(run string) (unverified, ended bool) {
 		}
 	}
 	return false, false
+}
+
+// verified is an object as it was verified last, if a run that this one took over
+// from may have written it since.
+func (d *deployment) verified(id object.ID) (before *unstructured.Unstructured, known bool) {
+	for _, c := range d.inherited {
+		if c.ID() == id {
+			return c.Before, true
+		}
+	}
+	return nil, false
 }
 
 // claim makes this run the one that counts, and writes down what the objects

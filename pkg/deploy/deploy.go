@@ -63,6 +63,7 @@ type deployment struct {
 	changes   []kube.Change // what this run wrote, or found unchanged
 	ahead     rollout.Ahead // watches of what is being written
 	statuses  []rollout.Status
+	before    []Rollout // of the Jobs that ran before the workloads were written
 	address   serving.Address
 	smokeTest *serving.SmokeTest
 	refused   string                                   // which right is missing to ask the model; "" if none is known to be
@@ -126,6 +127,11 @@ func (d *deployment) deploy(ctx context.Context) error {
 			return d.rollback(ctx, err)
 		}
 		if err := d.confirm(ctx); err != nil {
+			return d.rollback(ctx, err)
+		}
+	}
+	if d.plan.HasAfter() {
+		if err := d.phase(ctx, "Jobs after", d.runAfter); err != nil {
 			return d.rollback(ctx, err)
 		}
 	}
@@ -227,7 +233,7 @@ func (d *deployment) loadManifests(ctx context.Context) error {
 		file := d.credentials.File
 		skip = func(path string) bool { return sameFile(d.runner.Workspace, path, file) }
 	}
-	set, err := manifest.Load(ctx, manifest.Options{Root: d.runner.Workspace, Paths: d.Manifests, Namespace: d.Namespace, Skip: skip})
+	set, err := manifest.Load(ctx, manifest.Options{Root: d.runner.Workspace, Paths: d.Manifests, Namespace: d.Namespace, Skip: skip, Suffix: d.suffix})
 	if err != nil {
 		return err
 	}

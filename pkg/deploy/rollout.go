@@ -5,11 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/diagnosis"
+	"github.com/org/deploy-model-action/pkg/kube"
+	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/release"
 	"github.com/org/deploy-model-action/pkg/rollout"
 	"github.com/org/deploy-model-action/pkg/serving"
@@ -32,7 +35,7 @@ func (d *deployment) wait(ctx context.Context) error {
 	defer d.ahead.Stop()
 	o := d.rolloutOptions()
 	o.Ahead = d.ahead
-	statuses, err := rollout.Wait(ctx, d.kube, d.changes, o)
+	statuses, err := rollout.Wait(ctx, d.kube, slices.DeleteFunc(slices.Clone(d.changes), isBefore), o)
 	if newer := d.overtaken(ctx, err); newer != nil {
 		return newer
 	}
@@ -66,7 +69,7 @@ func (d *deployment) confirm(ctx context.Context) error {
 	if newer := d.overtaken(ctx, err); newer != nil {
 		return newer
 	}
-	d.statuses, d.result.Rollouts = statuses, nil
+	d.statuses, d.result.Rollouts = statuses, slices.Clone(d.before)
 	d.recordRollouts(statuses)
 	return err
 }
@@ -97,6 +100,55 @@ func (d *deployment) recordFailure(f diagnosis.Failure) {
 	for _, line := range f.Lines() {
 		d.log.Printf("%s", line)
 	}
+}
+
+// isBefore reports whether a change is of a Job that has run before the workloads were written.
+func isBefore(c kube.Change) bool {
+	if c.Manifest == nil {
+		return false
+	}
+	directives, _ := object.ReadDirectives(c.Manifest) // refused when the manifest was read
+	return directives.Phase == object.PhaseBefore
+}
+
+// awaitBefore waits for the Jobs that have to succeed before the workloads are written.
+func (d *deployment) awaitBefore(ctx context.Context, changes []kube.Change) error {
+	for _, c := range changes {
+		d.log.Printf("%s has to succeed before the workloads are written", c.ID())
+	}
+	err := d.awaitJobs(ctx, changes)
+	d.before = slices.Clone(d.result.Rollouts)
+	return err
+}
+
+// runAfter writes the Jobs that begin when everything serves, and waits for them.
+func (d *deployment) runAfter(ctx context.Context) error {
+	changes, err := d.plan.WriteAfter(ctx)
+	d.wrote(changes)
+	if err != nil {
+		return d.explain(err)
+	}
+	return d.awaitJobs(ctx, changes)
+}
+
+// awaitJobs waits for Jobs to succeed, also for those that nobody had to write: what
+// was ill before is no excuse. One that is suspended never succeeds.
+func (d *deployment) awaitJobs(ctx context.Context, changes []kube.Change) error {
+	changes = slices.Clone(changes)
+	for i := range changes {
+		changes[i].Action = kube.Configured
+	}
+	statuses, err := rollout.Wait(ctx, d.kube, changes, d.rolloutOptions())
+	if newer := d.overtaken(ctx, err); newer != nil {
+		return newer
+	}
+	d.recordRollouts(statuses)
+	for _, s := range statuses {
+		if err == nil && !s.Waited {
+			return &kube.ObjectError{ID: s.ID(), Field: "spec.suspend", Err: errors.New("is suspended, and has to succeed: leave spec.suspend out, or the annotation " + object.PhaseAnnotation)}
+		}
+	}
+	return err
 }
 
 // sameFile tells whether a path inside the workspace is the file at the other

@@ -3,11 +3,13 @@ package kube
 import (
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/workload"
 )
 
 // absent is the resourceVersion that an apply names in order to create: it
@@ -33,11 +35,19 @@ func Manifest(u *unstructured.Unstructured) (clean *unstructured.Unstructured, i
 			}
 		}
 	}
-	annotations := object.Map(out, "metadata", "annotations")
-	for _, key := range []string{object.RunAnnotation, object.CommitAnnotation} {
-		if _, ok := annotations[key]; ok {
-			delete(annotations, key)
-			ignored = append(ignored, "the annotation "+key)
+	forget := func(annotations map[string]any, keys ...string) {
+		for _, key := range keys {
+			if _, ok := annotations[key]; ok {
+				delete(annotations, key)
+				ignored = append(ignored, "the annotation "+key)
+			}
+		}
+	}
+	forget(object.Map(out, "metadata", "annotations"), object.RunAnnotation, object.CommitAnnotation, object.ContentAnnotation, object.ConfigAnnotation)
+	for _, path := range workload.TemplateAnnotations(u) {
+		if object.Map(out, path...)[object.ConfigAnnotation] != nil {
+			out = shallowAt(out, path...)
+			forget(object.Map(out, path...), object.ConfigAnnotation)
 		}
 	}
 	if status, ok := out["status"]; ok {
@@ -49,7 +59,8 @@ func Manifest(u *unstructured.Unstructured) (clean *unstructured.Unstructured, i
 	return &unstructured.Unstructured{Object: out}, ignored
 }
 
-// body is what is sent of a manifest's object: without what is left to others.
+// body is what is sent of a manifest's object: without what is left to others, and
+// with what marks the templates of its pods.
 func (t terms) body(manifest *unstructured.Unstructured) *unstructured.Unstructured {
 	out := manifest.Object
 	for path := range t.yield {
@@ -58,7 +69,28 @@ func (t terms) body(manifest *unstructured.Unstructured) *unstructured.Unstructu
 		out = shallowAt(out, parents...)
 		delete(object.Map(out, parents...), fields[len(fields)-1])
 	}
+	for i, path := range workload.TemplateAnnotations(manifest) {
+		if i < len(t.kept) && t.kept[i] != "" {
+			out = annotatedAt(out, path, t.kept[i])
+		}
+	}
 	return &unstructured.Unstructured{Object: out}
+}
+
+// annotatedAt is u with a mark among the annotations at a place, of which it copies
+// the maps on the way.
+func annotatedAt(u map[string]any, path []string, mark string) map[string]any {
+	out := maps.Clone(u)
+	if out == nil {
+		out = map[string]any{}
+	}
+	if len(path) == 0 {
+		out[object.ConfigAnnotation] = mark
+		return out
+	}
+	child, _ := out[path[0]].(map[string]any)
+	out[path[0]] = annotatedAt(child, path[1:], mark)
+	return out
 }
 
 // pinned is a body that holds for one state of the object only, so that nobody's
@@ -78,13 +110,18 @@ func pinned(body, live *unstructured.Unstructured) *unstructured.Unstructured {
 // and the apply together will: the manifest, beside what others hold. Lists are
 // whole in a merge patch: what others added to one of the manifest's is not in it.
 func (t terms) asMigrated(live, manifest *unstructured.Unstructured, tools []tool) *unstructured.Unstructured {
+	patch := mergePatch(live.Object, t.merged(live, manifest, tools))
+	patch["apiVersion"], patch["kind"] = manifest.GetAPIVersion(), manifest.GetKind()
+	return &unstructured.Unstructured{Object: patch}
+}
+
+// merged is what the migration of tools and the apply together make of an object.
+func (t terms) merged(live, manifest *unstructured.Unstructured, tools []tool) map[string]any {
 	all := ownersOf(live)
 	mine := func(o owner) bool { return o.ours() || o.isOf(tools) }
 	leaving := held(all, mine).Difference(held(all, func(o owner) bool { return !mine(o) }))
 	rest, _ := without(live.Object, leaving).(map[string]any)
-	patch := mergePatch(live.Object, overlay(rest, t.body(manifest).Object))
-	patch["apiVersion"], patch["kind"] = manifest.GetAPIVersion(), manifest.GetKind()
-	return &unstructured.Unstructured{Object: patch}
+	return overlay(rest, t.body(manifest).Object)
 }
 
 // overlay is a with everything that b says; lists of b replace those of a.
@@ -150,4 +187,159 @@ func shallowAt(u map[string]any, path ...string) map[string]any {
 		}
 	}
 	return out
+}
+
+// Config is what the pods of a workload read of the ConfigMaps and Secrets that are
+// written in the same go. What it says is noted on the workload; its pods are
+// replaced when that is something else than was noted.
+type Config struct {
+	// Versions of what they are to read, and which they were before this run, or one
+	// that it took over from, wrote anything.
+	Versions, Before workload.Versions
+	// Keep says that pods are not to be replaced.
+	Keep bool
+}
+
+// rolled completes a decision by what the pods read. It is pure.
+func (a applying) rolled(d decision) decision {
+	if a.Config == nil || d.whole == nil {
+		return d
+	}
+	live, paths := d.before, workload.TemplateAnnotations(a.body)
+	noted := notedOn(live, paths)
+	next := maps.Clone(noted)
+	maps.Copy(next, a.Config.Versions)
+	maps.DeleteFunc(next, func(name, _ string) bool { return !reads(a.body, name) })
+	if live != nil && len(noted) == 0 && runOf(live) == "" {
+		noted = a.Config.Before // nobody has written yet what they read: it is taken over
+	}
+	var news []string
+	if live != nil && !a.Config.Keep {
+		news = slices.DeleteFunc(next.News(noted), func(name string) bool {
+			return !reads(live, name) // then its template changes anyway
+		})
+	}
+	switch {
+	case len(news) == 0 && d.body == nil:
+		return d
+	case live != nil && a.Config.Keep:
+		next = noted
+	}
+	d.body = &unstructured.Unstructured{Object: d.whole.Object}
+	if text := next.String(); text != "" {
+		d.body.Object = annotatedAt(d.body.Object, []string{"metadata", "annotations"}, text)
+		d.force = d.force || others(live, []string{"metadata", "annotations"}, object.ConfigAnnotation)
+	}
+	if len(news) == 0 {
+		return d
+	}
+	d.fence, d.notes = false, slices.Clip(d.notes)
+	d.note("its pods are replaced, as they read what has changed: %s", strings.ReplaceAll(strings.Join(news, ", "), "/", " "))
+	for _, path := range paths {
+		d.body.Object = annotatedAt(d.body.Object, path, next.String())
+		d.force = d.force || others(live, path, object.ConfigAnnotation)
+		if d.expected != nil {
+			d.expected = &unstructured.Unstructured{Object: annotatedAt(d.expected.Object, path, next.String())}
+		}
+	}
+	return d
+}
+
+// reads reports whether the pods of an object read something.
+func reads(u *unstructured.Unstructured, name string) bool {
+	return slices.ContainsFunc(workload.Reads(u), func(r workload.Read) bool { return r.String() == name })
+}
+
+// notedOn is what an object says of what its pods have read.
+func notedOn(live *unstructured.Unstructured, paths [][]string) workload.Versions {
+	noted := workload.Versions{}
+	if live == nil {
+		return noted
+	}
+	for _, path := range append(slices.Clone(paths), []string{"metadata", "annotations"}) {
+		text, _ := object.Map(live.Object, path...)[object.ConfigAnnotation].(string)
+		maps.Copy(noted, workload.ParseVersions(text))
+	}
+	return noted
+}
+
+// templateMarks are the marks of an object's pod templates, in the order of their
+// places in the manifest; nil if there are none.
+func templateMarks(manifest, live *unstructured.Unstructured) []string {
+	if live == nil {
+		return nil
+	}
+	paths := workload.TemplateAnnotations(manifest)
+	marks := make([]string, len(paths))
+	for i, path := range paths {
+		marks[i], _ = object.Map(live.Object, path...)[object.ConfigAnnotation].(string)
+	}
+	if strings.Join(marks, "") == "" {
+		return nil
+	}
+	return marks
+}
+
+// others reports whether another manager holds an annotation.
+func others(live *unstructured.Unstructured, path []string, annotation string) bool {
+	for _, o := range ownersOf(live) {
+		at := object.Map(o.entry, "fieldsV1")
+		for _, step := range path {
+			at = object.Map(at, "f:"+step)
+		}
+		if _, holds := at["f:"+annotation]; holds && !o.ours() {
+			return true
+		}
+	}
+	return false
+}
+
+// stamp puts on a ConfigMap or Secret which write gave it its content.
+func (a applying) stamp(d *decision, s state, t terms) {
+	if a.Stamp == "" {
+		return
+	}
+	after := s.answer
+	if s.live != nil && (after == nil || d.managers != nil) {
+		// The dry run was of the object before its migration, or there was none.
+		after = &unstructured.Unstructured{Object: t.merged(s.live, a.body, t.migrate)}
+	}
+	stamps := object.StampsOf(s.live).Renewed(s.live, after, a.Stamp)
+	if len(stamps) == 0 {
+		return
+	}
+	path := []string{"metadata", "annotations"}
+	annotations := maps.Clone(object.Map(d.whole.Object, path...))
+	if annotations == nil {
+		annotations = map[string]any{}
+	}
+	annotations[object.ContentAnnotation] = stamps.String()
+	object.Map(d.whole.Object, "metadata")["annotations"] = annotations
+	d.force = d.force || others(s.live, path, object.ContentAnnotation)
+}
+
+// settle takes a decision.
+func (w *Write) settle(d decision) {
+	w.base, w.next = d, d
+	if a, ok := w.intent.(applying); ok {
+		w.next = a.rolled(d)
+	}
+}
+
+// Configure says what the pods of a workload read, which is known only after that
+// was observed, and may be another when it was written. Nothing is asked again.
+func (w *Write) Configure(c Config) {
+	w.options.Config = &c
+	if _, ok := w.intent.(applying); ok {
+		w.intent = applying{w.about, w.options}
+	}
+	w.settle(w.base)
+}
+
+// Stamps are those that the object will have.
+func (w *Write) Stamps() object.Stamps {
+	if w.next.body != nil {
+		return object.StampsOf(w.next.body)
+	}
+	return object.StampsOf(w.next.before)
 }

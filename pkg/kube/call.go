@@ -2,7 +2,9 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -10,9 +12,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/retry"
+	"github.com/org/deploy-model-action/pkg/wire"
 )
 
 const (
@@ -85,6 +89,37 @@ type uncertainError struct{ err error }
 
 func (e *uncertainError) Error() string   { return ErrUncertain.Error() }
 func (e *uncertainError) Unwrap() []error { return []error{ErrUncertain, e.err} }
+
+// ask makes a dry run.
+func (w *Write) ask(ctx context.Context, q question) (*unstructured.Unstructured, error) {
+	body, kind, force := q.body(w.about.body), types.ApplyPatchType, &q.force
+	if q.config != nil {
+		body = q.config
+	}
+	if q.merged != nil {
+		body, kind, force = q.merged, types.MergePatchType, nil
+	}
+	if q.anew {
+		return w.askAnew(ctx, q)
+	}
+	options := metav1.PatchOptions{
+		FieldManager: object.FieldManager, FieldValidation: metav1.FieldValidationStrict, Force: force, DryRun: []string{metav1.DryRunAll},
+	}
+	if q.lenient {
+		options.FieldValidation = metav1.FieldValidationIgnore
+	}
+	return w.patch(ctx, kind, body, options)
+}
+
+func (w *Write) patch(ctx context.Context, kind types.PatchType, u *unstructured.Unstructured, o metav1.PatchOptions) (*unstructured.Unstructured, error) {
+	return call(ctx, w.client, w.options.patience(w.about.Ref, o.DryRun != nil, u.GetUID() != "" || u.GetResourceVersion() != ""), func(ctx context.Context) (*unstructured.Unstructured, error) {
+		body, err := json.Marshal(u.Object)
+		if err != nil {
+			return nil, fmt.Errorf("encode: %w", err)
+		}
+		return w.client.Objects(w.about.Resource, w.about.Namespace).Patch(wire.About(ctx, w.about.ID()), w.about.Name, kind, body, o)
+	})
+}
 
 // attempt makes one request, when there is a slot for it.
 func attempt[T any](ctx context.Context, c *Client, p Patience, f func(context.Context) (T, error)) (T, error) {

@@ -174,6 +174,8 @@ const (
 	Created    Action = "created"
 	Configured Action = "configured"
 	Unchanged  Action = "unchanged"
+	// Replaced is a Job that had ended, and was created anew.
+	Replaced Action = "replaced"
 	// Uncertain is a write whose answer never came, and that could not be looked
 	// at either: the object may be as it was before, or as it was to be.
 	Uncertain Action = "uncertain"

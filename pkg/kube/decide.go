@@ -36,6 +36,10 @@ type question struct {
 	// fields pass that its kind does not have any more.
 	config  *unstructured.Unstructured
 	lenient bool
+	// anew asks for the creation of an object that is there and has to go for it, and
+	// why says why.
+	anew bool
+	why  string
 }
 
 // terms are on what an object is written that others write, too.
@@ -44,6 +48,7 @@ type terms struct {
 	migrate []tool            // whose fields become ours first
 	take    []conflict        // fields that become ours by force
 	force   bool              // the dry run has to override what the write will find settled
+	kept    []string          // marks of the templates of its pods, as it has them: to leave one out replaces the pods
 }
 
 // decision is what to send; its zero value is: nothing.
@@ -51,9 +56,11 @@ type decision struct {
 	before   *unstructured.Unstructured // the object that it was decided on; nil: there is none
 	managers []byte                     // a patch of managedFields, which goes first
 	body     *unstructured.Unstructured // what to apply
+	whole    *unstructured.Unstructured // what to apply if it has to be for another reason
 	force    bool                       // take is all that it conflicts with
 	lenient  bool                       // let pass fields that the kind does not have any more
 	replace  bool                       // body replaces the object, which an apply could not do
+	recreate bool                       // the object is deleted, and body creates it anew
 	own      *fieldpath.Set             // what is ours after a replace
 	fallback *unstructured.Unstructured // what to apply where a replace is not allowed
 	fence    bool                       // body changes nothing but its version and mark
@@ -88,8 +95,11 @@ func (a applying) decide(s state) (decision, *question, error) {
 	if err != nil {
 		return decision{}, nil, err
 	}
-	if len(conflictsOf(s.refuse)) > 0 || len(t.yield) != len(s.asked.yield) {
+	if len(conflictsOf(s.refuse)) > 0 || len(t.yield) != len(s.asked.yield) || !slices.Equal(t.kept, s.asked.kept) {
 		return decision{}, &question{terms: t}, nil
+	}
+	if d, next, asked, err := a.recreating(s, t); asked {
+		return d, next, err
 	}
 	if s.refuse != nil {
 		switch next, ok := a.asMigrated(s, t); {
@@ -112,7 +122,7 @@ func (a applying) decide(s state) (decision, *question, error) {
 // the conflicts that the server named. What has no right answer is an error for
 // each field.
 func (a applying) agree(s state) (terms, error) {
-	t := terms{yield: maps.Clone(s.asked.yield), migrate: slices.Clone(s.asked.migrate), take: slices.Clone(s.asked.take), force: s.asked.force}
+	t := terms{yield: maps.Clone(s.asked.yield), migrate: slices.Clone(s.asked.migrate), take: slices.Clone(s.asked.take), force: s.asked.force, kept: templateMarks(a.body, s.live)}
 	if t.yield == nil {
 		t.yield = map[string]string{}
 	}
@@ -165,7 +175,7 @@ func (a applying) agree(s state) (terms, error) {
 func (a applying) settled(s state, t terms) (decision, error) {
 	body := t.body(a.body)
 	beside := marksBeside(a.body)
-	d := decision{before: s.live, expected: a.expected(s), force: len(t.take) > 0, mark: beside}
+	d := decision{before: s.live, expected: a.expected(s), mark: beside}
 	for _, path := range slices.Sorted(maps.Keys(t.yield)) {
 		d.note("%s is left to %q, which scales it", strings.TrimPrefix(path, "."), t.yield[path])
 	}
@@ -180,12 +190,7 @@ func (a applying) settled(s state, t terms) (decision, error) {
 		if err != nil {
 			return decision{}, a.errorf("managedFields: %w", err)
 		}
-		if d.managers = patch; patch == nil && s.answer != nil && !d.force && a.unchanged(s.live, s.answer, beside) {
-			if !a.Fence {
-				return decision{before: s.live, notes: d.notes, mark: beside}, nil
-			}
-			d.fence = true
-		}
+		d.managers = patch
 		if kept {
 			d.moved = append(d.moved, "spec.replicas stays as it is: the manifest does not hold it any more")
 		}
@@ -196,8 +201,13 @@ func (a applying) settled(s state, t terms) (decision, error) {
 	for _, c := range t.take {
 		d.note("%s", c.taken(a.body.Object))
 	}
-	d.body = pinned(body, s.live)
-	d.force = a.mark(d.body, s.live) || d.force
+	unchanged := s.live != nil && d.managers == nil && s.answer != nil && len(t.take) == 0 && a.unchanged(s.live, s.answer, beside)
+	d.whole = pinned(body, s.live)
+	d.force = a.mark(d.whole, s.live) || len(t.take) > 0
+	a.stamp(&d, s, t)
+	if d.fence = unchanged && a.Fence; !unchanged || a.Fence {
+		d.body = d.whole
+	}
 	return d, nil
 }
 

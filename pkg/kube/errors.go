@@ -178,6 +178,10 @@ func (e *StoppedError) Unwrap() error { return e.Err }
 
 // LeftError says why the way back leaves an object as it is: it is not any more
 // what this run made of it.
-type LeftError struct{ Why string }
+type LeftError struct {
+	Why string
+	// Replaced says that this run itself replaced it, and that it cannot be put back.
+	Replaced bool
+}
 
 func (e *LeftError) Error() string { return e.Why }

@@ -73,30 +73,38 @@ func (r reverting) decide(s state) (decision, *question, error) {
 // before; a *LeftError says why it is to be left alone.
 func (r reverting) touched(live *unstructured.Unstructured) (bool, error) {
 	switch {
+	case isJob(r.Ref) && (live == nil || live.GetUID() != r.body.GetUID() && r.isOurs(live)):
+		return false, &LeftError{Why: "this deploy replaced it, and what has run cannot be put back; left as it is", Replaced: true}
 	case live == nil:
-		return false, &LeftError{"somebody deleted it since; apply its earlier manifest by hand"}
+		return false, &LeftError{Why: "somebody deleted it since; apply its earlier manifest by hand"}
 	case live.GetUID() != r.body.GetUID():
-		return false, &LeftError{"somebody deleted it and created it anew since; left as it is"}
+		return false, &LeftError{Why: "somebody deleted it and created it anew since; left as it is"}
 	case live.GetResourceVersion() == r.body.GetResourceVersion():
 		return false, nil
 	}
 	back := len(differences(r.body, live)) == 0
 	run, was := runOf(live), runOf(r.body)
-	ours := run == r.Mark.Run || r.Ours != nil && r.Ours(run)
+	ours := r.isOurs(live)
 	switch {
 	case !ours && run == was && back:
 		return false, nil // this run's write never came, or was undone
 	case !ours && run != was:
-		return false, &LeftError{"a newer run has deployed it since; left as it is"}
+		return false, &LeftError{Why: "a newer run has deployed it since; left as it is"}
 	case !ours:
-		return false, &LeftError{"somebody changed it since; left as it is"}
+		return false, &LeftError{Why: "somebody changed it since; left as it is"}
 	case back:
 		return true, nil // but for its metadata
 	}
 	if changed := r.changedSince(live); len(changed) > 0 {
-		return false, &LeftError{"somebody changed it since (" + firstOf(changed) + "); left as it is"}
+		return false, &LeftError{Why: "somebody changed it since (" + firstOf(changed) + "); left as it is"}
 	}
 	return true, nil
+}
+
+// isOurs reports whether this run wrote an object last, or one that it took over from.
+func (r reverting) isOurs(live *unstructured.Unstructured) bool {
+	run := runOf(live)
+	return run == r.Mark.Run || r.Ours != nil && r.Ours(run)
 }
 
 // changedSince are the fields to which a person, or another run, gave another

@@ -2,9 +2,7 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -17,7 +15,6 @@ import (
 	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/retry"
-	"github.com/org/deploy-model-action/pkg/wire"
 )
 
 const (
@@ -58,6 +55,13 @@ type WriteOptions struct {
 	// InSet reports whether an object is written in the same go, so that a missing
 	// one may be there a moment later. The default is that none is.
 	InSet func(object.ID) bool
+	// Rerun says that a Job which failed is to run again, though nothing of it changed.
+	Rerun bool
+	// Stamp is what a ConfigMap or Secret is given with content that is not what it
+	// was: a text that nobody can guess, of this object and run only. "" gives none.
+	Stamp string
+	// Config is what the pods of a workload read; nil if that is nothing.
+	Config *Config
 	// Fresh says that the object's namespace or definition was created a moment
 	// ago, Redefined that its definition was changed: servers may not know yet.
 	Fresh, Redefined bool
@@ -79,6 +83,7 @@ type Write struct {
 	about   subject
 	options WriteOptions
 	intent  intent
+	base    decision // without what follows from what its pods read
 	next    decision
 	started time.Time
 	took    time.Duration // of what was observed
@@ -101,7 +106,7 @@ func (w *Write) Observe(ctx context.Context) error {
 	next, err := w.decide(ctx)
 	w.took = time.Since(w.started)
 	if next.before != nil || err == nil {
-		w.next = next
+		w.settle(next)
 	}
 	if err != nil {
 		return w.client.refused(ctx, w.about, err)
@@ -201,6 +206,8 @@ var errContended = errors.New("others keep changing it: try again when they are 
 // read. The answer about one that does not exist has no version.
 func (s state) outdated() bool {
 	switch {
+	case s.asked.anew: // it was of no object that is there
+		return false
 	case s.answer == nil:
 		return isStale(s.refuse)
 	case s.live == nil:
@@ -219,34 +226,6 @@ func isRefusal(err error) bool {
 
 func (w *Write) get(ctx context.Context, c *Client) (*unstructured.Unstructured, error) {
 	return c.Get(ctx, w.about.Ref, Patience{NotYet: func(err error) bool { return w.options.Fresh && IsUnserved(err) }})
-}
-
-// ask makes a dry run.
-func (w *Write) ask(ctx context.Context, q question) (*unstructured.Unstructured, error) {
-	body, kind, force := q.body(w.about.body), types.ApplyPatchType, &q.force
-	if q.config != nil {
-		body = q.config
-	}
-	if q.merged != nil {
-		body, kind, force = q.merged, types.MergePatchType, nil
-	}
-	options := metav1.PatchOptions{
-		FieldManager: object.FieldManager, FieldValidation: metav1.FieldValidationStrict, Force: force, DryRun: []string{metav1.DryRunAll},
-	}
-	if q.lenient {
-		options.FieldValidation = metav1.FieldValidationIgnore
-	}
-	return w.patch(ctx, kind, body, options)
-}
-
-func (w *Write) patch(ctx context.Context, kind types.PatchType, u *unstructured.Unstructured, o metav1.PatchOptions) (*unstructured.Unstructured, error) {
-	return call(ctx, w.client, w.options.patience(w.about.Ref, o.DryRun != nil, u.GetUID() != "" || u.GetResourceVersion() != ""), func(ctx context.Context) (*unstructured.Unstructured, error) {
-		body, err := json.Marshal(u.Object)
-		if err != nil {
-			return nil, fmt.Errorf("encode: %w", err)
-		}
-		return w.client.Objects(w.about.Resource, w.about.Namespace).Patch(wire.About(ctx, w.about.ID()), w.about.Name, kind, body, o)
-	})
 }
 
 // Send writes what Observe decided, and decides anew as often as the object has
@@ -284,8 +263,11 @@ func (w *Write) send(ctx, longer context.Context) (Change, error) {
 			w.log(d.notes)
 			return w.done(d, after), nil
 		}
-		switch uncertain := errors.Is(err, ErrUncertain); {
-		case uncertain:
+		var lost *lostError
+		switch {
+		case errors.As(err, &lost):
+			return w.uncertain(d), lost.err
+		case errors.Is(err, ErrUncertain):
 			live, unread := w.lookAgain(longer)
 			switch {
 			case unread != nil:
@@ -308,7 +290,9 @@ func (w *Write) send(ctx, longer context.Context) (Change, error) {
 			return Change{}, err
 		}
 		pause = min(2*pause, longConflictPause)
-		if w.next, err = w.decide(ctx); err != nil {
+		next, err := w.decide(ctx)
+		w.settle(next)
+		if err != nil {
 			if doubtful != nil {
 				return w.uncertain(*doubtful), err
 			}
@@ -334,8 +318,11 @@ func (w *Write) held(ctx context.Context) error {
 
 // commit sends a decision: field ownership first, then the object.
 func (w *Write) commit(ctx context.Context, d decision) (*unstructured.Unstructured, error) {
-	if d.replace {
+	switch {
+	case d.replace:
 		return w.replaceBy(ctx, d)
+	case d.recreate:
+		return w.recreate(ctx, d)
 	}
 	body := d.body
 	if d.managers != nil {
@@ -374,8 +361,11 @@ func (w *Write) unchanged() Change {
 
 func (w *Write) done(d decision, after *unstructured.Unstructured) Change {
 	done := action(d.before, after, d.mark)
-	if d.fence {
+	switch {
+	case d.fence:
 		done = Unchanged
+	case d.recreate:
+		done = Replaced
 	}
 	w.remaining(after)
 	// The largest part of an object in memory, and old news in an answer.

@@ -16,6 +16,7 @@ type decoder struct {
 	take    func(value any, from source) // instead of the set, of a file that is no manifest by itself
 	bytes   int                          // of the documents, with their aliases written out
 	values  int                          // in the documents, likewise
+	suffix  func(n int) string           // Options.Suffix
 	aliases int
 	hint    string // what to say of the document at hand when it looks like a template
 	errs    []error

@@ -196,7 +196,7 @@ func TestLoadRefusesFiles(t *testing.T) {
 		"generateName":            "apiVersion: v1\nkind: Job\nmetadata:\n  generateName: x-\n",
 		"labels no strings":       "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\n  labels:\n    example.com/version: 1.0\n  annotations:\n    on: true\n    quoted: 'true'\n    empty:\n",
 		"annotations of ours":     "apiVersion: v1\nkind: Service\nmetadata:\n  name: x\n  annotations:\n    example.com/wait: maybe\n    deploy-model-action/run: 1-1\n    deploy-model-action/wait: maybe\n    deploy-model-action/ready-when: '{.status.phase} = Running'\n    deploy-model-action/ready_when: '{.status.phase}'\n    deploy-model-action/prune: 'false'\n",
-		"phase of a Job":          "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: x\n  annotations:\n    deploy-model-action/phase: before\n",
+		"phase without a wait":    "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: x\n  annotations:\n    deploy-model-action/phase: before\n    deploy-model-action/wait: 'false'\n",
 		"labels no map":           "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\n  labels: [" + canary + "]\n",
 		"a list":                  "- " + canary + "\n- b\n",
 		"a word":                  canary + "\n",
@@ -304,5 +304,24 @@ func TestHostileFilesAreCheap(t *testing.T) {
 		if took > 20*time.Second {
 			t.Errorf("%s took %v", name, took)
 		}
+	}
+}
+
+// The name of an object that is to be a new one with every deploy is chosen here, so
+// that a write may be repeated.
+func TestLoadGeneratesNames(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 80) + "-"
+	root := workspace(t, map[string]string{"a.yaml": "apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: migrate-}\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {generateName: migrate-}\n---\napiVersion: v1\nkind: Pod\nmetadata: {generateName: " + long + "}\n"})
+	set, err := Load(t.Context(), Options{Root: root, Paths: []string{"a.yaml"}, Suffix: func(n int) string { return fmt.Sprint("abc", n) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, u := range set.Objects {
+		names = append(names, u.GetName())
+	}
+	if diff := cmp.Diff([]string{"migrate-abc0", "migrate-abc1", long[:59] + "abc2"}, names); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -47,6 +47,9 @@ type Options struct {
 	// of folders and globs, and refused when it is named. Files named
 	// gha-creds-*.json are always treated so. Default: no other file.
 	Skip func(path string) bool
+	// Suffix ends the name of the nth object, from 0, that has metadata.generateName in
+	// place of a name: another one for each deploy. Default: such objects are refused.
+	Suffix func(n int) string
 }
 
 // Set is the objects of all manifests, in the order in which they were read.
@@ -60,7 +63,8 @@ type Set struct {
 	// field. They are not among Objects.
 	Copies []Copy
 
-	sources []source // of Objects, by index
+	sources   []source // of Objects, by index
+	generated int      // how many names were given
 }
 
 // Test is a test of a Helm chart.
@@ -99,6 +103,7 @@ func Load(ctx context.Context, o Options) (*Set, error) {
 	l := &loader{
 		finder: finder{root: o.Root, skip: o.Skip},
 		set:    &Set{},
+		suffix: o.Suffix,
 		files:  map[string]*loaded{},
 		part:   map[string]string{},
 	}
@@ -126,6 +131,7 @@ func Load(ctx context.Context, o Options) (*Set, error) {
 type loader struct {
 	finder finder
 	set    *Set
+	suffix func(n int) string // Options.Suffix
 	files  map[string]*loaded // by path, so that none is read twice
 	part   map[string]string  // the kustomization that a file is part of, by file
 	total  int                // bytes read
@@ -173,7 +179,7 @@ func (l *loader) file(ctx context.Context, name string) {
 		l.errs = append(l.errs, err)
 		return
 	}
-	decoder := decoder{file: name, set: l.set}
+	decoder := decoder{file: name, set: l.set, suffix: l.suffix}
 	decoder.decode(data)
 	l.errs = append(l.errs, decoder.errs...)
 }

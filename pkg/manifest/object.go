@@ -107,8 +107,8 @@ func (d *decoder) complete(object map[string]any, from source) bool {
 	name, ok := metadata["name"].(string)
 	switch {
 	case ok && name != "":
-	case metadata["generateName"] != nil:
-		refuse("metadata.generateName", "metadata.generateName would make a new object with every deploy: give metadata.name instead")
+	case metadata["name"] == nil && metadata["generateName"] != nil:
+		d.generate(metadata, refuse)
 	default:
 		refuse("metadata.name", "metadata.name %s%s", absent(metadata, "name"), d.hint)
 	}
@@ -124,6 +124,27 @@ func (d *decoder) complete(object map[string]any, from source) bool {
 		d.directives(object, refuse)
 	}
 	return len(d.errs) == before
+}
+
+// generatedLimit is how long a name may be: that of a Job is also the value of a label.
+const generatedLimit = 63
+
+// generate gives a name to an object that is to be a new one with every deploy. The
+// API server could choose it too, but not the same one for a request whose answer was
+// lost and its repetition.
+func (d *decoder) generate(metadata map[string]any, refuse func(field, format string, args ...any)) {
+	prefix, ok := metadata["generateName"].(string)
+	if !ok || prefix == "" {
+		refuse("metadata.generateName", "metadata.generateName is not a string: write the beginning of a name")
+		return
+	}
+	if d.suffix == nil {
+		refuse("metadata.generateName", "metadata.generateName makes a new object with every deploy: give metadata.name instead")
+		return
+	}
+	suffix := d.suffix(d.set.generated)
+	d.set.generated++
+	metadata["name"] = prefix[:min(len(prefix), generatedLimit-len(suffix))] + suffix
 }
 
 // words checks labels and annotations, whose values YAML takes for numbers and
@@ -147,10 +168,7 @@ func (d *decoder) words(value any, field string, refuse func(field, format strin
 
 // directives checks the annotations by which an object asks something of a deploy.
 func (d *decoder) directives(of map[string]any, refuse func(field, format string, args ...any)) {
-	asked, err := object.ReadDirectives(&unstructured.Unstructured{Object: of})
-	if asked.Phase != "" {
-		refuse("metadata.annotations."+object.PhaseAnnotation, "metadata.annotations: %s is not known to this version yet: apply the Job by a step of its own", object.PhaseAnnotation)
-	}
+	_, err := object.ReadDirectives(&unstructured.Unstructured{Object: of})
 	joined, _ := err.(interface{ Unwrap() []error })
 	if joined == nil {
 		return

@@ -63,6 +63,9 @@ func ReadDirectives(u *unstructured.Unstructured) (Directives, error) {
 			errs = append(errs, &DirectiveError{Annotation: name, Problem: problem})
 		}
 	}
+	if d.Phase != "" && d.NoWait {
+		errs = append(errs, &DirectiveError{Annotation: WaitAnnotation, Problem: fmt.Sprintf("%s and %s exclude each other, as a Job of a phase has to succeed: leave one of them out", WaitAnnotation, PhaseAnnotation)})
+	}
 	return d, errors.Join(errs...)
 }
 

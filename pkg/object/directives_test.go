@@ -27,8 +27,14 @@ func TestReadDirectives(t *testing.T) {
 		{name: "marks of a run, as in an exported manifest", kind: "Service", annotations: map[string]string{RunAnnotation: "1-1", CommitAnnotation: "abc"}},
 		{
 			name: "all of a Job", apiVersion: "batch/v1", kind: "Job",
-			annotations: map[string]string{WaitAnnotation: "false", ReadyWhenAnnotation: "{.status.phase} == Running", PhaseAnnotation: "before", PruneAnnotation: "false", RollOnConfigAnnotation: "false"},
-			want:        Directives{NoWait: true, ReadyWhen: expression, Phase: PhaseBefore, NoPrune: true, NoRollOnConfig: true},
+			annotations: map[string]string{WaitAnnotation: "true", ReadyWhenAnnotation: "{.status.phase} == Running", PhaseAnnotation: "before", PruneAnnotation: "false", RollOnConfigAnnotation: "false"},
+			want:        Directives{ReadyWhen: expression, Phase: PhaseBefore, NoPrune: true, NoRollOnConfig: true},
+		},
+		{
+			name: "a phase that nobody waits for", apiVersion: "batch/v1", kind: "Job",
+			annotations: map[string]string{WaitAnnotation: "false", PhaseAnnotation: "after"},
+			want:        Directives{NoWait: true, Phase: PhaseAfter},
+			wrong:       "metadata.annotations: deploy-model-action/wait and deploy-model-action/phase exclude each other, as a Job of a phase has to succeed: leave one of them out",
 		},
 		{name: "the defaults, written out", kind: "Service", annotations: map[string]string{WaitAnnotation: "true", PruneAnnotation: "true", RollOnConfigAnnotation: "true"}},
 		{

@@ -11,6 +11,12 @@ const (
 	RunAnnotation    = Prefix + "run"
 	CommitAnnotation = Prefix + "commit"
 	ChangeCause      = "kubernetes.io/change-cause"
+	// ContentAnnotation holds the Stamps of a ConfigMap or Secret.
+	ContentAnnotation = Prefix + "content"
+	// ConfigAnnotation says, on a workload, which versions of ConfigMaps and Secrets
+	// its pods have been given. On its pod template it is what replaces the pods when
+	// they have to read something new.
+	ConfigAnnotation = Prefix + "config"
 )
 
 // Mark says which run wrote an object, on the object itself. The zero value
@@ -35,11 +41,11 @@ func (m Mark) Annotations() map[string]string {
 	return out
 }
 
-// IsMark reports whether an annotation is one that runs write. Two objects that
-// differ in marks only are equal.
+// IsMark reports whether an annotation of an object is one that runs write. Two
+// objects that differ in marks only are equal.
 func IsMark(annotation string) bool {
 	switch annotation {
-	case RunAnnotation, CommitAnnotation, ChangeCause:
+	case RunAnnotation, CommitAnnotation, ChangeCause, ContentAnnotation, ConfigAnnotation:
 		return true
 	}
 	return false

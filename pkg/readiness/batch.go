@@ -18,7 +18,7 @@ func job(v view) Result {
 		if c, ok := v.condition(kind); ok && c.Status == "True" {
 			return failed(done, Failure{
 				Reason: c.Reason, Cause: jobCause(v, c), Final: true,
-				Fix: "correct the cause, and give the Job a new name or delete it: a Job that failed does not start again",
+				Fix: "correct the cause and deploy again: a Job that failed gives its place to one with another template; to run the same once more, delete it",
 			})
 		}
 	}
