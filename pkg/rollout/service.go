@@ -366,6 +366,9 @@ func (v verdict) withEndpoints(s *state, o Options, now time.Time) (verdict, boo
 		}
 		return v, false
 	case ready > 0:
+		if v.outcome != readiness.Ready {
+			return v, true // what it lacks is to be read, not what it has
+		}
 		v.message += fmt.Sprintf(", %d endpoint", ready)
 		if ready > 1 {
 			v.message += "s"
