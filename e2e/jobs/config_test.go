@@ -64,7 +64,7 @@ spec:
 // at is the namespace with a workspace of its own, which holds a manifest.
 func at(x *cloudtest.Test, client, manifest string) *cloudtest.Test {
 	x.Helper()
-	y := x.At(client, x.SHA(1))
+	y := x.At(strings.ReplaceAll(client, " ", "-"), x.SHA(1)) // it is in the proxy's address
 	y.Write("kubernetes/all.yaml", manifest)
 	return y
 }
