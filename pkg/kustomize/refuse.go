@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 what kustomize deprecated long ago is what many files still hold
+
 package kustomize
 
 import (
