@@ -18,8 +18,10 @@ const (
 	// started: it writes seconds.
 	startSlack = time.Second
 	// lateSlack is how long a kubelet usually takes to write that one has started.
-	// One that takes longer is behind, and what it writes may be over already.
+	// One that takes longer is behind: what it writes may be over already, and that it
+	// is over will be written as late, for lateMost at most.
 	lateSlack = 3 * time.Second
+	lateMost  = 20 * time.Second
 )
 
 // run is one run of a container that goes on.
@@ -103,8 +105,8 @@ func (e *Evidence) age(p *podState, now time.Time) (age time.Duration, runs bool
 			return 0, false
 		}
 		since, start := r.observed, r.started
-		if r.written.Sub(start) > lateSlack {
-			start = r.written
+		if late := r.written.Sub(start); late > lateSlack {
+			since, start = since.Add(min(late, lateMost)), r.written.Add(min(late, lateMost))
 		}
 		// By the cluster's clock, for what ran before it was observed. A node whose
 		// clock is behind would have started it before the pod was there.

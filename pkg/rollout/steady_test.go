@@ -56,7 +56,7 @@ func TestSteady(t *testing.T) {
 		{name: "ended after 8 s, and goes on", ready: 21.4, moments: append(serves[:4:4],
 			moment{at: 10, object: ended}, moment{at: 10, object: deployment(half)},
 			moment{at: 11, object: pod(true, 1, 11, "")}, moment{at: 11, object: deployment(done)})},
-		{name: "its kubelet is 9 s behind", ready: 21.4, moments: append(begun[:2:2],
+		{name: "its kubelet is 9 s behind, and will be with the next", ready: 30.4, moments: append(begun[:2:2],
 			moment{at: 11, object: wrote(pod(true, 0, 2, ""), 11)}, moment{at: 11, object: deployment(done)})},
 		{name: "its kubelet is not, and it is ready after 15 s", ready: 17.4, moments: append(begun[:2:2],
 			moment{at: 2, object: wrote(pod(false, 0, 2, ""), 3)}, moment{at: 17, object: wrote(pod(true, 0, 2, ""), 17)}, moment{at: 17, object: deployment(done)})},
