@@ -122,6 +122,16 @@ var refusals = []refusal{
 		x.Write("comments.yaml", "# nothing\n---\n")
 		return map[string]string{"manifests": "comments.yaml"}
 	}},
+	{name: "kustomization that doubles with each step", code: 2, arrange: func(x *cloudtest.Test) map[string]string {
+		var copies strings.Builder
+		copies.WriteString("resources: [a.yaml]\npatches:\n- target: {kind: ConfigMap}\n  patch: |-\n")
+		for i := range 12 {
+			fmt.Fprintf(&copies, "    - {op: copy, from: /data, path: /data/x%d}\n", i)
+		}
+		x.Write("doubles/kustomization.yaml", copies.String())
+		x.Write("doubles/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: "+strings.Repeat("x", 1_000_000)+"}\n")
+		return map[string]string{"manifests": "doubles"}
+	}},
 	{name: "manifests outside by ..", code: 2, arrange: with("manifests", "../outside")},
 	{name: "manifests outside by an absolute path", code: 2, arrange: with("manifests", "/etc/kubernetes")},
 	{name: "manifests outside by a symbolic link", code: 2, arrange: func(x *cloudtest.Test) map[string]string {

@@ -235,22 +235,6 @@ func TestHostileKustomizations(t *testing.T) {
 	golden(t, "hostile.golden", sections)
 }
 
-// What doubles with each step ends.
-func TestDoublingKustomizationEnds(t *testing.T) {
-	var copies strings.Builder
-	copies.WriteString("resources: [a.yaml]\npatches:\n- target: {kind: ConfigMap}\n  patch: |-\n")
-	for i := range 10 { // what is given up goes on in this process, to its end
-		fmt.Fprintf(&copies, "    - {op: copy, from: /data, path: /data/x%d}\n", i)
-	}
-	root := workspace(t, map[string]string{"kustomization.yaml": copies.String(), "a.yaml": config("a") + "data: {a: " + strings.Repeat("x", 1_000_000) + "}\n"})
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	_, err := Load(ctx, Options{Root: root, Paths: []string{"."}})
-	if err == nil || !strings.Contains(err.Error(), "512 MiB") {
-		t.Errorf("error %v", err)
-	}
-}
-
 // A build that kustomize would go on with for long is left within a second.
 func TestCancelledKustomizationEnds(t *testing.T) {
 	var objects strings.Builder
