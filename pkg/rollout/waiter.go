@@ -123,7 +123,7 @@ func (w *waiter) observe(waiting context.Context, observations <-chan observatio
 func (w *waiter) evaluate(ctx context.Context, s *state, watched bool) verdict {
 	now := time.Now()
 	v := evaluate(s, w.options, now)
-	if v.outcome == readiness.Ready && s.alone && s.steadyFor == 0 && s.evidence.Relapsed(steadyAfter, now) {
+	if v.outcome == readiness.Ready && s.steadyFor == 0 && w.relapsed(ctx, s) {
 		s.steadyFor = steadyAfter
 		v = evaluate(s, w.options, now)
 	}
