@@ -89,7 +89,7 @@ func unique(x *cloudtest.Test, prefix string) string {
 	return prefix + "-" + x.Namespace[max(0, len(x.Namespace)-5):]
 }
 
-// message is the one annotation that a refused step leaves.
+// message is the annotations that a refused step leaves: one for each kind of mistake.
 func message(t *testing.T, r *runner.Result) string {
 	t.Helper()
 	if len(r.Annotations) == 0 {
