@@ -85,7 +85,7 @@ func TestTerminates(t *testing.T) {
 	stubborn.Env = []corev1.EnvVar{{Name: "MODEL_STOP_AFTER", Value: "1m"}}
 	grace := int64(2)
 	slow := x.pod(corev1.PodSpec{TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{stubborn}})
-	for name, limits := range map[string][2]time.Duration{quick: {0, 3 * time.Second}, slow: {2 * time.Second, 8 * time.Second}} {
+	for name, limits := range map[string][2]time.Duration{quick: {0, 20 * time.Second}, slow: {2 * time.Second, 25 * time.Second}} {
 		x.until(name, ready)
 		begun := time.Now()
 		if err := k().CoreV1().Pods(x.namespace).Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
