@@ -110,6 +110,15 @@ func TestExplain(t *testing.T) {
 			want: func(f *Failure) { f.LogsOf = `pod "pod-a", container "model"` },
 		},
 		{
+			name:  "an earlier run whose log is not there, of which the kubelet says so with status 200",
+			given: Failure{Object: theModel(), Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
+			answer: func(t *testing.T, r *http.Request) (int, string, bool) {
+				t.Helper()
+				return 200, `failed to try resolving symlinks in path "/var/log/pods/default_pod-a_u/model/2.log": lstat /var/log/pods/default_pod-a_u/model/2.log: no such file or directory`, r.URL.Query().Get("previous") == "true"
+			},
+			want: func(f *Failure) { f.LogsOf = `pod "pod-a", container "model"` },
+		},
+		{
 			name:  "logs are secret",
 			given: Failure{Object: theModel(), Reason: "CrashLoopBackOff", Pod: "pod-a", Container: "model"},
 			answer: func(t *testing.T, r *http.Request) (int, string, bool) {

@@ -99,15 +99,21 @@ func requestLog(ctx context.Context, client *kube.Client, log logOf) ([]string, 
 	if len(text) == 0 && err != nil {
 		return nil, err
 	}
-	if bytes.HasPrefix(text, []byte(noLog)) {
-		return nil, errNoLog
+	for _, none := range []string{noLog, noFile} {
+		if bytes.HasPrefix(text, []byte(none)) {
+			return nil, errNoLog
+		}
 	}
 	return logTail(text), nil
 }
 
-// noLog is what the kubelet answers, with status 200, when the container that it
-// was asked about is gone (pkg/kubelet/kuberuntime/kuberuntime_container.go).
-const noLog = "unable to retrieve container logs for "
+// noLog and noFile are what the kubelet answers, with status 200, when the container
+// that it was asked about is gone (pkg/kubelet/kuberuntime/kuberuntime_container.go),
+// or has no log yet (k8s.io/cri-client/pkg/logs).
+const (
+	noLog  = "unable to retrieve container logs for "
+	noFile = "failed to try resolving symlinks in path "
+)
 
 var errNoLog = errors.New("the kubelet has none any more")
 
