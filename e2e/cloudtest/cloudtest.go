@@ -78,6 +78,16 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
+// Waiting is Main for a package whose tests wait most of their time: so many of them
+// run at once, unless the flag -parallel says otherwise.
+func Waiting(m *testing.M, parallel int) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set(strconv.Itoa(parallel))
+	}
+	Main(m)
+}
+
 // Cloud returns the cloud, started by whoever asks first.
 func Cloud(t *testing.T) *localcloud.Cloud {
 	t.Helper()

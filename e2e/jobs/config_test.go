@@ -3,7 +3,6 @@
 package jobs_test
 
 import (
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,13 +17,7 @@ import (
 	"github.com/org/deploy-model-action/e2e/runner"
 )
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("6") // mostly waiting
-	}
-	cloudtest.Main(m)
-}
+func TestMain(m *testing.M) { cloudtest.Waiting(m, 6) }
 
 const image = localcloud.RegistryHost + "/" + cloudtest.Model
 

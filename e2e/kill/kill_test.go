@@ -4,7 +4,6 @@
 package kill_test
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"net/http"
@@ -18,13 +17,7 @@ import (
 	"github.com/org/deploy-model-action/e2e/runner"
 )
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("6") // mostly waiting
-	}
-	cloudtest.Main(m)
-}
+func TestMain(m *testing.M) { cloudtest.Waiting(m, 6) }
 
 // killed are runs that are killed.
 type killed struct {

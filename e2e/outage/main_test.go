@@ -5,7 +5,6 @@ package outage_test
 
 import (
 	"encoding/json"
-	"flag"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,13 +13,7 @@ import (
 	"github.com/org/deploy-model-action/e2e/runner"
 )
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("24") // nearly all of it is waiting
-	}
-	cloudtest.Main(m)
-}
+func TestMain(m *testing.M) { cloudtest.Waiting(m, 24) }
 
 // deployed makes a namespace in which commit 0 serves, and an image of commit 1.
 func deployed(t *testing.T, crashes bool) *cloudtest.Test {

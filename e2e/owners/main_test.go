@@ -5,7 +5,6 @@ package owners_test
 
 import (
 	"encoding/json"
-	"flag"
 	"strings"
 	"testing"
 	"time"
@@ -20,13 +19,7 @@ import (
 	"github.com/org/deploy-model-action/e2e/localcloud"
 )
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("6") // mostly waiting
-	}
-	cloudtest.Main(m)
-}
+func TestMain(m *testing.M) { cloudtest.Waiting(m, 6) }
 
 const image = localcloud.RegistryHost + "/" + cloudtest.Model
 

@@ -3,7 +3,6 @@
 package races_test
 
 import (
-	"flag"
 	"strings"
 	"sync"
 	"testing"
@@ -12,13 +11,7 @@ import (
 	"github.com/org/deploy-model-action/e2e/runner"
 )
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("6") // a race is waiting, most of the time
-	}
-	cloudtest.Main(m)
-}
+func TestMain(m *testing.M) { cloudtest.Waiting(m, 6) }
 
 // deployed makes a namespace in which commit 0 serves.
 func deployed(t *testing.T) *cloudtest.Test {

@@ -112,7 +112,7 @@ func TestNeverRetried(t *testing.T) {
 		status(422, "Invalid", "invalid", []metav1.StatusCause{{Message: "Required value", Field: "data"}}),
 		status(500, "", `failed to create typed patch object (default/x; v1, Kind=ConfigMap): .data.a: expected string, got &value.valueUnstructured{Value:5}`, nil),
 		status(307, "", "", nil),
-		status(501, "", "not implemented", nil),
+		status(501, "", "this server knows no such method", nil),
 	} {
 		t.Run(fmt.Sprint(s.Code, s.Reason), func(t *testing.T) {
 			t.Parallel()

@@ -81,15 +81,20 @@ func (d *deployment) ours(run string) bool {
 	return unverified && len(d.inherited) > 0
 }
 
+// releasesBefore is the releases before this run, the newest first, as the record has them by
+// now: another run may have claimed it, and died, since it was opened.
+func (d *deployment) releasesBefore() []release.Entry {
+	all := d.record.Releases()
+	if d.claimed && len(all) > 0 && all[0].Run == d.run {
+		return all[1:]
+	}
+	return all
+}
+
 // verifiedAt is when the deploy before this one ended, if it observed that it serves.
 func (d *deployment) verifiedAt() time.Time {
-	for i, entry := range d.record.Releases() {
-		if i > 0 || !d.claimed || entry.Run != d.run {
-			if entry.Good() {
-				return entry.Finished
-			}
-			break
-		}
+	if all := d.releasesBefore(); len(all) > 0 && all[0].Good() {
+		return all[0].Finished
 	}
 	return time.Time{}
 }
@@ -97,9 +102,8 @@ func (d *deployment) verifiedAt() time.Time {
 // unverified reports whether a run of this release came after the one that was
 // verified last, and whether it ended by itself: one that was killed or cancelled did not.
 func (d *deployment) unverified(run string) (unverified, ended bool) {
-	for i, entry := range d.record.Releases() {
+	for _, entry := range d.releasesBefore() {
 		switch {
-		case i == 0 && d.claimed && entry.Run == d.run: // this one
 		case entry.Good():
 			return false, false
 		case entry.ID == 0 && strings.HasPrefix(run, byHand), entry.String() == run:

@@ -207,7 +207,7 @@ func TestMay(t *testing.T) {
 		{"too many", answer(t, 429, nil, ""), true, 0},
 		{"too many, the older way", answer(t, 403, nil, `{"error":{"code":403,"message":"Rate Limit Exceeded","errors":[{"reason":"userRateLimitExceeded"}]}}`), true, 0},
 		{"too many, with details", answer(t, 403, nil, info(403, "x", "RATE_LIMIT_EXCEEDED", nil)), true, 0},
-		{"not implemented", answer(t, 501, nil, ""), false, 0},
+		{"no such method", answer(t, 501, nil, ""), false, 0},
 		{"forbidden", answer(t, 403, nil, info(403, "x", "IAM_PERMISSION_DENIED", nil)), false, 0},
 		{"not found", answer(t, 404, nil, ""), false, 0},
 		{"reset", &url.Error{Op: "Get", Err: syscall.ECONNRESET}, true, 0},
