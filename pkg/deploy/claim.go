@@ -102,7 +102,12 @@ func (d *deployment) verifiedAt() time.Time {
 // unverified reports whether a run of this release came after the one that was
 // verified last, and whether it ended by itself: one that was killed or cancelled did not.
 func (d *deployment) unverified(run string) (unverified, ended bool) {
-	for _, entry := range d.releasesBefore() {
+	return leftUnverified(d.releasesBefore(), run)
+}
+
+// leftUnverified is that of releases, which begin with the newest.
+func leftUnverified(releases []release.Entry, run string) (unverified, ended bool) {
+	for _, entry := range releases {
 		switch {
 		case entry.Good():
 			return false, false
