@@ -9,6 +9,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"sync"
@@ -171,6 +172,11 @@ type temporary struct{ *os.File }
 
 func (up *uploader) temporary() (*temporary, error) {
 	f, err := os.CreateTemp(up.temp, "layer-*")
+	if errors.Is(err, fs.ErrNotExist) && up.temp != "" {
+		// Runners before 2.331, and with them GHES, name in RUNNER_TEMP a folder of
+		// the machine that they do not mount into a container.
+		f, err = os.CreateTemp("", "layer-*")
+	}
 	if err != nil {
 		return nil, up.diskFull(err)
 	}

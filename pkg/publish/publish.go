@@ -44,7 +44,8 @@ type Options struct {
 	// Default: unix:///var/run/docker.sock.
 	DockerHost string
 	// Temp is the folder for layers that are under way, compressed. They have no
-	// name there, so that none is left behind. Default: that of the system.
+	// name there, so that none is left behind. Default, and where it does not exist:
+	// that of the system.
 	Temp string
 	// Log gets lines about what is done. Default: none.
 	Log func(format string, args ...any)

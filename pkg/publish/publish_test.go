@@ -238,6 +238,19 @@ func TestPublishForms(t *testing.T) {
 	}
 }
 
+// TestPublishWithoutTemp holds that a folder for temporary files that is not there
+// is none: older runners name one that they do not mount.
+func TestPublishWithoutTemp(t *testing.T) {
+	t.Parallel()
+	p := newPublishing(t)
+	image := registrytest.Small(t, "linux/amd64", 3000, 100_000)
+	o := p.options(workspace(t, map[string][]byte{"image.tar": savedOld(t, image, testImage+":"+testSHA).tar(t)}), "image.tar")
+	o.Temp = filepath.Join(t.TempDir(), "home/runner/work/_temp")
+	if got, err := run(t.Context(), only(t, testImage, testSHA), o); err != nil || got[0].Uploaded != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func emptyImage(t *testing.T) v1.Image {
 	t.Helper()
 	image := must[v1.Image](t)(random.Image(0, 0))
