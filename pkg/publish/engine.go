@@ -183,11 +183,9 @@ func (e *engine) list(ctx context.Context) error {
 		return err
 	}
 	for _, i := range images {
-		c := &candidate{source: e.String(), ids: []string{i.ID}, complete: e.inspect}
+		c := &candidate{source: e.String(), id: identity{engine: parseEngineID(i.ID)}, complete: e.inspect}
 		for _, t := range i.RepoTags {
-			if t != "<none>:<none>" {
-				c.names = append(c.names, t)
-			}
+			c.named(t)
 		}
 		if len(c.names) > 0 {
 			e.images = append(e.images, c)
@@ -202,13 +200,14 @@ func (e *engine) inspect(ctx context.Context, c *candidate) error {
 		OS           string `json:"Os"`
 		Architecture string
 		Variant      string
+		Config       struct{ Labels map[string]string }
 		RootFS       struct{ Layers []string }
 	}
 	if err := e.getJSON(ctx, "/images/"+c.as+"/json", &found); err != nil {
 		return err
 	}
 	c.platforms = registry.Distinct([]string{registry.Platform(v1.Platform{OS: found.OS, Architecture: found.Architecture, Variant: found.Variant})})
-	c.layers = nil
+	c.layers, c.stamps = nil, stampOf(found.Config.Labels)
 	for _, diffID := range found.RootFS.Layers {
 		c.layers = append(c.layers, layer{diffID: diffID})
 	}

@@ -70,10 +70,9 @@ func (f *files) layouts() ([]*candidate, error) {
 			all = append(all, c)
 		}
 		for _, key := range []string{annotationContainerd, annotationRefName} {
-			if n := d.Annotations[key]; n != "" {
-				c.names = append(c.names, n)
-			}
+			c.named(d.Annotations[key])
 		}
+		c.stamps = append(c.stamps, stampOf(d.Annotations)...)
 	}
 	return all, nil
 }
@@ -90,9 +89,15 @@ func (f *files) layout(d v1.Descriptor) (*candidate, error) {
 	}
 	x.root = *root
 	x.children = withoutRoot(x.children, root.digest)
+	x.id = identify(d.MediaType, root.digest, v1.Descriptor{})
+	switch {
+	case !d.MediaType.IsIndex():
+		x.id = identify(d.MediaType, root.digest, x.config)
+	case root.digest != d.Digest:
+		x.id.whole = indexDigest(d.Digest)
+	}
 	return &candidate{
-		source: f.label, ids: []string{d.Digest.String(), x.root.digest.String(), x.config}, platforms: registry.Distinct(x.platforms),
-		layers: x.layers, content: x,
+		source: f.label, id: x.id, stamps: x.stamps, platforms: registry.Distinct(x.platforms), layers: x.layers, content: x,
 	}, nil
 }
 
@@ -146,6 +151,7 @@ func (x *asIs) index(m manifest, depth int) (*manifest, error) {
 	if err != nil {
 		return nil, x.files.damaged("the index %q: %w", blobFile(m.digest), err)
 	}
+	x.stamps = append(x.stamps, stampOf(parsed.Annotations)...)
 	var present []v1.Descriptor
 	images := 0
 	for _, d := range parsed.Manifests {
@@ -211,11 +217,13 @@ func (x *asIs) image(d v1.Descriptor, raw []byte) (lacks string, err error) {
 		if err != nil {
 			return "", err
 		}
-		x.config = parsed.Config.Digest.String()
+		x.config = parsed.Config
 		if c, err := v1.ParseConfigFile(bytes.NewReader(config)); err == nil {
 			x.platforms = append(x.platforms, registry.Platform(*c.Platform()))
+			x.stamps = append(x.stamps, stampOf(c.Config.Labels)...)
 		}
 	}
+	x.stamps = append(x.stamps, stampOf(parsed.Annotations)...)
 	x.layers = append(x.layers, layers...)
 	x.compressed = x.compressed && compressed
 	return "", nil
@@ -227,7 +235,9 @@ type asIs struct {
 	root       manifest
 	children   []manifest
 	layers     []layer // and configurations
-	config     string  // digest
+	config     v1.Descriptor
+	id         identity
+	stamps     []stamp
 	platforms  []string
 	compressed bool // all layers are
 }
@@ -238,7 +248,7 @@ func (x *asIs) read(ctx context.Context, up *uploader) error {
 }
 
 func (x *asIs) assemble(_ context.Context, up *uploader) (assembled, error) {
-	d := assembled{children: x.children, root: x.root}
+	d := assembled{id: x.id, stamps: x.stamps, children: x.children, root: x.root}
 	for _, l := range x.layers {
 		sent, ok := up.find(l)
 		if !ok {

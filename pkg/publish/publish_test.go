@@ -276,6 +276,7 @@ func TestPublishNextCommit(t *testing.T) {
 	root := workspace(t, map[string][]byte{
 		"1": savedNew(t, base, false, testImage+":"+testSHA).tar(t),
 		"2": savedOld(t, next, testImage+":latest").tar(t),
+		"3": savedOld(t, next, testImage+":third").tar(t),
 	})
 	if _, err := run(t.Context(), only(t, testImage, testSHA), p.options(root, "1")); err != nil {
 		t.Fatal(err)
@@ -298,7 +299,7 @@ func TestPublishNextCommit(t *testing.T) {
 		t.Error(err)
 	}
 	p.Forget()
-	if got, err = run(t.Context(), only(t, testImage, "third"), p.options(root, "2")); err != nil {
+	if got, err = run(t.Context(), only(t, testImage, "third"), p.options(root, "3")); err != nil {
 		t.Fatal(err)
 	}
 	if g := got[0]; g.Uploaded != 0 || g.There != 4 || p.count(http.MethodPut, "") != 1 {
