@@ -71,7 +71,7 @@ func compress(ctx context.Context, to io.Writer, from io.Reader) (sums, error) {
 	order := make(chan *block, 2*workers) // as they were read, and are written
 	free := make(chan *block, 4*workers)
 	for range cap(free) {
-		free <- &block{content: make([]byte, blockSize), done: make(chan error, 1)}
+		free <- &block{done: make(chan error, 1)} // most layers are small, and need few
 	}
 	for range workers {
 		fault.Go(ctx, func() { deflate(todo) })
@@ -127,6 +127,9 @@ func split(ctx context.Context, from io.Reader, free <-chan *block, todo, order 
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		if b.content == nil {
+			b.content = make([]byte, blockSize)
+		}
 		var err error
 		b.n, err = io.ReadFull(from, b.content)
 		if b.n > 0 {
@@ -151,8 +154,12 @@ func ended(from io.Reader) bool {
 
 // deflate makes a gzip file of each block.
 func deflate(todo <-chan *block) {
-	z, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
+	var z *gzip.Writer
+	var err error
 	for b := range todo {
+		if z == nil {
+			z, err = gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
+		}
 		if err == nil {
 			b.packed.Reset()
 			z.Reset(&b.packed)
