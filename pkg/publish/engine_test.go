@@ -155,11 +155,11 @@ func TestDockerSave(t *testing.T) {
 	t.Parallel()
 	needDocker(t)
 	layer := must[[]byte](t)(io.ReadAll(bytes.NewReader(archivedFile(t))))
-	id := docker(t, bytes.NewReader(layer), "import", "-", "deploy-model-action-save:test")
-	t.Cleanup(func() { docker(t, nil, "rmi", "--force", "deploy-model-action-save:test") })
+	id := docker(t, bytes.NewReader(layer), "import", "-", "deploy-model-action-save/celestial-bodies-classifier:test")
+	t.Cleanup(func() { docker(t, nil, "rmi", "--force", "deploy-model-action-save/celestial-bodies-classifier:test") })
 	dir := t.TempDir()
 	for name, zipped := range map[string]bool{"image.tar": false, "image.tar.gz": true} {
-		docker(t, nil, "save", "--output", filepath.Join(dir, name), "deploy-model-action-save:test")
+		docker(t, nil, "save", "--output", filepath.Join(dir, name), "deploy-model-action-save/celestial-bodies-classifier:test")
 		if zipped {
 			content := must[[]byte](t)(os.ReadFile(filepath.Join(dir, name)))
 			if err := os.WriteFile(filepath.Join(dir, name), zip(t, content), 0o644); err != nil {

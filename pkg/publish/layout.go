@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -212,21 +213,52 @@ func (x *asIs) image(d v1.Descriptor, raw []byte) (lacks string, err error) {
 		}
 		layers = append(layers, layer{file: file, blob: &l})
 	}
-	if parsed.Config.MediaType.IsConfig() {
-		config, err := x.files.document(blobFile(parsed.Config.Digest))
-		if err != nil {
-			return "", err
-		}
-		x.config = parsed.Config
-		if c, err := v1.ParseConfigFile(bytes.NewReader(config)); err == nil {
-			x.platforms = append(x.platforms, registry.Platform(*c.Platform()))
-			x.stamps = append(x.stamps, stampOf(c.Config.Labels)...)
-		}
+	diffIDs, err := x.configuration(d, parsed)
+	if err != nil {
+		return "", err
+	}
+	for i := range layers {
+		layers[i].diffID = diffIDs[layers[i].blob.Digest]
 	}
 	x.stamps = append(x.stamps, stampOf(parsed.Annotations)...)
 	x.layers = append(x.layers, layers...)
 	x.compressed = x.compressed && compressed
 	return "", nil
+}
+
+// configuration reads the configuration of an image. It returns what is in its
+// layers, by their digests, as far as that is said: what is no image has none.
+func (x *asIs) configuration(d v1.Descriptor, m *v1.Manifest) (map[v1.Hash]string, error) {
+	if !m.Config.MediaType.IsConfig() {
+		return nil, nil
+	}
+	raw, err := x.files.document(blobFile(m.Config.Digest))
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	config, err := v1.ParseConfigFile(bytes.NewReader(raw))
+	if err != nil {
+		return nil, nil //nolint:nilerr // it is published as it is, and who runs it has to read it
+	}
+	x.config = m.Config
+	platform := registry.Platform(*config.Platform())
+	x.platforms = append(x.platforms, platform)
+	x.stamps = append(x.stamps, stampOf(config.Config.Labels)...)
+	if platform == "" || slices.ContainsFunc(m.Layers, func(l v1.Descriptor) bool { return !l.MediaType.IsLayer() }) {
+		return nil, nil // an attestation, or another artifact in an image's clothes
+	}
+	if len(config.RootFS.DiffIDs) != len(m.Layers) {
+		return nil, x.files.damaged("the manifest %q has %d layers, and its configuration has %d", d.Digest, len(m.Layers), len(config.RootFS.DiffIDs))
+	}
+	diffIDs := map[v1.Hash]string{}
+	for i, l := range m.Layers {
+		is := config.RootFS.DiffIDs[i].String()
+		if before := diffIDs[l.Digest]; before != "" && before != is {
+			return nil, x.files.damaged("the configuration of the manifest %q has two contents for the layer %q", d.Digest, l.Digest)
+		}
+		diffIDs[l.Digest] = is
+	}
+	return diffIDs, nil
 }
 
 // asIs is an image or an index of a layout, which is published as it is.
@@ -260,12 +292,16 @@ func (x *asIs) assemble(_ context.Context, up *uploader) (assembled, error) {
 			if sent.Digest, _, err = v1.SHA256(bytes.NewReader(content)); err != nil {
 				return assembled{}, err
 			}
+			up.contains(sent.Digest, sent.Digest.String()) // it begins as JSON, so that it is not compressed
 			b := memory(content, sent.Digest)
 			b.config = l.blob.MediaType.IsConfig()
 			d.blobs = append(d.blobs, b)
 		}
 		if sent.Digest != l.blob.Digest {
 			return assembled{}, x.files.damaged("the content of %q is not what its name says", l.file)
+		}
+		if err := x.files.checkContent(up, l); err != nil {
+			return assembled{}, err
 		}
 		if !l.blob.MediaType.IsConfig() {
 			d.layers = append(d.layers, *l.blob)

@@ -105,8 +105,8 @@ func (b *built) assemble(ctx context.Context, up *uploader) (assembled, error) {
 		if !ok {
 			return assembled{}, b.files.damaged("it lacks the layer %q", quoted(l.file))
 		}
-		if made := up.diffID(l.file); made != "" && made != l.diffID {
-			return assembled{}, b.files.damaged("the layer %q is not the one that the configuration names", quoted(l.file))
+		if err := b.files.checkContent(up, l); err != nil {
+			return assembled{}, err
 		}
 		if strings.HasSuffix(string(sent.MediaType), "zstd") {
 			return assembled{}, fmt.Errorf("%s: the layer %q is compressed with zstd, which this form of image cannot say; write an OCI layout instead", b.files.label, quoted(l.file))
