@@ -51,7 +51,9 @@ func (d *deployment) publish(ctx context.Context) error {
 	published, err := publish.Images(ctx, client, publish.Options{
 		Targets: targets, Prefix: d.prefix, From: d.Push, Tags: d.Tags, Workspace: d.runner.Workspace,
 		Repository: d.repository(),
-		DockerHost: d.runner.Getenv("DOCKER_HOST"), Temp: d.runner.Getenv("RUNNER_TEMP"), Log: d.log.Printf,
+		DockerHost: d.runner.Getenv("DOCKER_HOST"), DockerCerts: d.runner.Getenv("DOCKER_CERT_PATH"),
+		DockerTLS: d.runner.Getenv("DOCKER_TLS_VERIFY") != "" || d.runner.Getenv("DOCKER_CERT_PATH") != "",
+		Temp:      d.runner.Getenv("RUNNER_TEMP"), Log: d.log.Printf,
 	})
 	for _, p := range published {
 		d.result.Published = append(d.result.Published, Published{

@@ -48,7 +48,7 @@ func needDocker(t *testing.T) {
 	if _, err := exec.LookPath("docker"); err != nil {
 		t.Skip("the docker command is not installed, so that no image can be made in an engine")
 	}
-	e, err := openEngine(t.Context(), "")
+	e, err := openEngine(t.Context(), Options{})
 	if err != nil {
 		t.Skipf("no Docker engine answers: %v", err)
 	}

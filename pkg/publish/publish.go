@@ -46,6 +46,10 @@ type Options struct {
 	// DockerHost is the address of the engine, as the variable DOCKER_HOST has it.
 	// Default: unix:///var/run/docker.sock.
 	DockerHost string
+	// DockerTLS has an engine at tcp:// spoken to over TLS, with ca.pem, cert.pem and
+	// key.pem of the folder DockerCerts: DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.
+	DockerTLS   bool
+	DockerCerts string
 	// Temp is the folder for layers that are under way, compressed. They have no
 	// name there, so that none is left behind. Default, and where it does not exist:
 	// that of the system.
