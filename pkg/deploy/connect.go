@@ -25,8 +25,12 @@ func (d *deployment) findArchive() error {
 	if d.Push == "" || d.Push == publish.FromDocker {
 		return nil
 	}
-	if _, err := d.runner.Workspace.Stat(d.Push); err != nil {
+	info, err := d.runner.Workspace.Stat(d.Push)
+	switch {
+	case err != nil:
 		return fmt.Errorf("input push %q: %s; or write docker for the runner's engine", d.Push, inside.Cause(d.runner.Workspace, d.Push, err))
+	case !info.IsDir() && !info.Mode().IsRegular():
+		return fmt.Errorf("input push %q: neither a file nor a folder; name the file or folder that an earlier step wrote the image to", d.Push)
 	}
 	return nil
 }
