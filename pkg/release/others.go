@@ -25,7 +25,7 @@ func (r *Record) Others(ctx context.Context, everywhere bool) (map[object.ID]str
 		case err != nil:
 			unreadable = err
 		case namespace != r.namespace:
-			name = namespace + "/" + name
+			name += " in namespace " + namespace
 		}
 		for _, o := range s.inventory {
 			if !o.Left {
