@@ -28,7 +28,9 @@ func (l *loader) build(ctx context.Context, dir string) {
 			}
 			return data, err
 		},
-		Decode: func(file string, before int, text []byte) kustomize.Decoded { return decodeText(ctx, file, before, text) },
+		Decode: func(file string, before int, text []byte) kustomize.Decoded {
+			return decodeText(ctx, file, before, text)
+		},
 	})
 	if err != nil {
 		l.errs = append(l.errs, mistakesOf(err)...)

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -28,8 +30,10 @@ var worst = map[string]func(bytes int) string{
 	"flow maps": func(n int) string { return "spec: [" + repeat("{a: b},", min(n, 1_160_000/4)) + "]\n" },
 	"list":      func(n int) string { return "spec:\n" + repeat("- a\n", min(n, 990_000/4)) },
 	"comments":  func(n int) string { return repeat("# some words that describe the object below\n", n-500) },
-	"text":      func(n int) string { return "data:\n  a: |\n" + repeat("    some words of a text of many lines\n", n-500) },
-	"quoted":    func(n int) string { return "data:\n  a: \"" + repeat(`\n`, n-500) + "\"\n" },
+	"text": func(n int) string {
+		return "data:\n  a: |\n" + repeat("    some words of a text of many lines\n", n-500)
+	},
+	"quoted": func(n int) string { return "data:\n  a: \"" + repeat(`\n`, n-500) + "\"\n" },
 	"anchors": func(int) string {
 		return "base: &b {" + "x: " + repeat("word ", 20_000) + "}\nspec: [" + repeat("*b, ", 90*4) + "]\n"
 	},
@@ -45,6 +49,9 @@ func TestWorst(t *testing.T) {
 		memory uint64
 	}
 	for name, form := range worst {
+		if os.Getenv("CAMPAIGN") == "" && !slices.Contains([]string{"definitions", "broken at its end", "flow maps"}, name) {
+			continue
+		}
 		// As many files as the bounds let pass, and the one that they do not.
 		files := map[string]string{}
 		for i := range 4 {
@@ -62,7 +69,7 @@ func TestWorst(t *testing.T) {
 		}
 		t.Logf("%-18s %5.2f s of CPU, %3d MB: %s", name, cpu.Seconds(), peak>>20, said)
 	}
-	fmt.Fprintf(t.Output(), "figure: manifests: the worst %d kinds of 16 MiB: at most %.1f s of CPU and %d MB of heap\n", len(worst), most.cpu.Seconds(), most.memory>>20)
+	fmt.Fprintf(t.Output(), "figure: manifests: the worst 16 MiB under the bounds: at most %.1f s of CPU and %d MB of heap\n", most.cpu.Seconds(), most.memory>>20)
 }
 
 // TestLoadEndsOnCancel holds that a signal is heeded while a large file is parsed.
