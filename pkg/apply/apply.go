@@ -147,6 +147,8 @@ func (p *Plan) Inventory() []Listed {
 		l := Listed{ID: it.ref().ID(), Version: it.resource.Version}
 		if live := it.live(); live != nil {
 			l.UID = string(live.GetUID())
+			ours, _ := kube.AppliedBy(live)
+			l.Found = !ours
 		}
 		all = append(all, l)
 	}

@@ -21,6 +21,9 @@ type Listed struct {
 	object.ID
 	Version string // of its API, as it was applied last; "" if not known
 	UID     string // "" if not known
+	// Found says that it was there before a deploy of the release applied it, and that
+	// none which did was verified: then it was put back.
+	Found bool
 }
 
 // Leftover is an object that an earlier deploy of the release applied and that the
@@ -106,6 +109,8 @@ func (r PruneRules) lost(l Leftover) string {
 		return "somebody has created it anew since a deploy applied it"
 	case !ours:
 		return "no deploy has applied it as it is"
+	case l.Found:
+		return "it was there before, and no deploy that applied it has been verified"
 	case foreign:
 		return "run " + run + ", which is none of this release, wrote it last"
 	case l.UID == "" && !own:

@@ -186,7 +186,7 @@ func (d *deployment) takeOver(ctx context.Context, claimed *release.Claimed) err
 func (d *deployment) claimOptions() release.ClaimOptions {
 	o := release.ClaimOptions{Run: d.run, Undo: d.plan.Undo()}
 	for _, l := range d.plan.Inventory() {
-		o.Inventory = append(o.Inventory, release.Object{ID: l.ID, Version: l.Version, UID: l.UID})
+		o.Inventory = append(o.Inventory, release.Object{ID: l.ID, Version: l.Version, UID: l.UID, Found: l.Found})
 	}
 	for _, i := range d.result.Images {
 		o.Images = append(o.Images, release.Image{Reference: i.Reference, Digest: i.Digest})

@@ -23,7 +23,7 @@ func (d *deployment) former() []apply.Listed {
 	var all []apply.Listed
 	for _, o := range d.record.Inventory() {
 		if !d.plan.Holds(o.ID) {
-			all = append(all, apply.Listed{ID: o.ID, Version: o.Version, UID: o.UID})
+			all = append(all, apply.Listed{ID: o.ID, Version: o.Version, UID: o.UID, Found: o.Found})
 		}
 	}
 	return all

@@ -20,6 +20,9 @@ type Object struct {
 	UID string
 	// Left says that the release that was verified last does not hold it any more.
 	Left bool
+	// Found says that it was there before a deploy of the release applied it, and that
+	// none which did has been verified.
+	Found bool
 }
 
 // inventoryLine is how the record writes an object.
@@ -31,11 +34,12 @@ type inventoryLine struct {
 	Name      string `json:"name"`
 	UID       string `json:"uid,omitempty"`
 	Left      bool   `json:"left,omitempty"`
+	Found     bool   `json:"found,omitempty"`
 }
 
 // MarshalJSON writes the object as a line of the record.
 func (o Object) MarshalJSON() ([]byte, error) {
-	return json.Marshal(inventoryLine{o.Group, o.Version, o.Kind, o.Namespace, o.Name, o.UID, o.Left})
+	return json.Marshal(inventoryLine{o.Group, o.Version, o.Kind, o.Namespace, o.Name, o.UID, o.Left, o.Found})
 }
 
 // UnmarshalJSON reads a line of the record.
@@ -44,7 +48,7 @@ func (o *Object) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &l); err != nil {
 		return err
 	}
-	*o = Object{ID: object.ID{Group: l.Group, Kind: l.Kind, Namespace: l.Namespace, Name: l.Name}, Version: l.Version, UID: l.UID, Left: l.Left}
+	*o = Object{ID: object.ID{Group: l.Group, Kind: l.Kind, Namespace: l.Namespace, Name: l.Name}, Version: l.Version, UID: l.UID, Left: l.Left, Found: l.Found}
 	return nil
 }
 
@@ -53,13 +57,19 @@ func (o *Object) UnmarshalJSON(text []byte) error {
 // too much is forgotten. A UID that was known before counts no more: whoever applies
 // has just looked, and what is not there is created with another one.
 func union(before, applied []Object) (all, forgotten []Object) {
-	listed := map[object.ID]bool{}
+	listed, found := map[object.ID]bool{}, map[object.ID]string{}
+	for _, o := range before {
+		if o.Found {
+			found[o.ID] = o.UID
+		}
+	}
 	for _, o := range applied {
 		if listed[o.ID] {
 			continue
 		}
 		listed[o.ID] = true
-		o.Left = false
+		// One that was put back still says that a deploy applied it.
+		o.Left, o.Found = false, o.Found || o.UID != "" && found[o.ID] == o.UID
 		all = append(all, o)
 	}
 	slices.SortFunc(all, func(a, b Object) int { return a.Compare(b.ID) })
@@ -82,6 +92,7 @@ func left(inventory []Object, held map[object.ID]bool) []Object {
 	all := slices.Clone(inventory)
 	for i := range all {
 		all[i].Left = !held[all[i].ID]
+		all[i].Found = all[i].Found && all[i].Left
 	}
 	return all
 }
