@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"cluster":     {"google", "redact", "retry", "wire"},
 	"image":       {"fault", "google", "redact", "registry", "retry"},
 	"publish":     {"fault", "google", "inside", "redact", "registry", "retry"},
-	"manifest":    {"inside", "kustomize", "object", "redact"},
+	"manifest":    {"fault", "inside", "kustomize", "object", "redact"},
 	"kustomize":   {"fault", "inside", "redact"},
 	"apply":       {"fault", "kube", "object", "redact", "retry", "workload"},
 	"candidate":   {"object", "workload"},

@@ -245,6 +245,9 @@ func (d *deployment) loadManifests(ctx context.Context) error {
 	for _, c := range set.Copies {
 		d.log.Printf("%s:%d: %s %s is the same as at %s:%d, and counts once", c.File, c.Line, c.Kind, c.Name, c.Of.File, c.Of.Line)
 	}
+	for _, file := range set.Hidden {
+		d.log.Printf("%s is left out, as its name begins with a dot", file)
+	}
 	for _, test := range set.Tests {
 		d.log.Printf("%s:%d: %s %s is left out: it is a test of a Helm chart (helm.sh/hook: test), which `helm template --skip-tests` does not print", test.File, test.Line, test.Kind, test.Name)
 	}
