@@ -46,12 +46,16 @@ func (e *ObjectError) About() (object.ID, string) { return e.ID, e.Field }
 type ConflictError struct {
 	Manager     string // as in managedFields
 	Subresource string // through which the manager wrote; "" for the object itself
+	Extra       bool   // the manifest does not hold it, and it would stay beside what the manifest holds
 }
 
 func (e *ConflictError) Error() string {
 	by := fmt.Sprintf("%q", e.Manager)
 	if e.Subresource != "" {
 		by += fmt.Sprintf(" (through %s)", e.Subresource)
+	}
+	if e.Extra {
+		return fmt.Sprintf("managed by %s, and would stay beside what the manifest holds: add it to the manifest, or set force_conflicts: true to have it removed", by)
 	}
 	return fmt.Sprintf("managed by %s, which gave it another value: remove the field from the manifest, or set force_conflicts: true to take it over", by)
 }
