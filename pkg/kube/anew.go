@@ -255,8 +255,8 @@ func (a applying) stale(s state, t terms) *fieldpath.Set {
 // as they are, though an object made anew would have them otherwise. The server keeps
 // what it once gave away, such as an address: that does no harm.
 func (a applying) stuck(s state, t terms) error {
-	if s.live == nil || s.will == nil || s.answer == nil {
-		return nil
+	if s.live == nil || s.will == nil || s.answer == nil || s.asked.merged == nil && len(t.migrate) > 0 {
+		return nil // what is migrated goes with the write
 	}
 	var all []error
 	others := held(ownersOf(s.live), func(o owner) bool { return !o.ours() && !o.isOf(t.migrate) })
@@ -264,6 +264,9 @@ func (a applying) stuck(s state, t terms) error {
 		was, _ := stored.At(s.live.Object, path)
 		is, _ := stored.At(s.answer.Object, path)
 		will, _ := stored.At(s.will.Object, path)
+		if path[0].FieldName != nil && *path[0].FieldName == "metadata" {
+			continue
+		}
 		if stored.IsValue(is) && is == was && is != will && !others.Has(path) && !allocated(path, is) {
 			all = append(all, a.at(strings.TrimPrefix(path.String(), "."), errors.New("is not in the manifest any more, and "+a.immutable(""))))
 		}

@@ -63,6 +63,26 @@ func (e *ConflictError) Error() string {
 // Title says in a few words what is wrong.
 func (e *ConflictError) Title() string { return "Managed by another tool" }
 
+// DuplicateError is an item of a list whose key another item has: of the two a server
+// keeps one account. Object and field are those of the *ObjectError around it.
+type DuplicateError struct {
+	Key   string // name="A"
+	First string // the field of the other item; "" if it is not known
+}
+
+func (e *DuplicateError) Error() string {
+	if e.First == "" {
+		return fmt.Sprintf("holds two items with %s: remove one, or give it another key", e.Key)
+	}
+	return fmt.Sprintf("has %s, as %s has: remove one of them, or give it another key", e.Key, e.First)
+}
+
+// Title says in a few words what is wrong.
+func (e *DuplicateError) Title() string { return "Twice in a list" }
+
+// Other returns the field of the other item; "" if it is not known.
+func (e *DuplicateError) Other() string { return e.First }
+
 // DeniedError is a request that the cluster does not allow this user.
 type DeniedError struct {
 	Verb      string // "patch"; "" if the server did not say

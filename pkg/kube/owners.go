@@ -203,24 +203,28 @@ func (a applying) firm(s state, t terms, left *fieldpath.Set) (claim, error) {
 		}
 		items := stored.Surplus(body.Object, o.fields())
 		shared := o.fields().Intersection(left).Difference(items)
+		stays := &fieldpath.Set{}
 		switch {
-		case items.Empty() && shared.Empty():
-		case personal(o.manager()), a.Force && deploys(o.manager()):
-			c.firm = union(c.firm, items, shared)
-			for _, path := range tops(items) {
-				c.notes = append(c.notes, fmt.Sprintf("%s is removed, which %q had put there: the manifest holds the list, and not this item", path, o.manager()))
-			}
-			for _, path := range tops(shared) {
-				c.notes = append(c.notes, fmt.Sprintf("%s is removed, which %q had set as well: the manifest does not hold it any more", path, o.manager()))
-			}
+		case makes(o.manager()), a.Force && deploys(o.manager()):
+		case personal(o.manager()):
+			items, stays = &fieldpath.Set{}, items
 		case deploys(o.manager()):
 			for _, path := range tops(items.Union(shared)) {
 				open = append(open, a.at(fieldIn(a.body.Object, path), &ConflictError{Manager: o.manager(), Extra: true}))
 			}
+			continue
 		default:
-			for _, path := range tops(items.Union(shared)) {
-				c.notes = append(c.notes, fmt.Sprintf("%s stays, which the manifest does not hold: it is managed by %q", path, o.manager()))
-			}
+			items, shared, stays = &fieldpath.Set{}, &fieldpath.Set{}, items.Union(shared)
+		}
+		c.firm = union(c.firm, items, shared)
+		for _, path := range tops(items) {
+			c.notes = append(c.notes, fmt.Sprintf("%s is removed, which %q had put there: the manifest holds the list, and not this item", path, o.manager()))
+		}
+		for _, path := range tops(shared) {
+			c.notes = append(c.notes, fmt.Sprintf("%s is removed, which %q had set as well: the manifest does not hold it any more", path, o.manager()))
+		}
+		for _, path := range tops(stays) {
+			c.notes = append(c.notes, fmt.Sprintf("%s stays, which is managed by %q, and not in the manifest", path, o.manager()))
 		}
 	}
 	c.firm = union(c.firm, a.twins(s, t))

@@ -87,6 +87,16 @@ func personal(manager string) bool {
 	return strings.HasPrefix(manager, "kubectl-")
 }
 
+// makes reports whether a manager is a tool with which a person writes whole objects,
+// so that a list of theirs was meant to be the list. The others amend.
+func makes(manager string) bool {
+	switch manager {
+	case "kubectl-create", "kubectl-replace", "kubectl-run", "kubectl-expose", "kubectl-autoscale", "before-first-apply":
+		return true
+	}
+	return false
+}
+
 // deploys reports whether a manager is another tool that deploys whole objects:
 // who takes over from it takes over all that it left.
 func deploys(manager string) bool {
