@@ -100,11 +100,11 @@ func TestLiveStored(t *testing.T) {
 			want: map[string]string{"{.spec.template.spec.serviceAccountName}": "model", "{.spec.template.spec.serviceAccount}": "model"},
 		},
 		{
-			name: "a key of stringData goes", before: secretOf("stringData: {a: x, c: y}"), manifest: secretOf("stringData: {a: z}"),
+			name: "a key of stringData goes", before: secretOf("stringData: {a: x, c: v}"), manifest: secretOf("stringData: {a: z}"),
 			want: map[string]string{"{.data}": `{"a":"eg=="}`},
 		},
 		{
-			name: "all of stringData goes", before: secretOf("stringData: {a: x, c: y}"), manifest: secretOf("data: {c: eg==}"),
+			name: "all of stringData goes", before: secretOf("stringData: {a: x, c: v}"), manifest: secretOf("data: {c: eg==}"),
 			want: map[string]string{"{.data}": `{"c":"eg=="}`},
 		},
 		{
@@ -112,11 +112,11 @@ func TestLiveStored(t *testing.T) {
 			want: map[string]string{"{.data}": `{"c":"eg=="}`},
 		},
 		{
-			name: "stringData after kubectl", by: "kubectl", before: secretOf("stringData: {a: x, c: y}"), manifest: secretOf("stringData: {a: z}"),
+			name: "stringData after kubectl", by: "kubectl", before: secretOf("stringData: {a: x, c: v}"), manifest: secretOf("stringData: {a: z}"),
 			want: map[string]string{"{.data}": `{"a":"eg=="}`},
 		},
 		{
-			name: "stringData after kubectl --server-side", by: "kubectl --server-side", before: secretOf("stringData: {a: x, c: y}"), manifest: secretOf("stringData: {a: z}"),
+			name: "stringData after kubectl --server-side", by: "kubectl --server-side", before: secretOf("stringData: {a: x, c: v}"), manifest: secretOf("stringData: {a: z}"),
 			want: map[string]string{"{.data}": `{"a":"eg=="}`},
 		},
 		{
@@ -124,7 +124,7 @@ func TestLiveStored(t *testing.T) {
 			want: map[string]string{"{.data}": `{"a":"eg==","mine":"eA=="}`},
 		},
 		{
-			name: "a key of an immutable Secret", before: secretOf("immutable: true\nstringData: {a: x, c: y}"), manifest: secretOf("immutable: true\nstringData: {a: x}"),
+			name: "a key of an immutable Secret", before: secretOf("immutable: true\nstringData: {a: x, c: v}"), manifest: secretOf("immutable: true\nstringData: {a: x}"),
 			refused: "immutable",
 		},
 		{
