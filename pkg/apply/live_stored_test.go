@@ -125,7 +125,7 @@ func TestLiveStored(t *testing.T) {
 		},
 		{
 			name: "a key of an immutable Secret", before: secretOf("immutable: true\nstringData: {a: x, c: v}"), manifest: secretOf("immutable: true\nstringData: {a: x}"),
-			refused: "immutable",
+			refused: "data: cannot be changed",
 		},
 		{
 			name: "rules for what leaves", before: policyOf("{podSelector: {}, ingress: [{}]}"), manifest: policyOf("{podSelector: {}, ingress: [{}], egress: [{}]}"),

@@ -131,6 +131,12 @@ func (c *choices) container(name string, first int64, volumes ...string) tree {
 		return c.pick(fmt.Sprint(at, " port ", n), nil, tree{"containerPort": n},
 			fields("containerPort", n, "name", fmt.Sprint("p", n), "protocol", protocol), fields("containerPort", n, "protocol", protocol))
 	}
+	lifecycle := c.pick(at+" lifecycle", nil, nil, tree{"preStop": tree{"exec": tree{"command": texts("true")}}},
+		tree{"preStop": tree{"httpGet": tree{"port": int64(80)}}}, tree{"preStop": tree{"sleep": tree{"seconds": int64(1)}}})
+	liveness, readiness := c.probe(at+" liveness"), c.probe(at+" readiness")
+	if name == "prepare" { // it ends before the others begin
+		lifecycle, liveness, readiness = nil, nil, nil
+	}
 	return fields("name", name,
 		"image", c.pick(at+" image", "r/m:1", "r/m:2", "r/m:latest", "r/m", "r/m:2@sha256:2222222222222222222222222222222222222222222222222222222222222222"),
 		"imagePullPolicy", c.pick(at+" pull", nil, nil, nil, "Always", "IfNotPresent"),
@@ -140,10 +146,9 @@ func (c *choices) container(name string, first int64, volumes ...string) tree {
 		"ports", items(port(first, "TCP"), port(first+1, "UDP")),
 		"resources", c.pick(at+" resources", nil, tree{"limits": tree{"memory": "1Gi"}}, tree{"limits": tree{"memory": "512Mi", "cpu": "1000m"}},
 			tree{"limits": tree{"memory": "2048Mi"}, "requests": tree{"memory": "1Gi", "cpu": "0.5"}}, tree{"requests": tree{"cpu": int64(1)}}),
-		"livenessProbe", c.probe(at+" liveness"),
-		"readinessProbe", c.probe(at+" readiness"),
-		"lifecycle", c.pick(at+" lifecycle", nil, nil, tree{"preStop": tree{"exec": tree{"command": texts("true")}}},
-			tree{"preStop": tree{"httpGet": tree{"port": int64(80)}}}, tree{"preStop": tree{"sleep": tree{"seconds": int64(1)}}}),
+		"livenessProbe", liveness,
+		"readinessProbe", readiness,
+		"lifecycle", lifecycle,
 		"volumeMounts", items(mounts...),
 		"securityContext", c.pick(at+" security", nil, nil, tree{"runAsUser": int64(7)}, tree{"capabilities": tree{"drop": texts("ALL")}}),
 		"terminationMessagePolicy", c.pick(at+" termination", nil, nil, "FallbackToLogsOnError"))

@@ -236,7 +236,7 @@ func (s *sequence) compare(manifest tree, live *unstructured.Unstructured) {
 		want, _, _ := unstructured.NestedStringMap(manifest, "metadata", part)
 		for key := range is {
 			_, ok := want[key]
-			if !ok && !myobject.IsMark(key) && !strings.Contains(key, "kubernetes.io/") && !others.Has(fieldpath.MakePathOrDie("metadata", part, key)) {
+			if !ok && !myobject.IsMark(key) && !strings.Contains(key, "kubernetes.io/") && key != "deprecated.daemonset.template.generation" && !others.Has(fieldpath.MakePathOrDie("metadata", part, key)) {
 				found = append(found, "metadata."+part+"."+key)
 			}
 		}
@@ -255,7 +255,7 @@ func sub(set *fieldpath.Set, pe fieldpath.PathElement) *fieldpath.Set {
 }
 
 // given is what the server gives away, and what stays when its owner lets go.
-var given = regexp.MustCompile(`^spec\.(clusterIPs?|ports\[\d+\]\.nodePort|healthCheckNodePort|ipFamil.*|replicas)(\[\d+\])?$`)
+var given = regexp.MustCompile(`^spec\.(clusterIPs?|ports\[\d+\]\.nodePort|healthCheckNodePort|ipFamil.*|replicas)(\[\d+\])?$|controller-uid$|job-name$`)
 
 // tooMuch adds what an object has and would not have if it were made anew, unless
 // somebody else wrote it.
