@@ -28,9 +28,10 @@ var floor = map[string][]string{
 	"inside":   {},
 	"retry":    {},
 	"object":   {},
+	"stored":   {"object"},
 	"workload": {"object"},
 	"wire":     {"object", "redact"},
-	"kube":     {"fault", "object", "redact", "retry", "wire", "workload"},
+	"kube":     {"fault", "object", "redact", "retry", "stored", "wire", "workload"},
 	"google":   {"redact", "retry"},
 	"registry": {"google", "redact", "retry"},
 }
