@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	"publish":     {"fault", "google", "inside", "redact", "registry", "retry"},
 	"manifest":    {"fault", "inside", "kustomize", "object", "redact"},
 	"kustomize":   {"fault", "inside", "redact"},
-	"apply":       {"fault", "kube", "object", "redact", "retry", "workload"},
+	"apply":       {"fault", "kube", "object", "redact", "retry", "stored", "workload"},
 	"candidate":   {"object", "workload"},
 	"release":     {"fault", "kube", "object", "redact", "retry"},
 	"readiness":   {"object", "redact", "workload"},
