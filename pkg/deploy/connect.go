@@ -170,7 +170,7 @@ func (d *deployment) find(ctx context.Context) error {
 	if d.client, err = found.Connect(d.credentials.Tokens); err != nil {
 		return err
 	}
-	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf, Foresee: d.Candidate})
+	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf, Foresee: d.Candidate, Webhook: d.Timeout})
 	return nil
 }
 
