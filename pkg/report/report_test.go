@@ -166,16 +166,3 @@ func TestImageLinks(t *testing.T) {
 		}
 	}
 }
-
-// The input sha may name another commit than the one that the workflow runs for.
-func TestCommitIsWhatWasDeployed(t *testing.T) {
-	t.Parallel()
-	deployed, ran := strings.Repeat("a", 40), strings.Repeat("b", 40)
-	run := actions.Run{ServerURL: "https://github.com", Repository: "octocat/model", SHA: ran}
-	for sha, want := range map[string]string{deployed: deployed, "v1.2": ran, "": ran} {
-		summary := Summary(&deploy.Result{Outcome: deploy.Deployed, Commit: sha}, run)
-		if !strings.Contains(summary, "/commit/"+want) {
-			t.Errorf("sha %q: the summary has no link to %s\n%s", sha, want, summary)
-		}
-	}
-}

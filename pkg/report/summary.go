@@ -93,17 +93,24 @@ func short(reference string) string {
 	return name + ":" + tag[:12]
 }
 
-// commit is the one that was deployed: the input sha where it is one, which need
-// not be the one that the workflow runs for.
+// commit is the one that was deployed: the input sha where it is one, or the
+// beginning of one, which need not be the one that the workflow runs for; "" where it
+// is a tag of which nothing says whose it is.
 func commit(r *deploy.Result, run actions.Run) string {
-	if isCommit(r.Commit) {
-		return r.Commit
+	is := strings.TrimPrefix(r.Commit, "sha-") // as docker/metadata-action writes it
+	switch {
+	case is == "", run.Ref == "refs/tags/"+r.Commit, len(is) >= 7 && strings.HasPrefix(run.SHA, is):
+		return run.SHA
+	case isCommit(is), len(is) >= 7 && len(is) < 40 && isHex(is):
+		return is
 	}
-	return run.SHA
+	return ""
 }
 
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
+
 func isCommit(s string) bool {
-	return len(s) == 40 && strings.Trim(s, "0123456789abcdef") == ""
+	return len(s) == 40 && isHex(s)
 }
 
 // problems is one box with everything that went wrong, each mistake an item.

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -224,7 +225,7 @@ func some(names []string) string {
 
 // change is from which commit to which, with a link to what lies between.
 func change(r *deploy.Result, run actions.Run) string {
-	from, to := r.From.Commit, commit(r, run)
+	from, to := r.From.Commit, cmp.Or(commit(r, run), r.Commit)
 	if r.Outcome == deploy.Superseded || from == "" || to == "" || from == to {
 		return ""
 	}
