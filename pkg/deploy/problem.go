@@ -118,8 +118,13 @@ func (d *deployment) placed(err error) (Problem, bool) {
 	if errors.As(err, &of) && d.manifests != nil {
 		id, field := of.About()
 		if index := d.manifests.Find(id); index >= 0 {
-			at := d.manifests.Position(index, field)
-			return Problem{Title: title(err, err), Message: err.Error(), File: at.File, Line: at.Line}, true
+			at, message := d.manifests.Position(index, field), err.Error()
+			var double interface{ Other() string }
+			if errors.As(err, &double) && double.Other() != "" {
+				other := d.manifests.Position(index, double.Other())
+				message += fmt.Sprintf(" (%s:%d and %s:%d)", other.File, other.Line, at.File, at.Line)
+			}
+			return Problem{Title: title(err, err), Message: message, File: at.File, Line: at.Line}, true
 		}
 	}
 	return Problem{}, false

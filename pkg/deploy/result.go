@@ -100,6 +100,7 @@ type Published struct {
 	Tags      []string // the further tags that it now has
 	Digest    string   // "" if it was not published
 	Source    string   // what it was published from
+	Why       string   // why it was that: "by name and commit"
 
 	Uploaded, There, Mounted int // layers that were sent, that were there, and that another repository had
 	Bytes                    int64

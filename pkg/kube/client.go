@@ -38,6 +38,9 @@ type Options struct {
 	// fields taken over from kubectl. It may be called concurrently. The default
 	// is to drop it.
 	Log func(format string, args ...any)
+	// Webhook bounds how long an admission webhook may take that does not answer, and
+	// that nobody may repair meanwhile. The default is the budget.
+	Webhook time.Duration
 	// Foresee lets a Write remember what the server said that its object will be,
 	// which is much memory for many objects.
 	Foresee bool
@@ -51,6 +54,7 @@ type Client struct {
 	slots   chan struct{} // one for each request in flight
 	budget  *retry.Budget
 	limit   time.Duration // of the budget
+	webhook time.Duration // 0: the budget's
 	mapper  *mapper
 	foresee bool
 }
@@ -71,7 +75,7 @@ func NewClient(d dynamic.Interface, r rest.Interface, o Options) *Client {
 	c := &Client{
 		dynamic: d, rest: r, log: o.Log,
 		slots: make(chan struct{}, o.Concurrency), budget: retry.NewBudget(o.Budget), limit: o.Budget,
-		foresee: o.Foresee,
+		webhook: o.Webhook, foresee: o.Foresee,
 	}
 	c.mapper = &mapper{client: c, answers: map[schema.GroupVersion]*answer{}}
 	return c
