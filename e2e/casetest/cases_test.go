@@ -11,7 +11,7 @@ import (
 )
 
 // Most of a case is waiting, for a rollout or for nothing to happen.
-func TestMain(m *testing.M) { cloudtest.Waiting(m, 8) }
+func TestMain(m *testing.M) { cloudtest.Waiting(m, 12) }
 
 // TestCases plays the folders of e2e/cases, each with one of its variants, or in a
 // campaign with all of them.
