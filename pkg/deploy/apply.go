@@ -41,7 +41,8 @@ func (d *deployment) check(ctx context.Context) error {
 	if d.refused != "" {
 		d.log.Warning(d.refused)
 	}
-	if err := d.refuse(); err != nil {
+	d.meet(ctx)
+	if err := errors.Join(d.refuse(), d.foreseePrune(ctx)); err != nil {
 		return err
 	}
 	return d.claim(ctx)

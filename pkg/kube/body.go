@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/stored"
 	"github.com/org/deploy-model-action/pkg/workload"
 )
 
@@ -127,8 +128,8 @@ func (t terms) asMigrated(live, manifest *unstructured.Unstructured, tools []too
 func (t terms) merged(live, manifest *unstructured.Unstructured, tools []tool) map[string]any {
 	all := ownersOf(live)
 	mine := func(o owner) bool { return o.ours() || o.isOf(tools) }
-	leaving := held(all, mine).Difference(held(all, func(o owner) bool { return !mine(o) }))
-	rest, _ := without(live.Object, leaving).(map[string]any)
+	leaving := held(all, mine).Difference(held(all, func(o owner) bool { return !mine(o) })).Union(t.claim.all())
+	rest, _ := stored.Without(live.Object, leaving).(map[string]any)
 	return overlay(rest, t.body(manifest).Object)
 }
 

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/stored"
 )
 
 // marksBeside are the marks of runs that a manifest does not hold itself: two
@@ -260,7 +261,7 @@ func compare(path []any, a, b any, holders []holder, found *[]difference) {
 		for i := range first {
 			var inside []holder
 			for _, h := range holders {
-				if _, sub, ok := element(h.fields, second[i], i); ok {
+				if _, sub, ok := stored.Item(h.fields, second[i], i); ok {
 					inside = append(inside, holder{h.owner, sub})
 				}
 			}
