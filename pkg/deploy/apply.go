@@ -33,6 +33,11 @@ func (d *deployment) check(ctx context.Context) error {
 		d.foresee(ctx)
 		return nil
 	})
+	group.Go(func() error {
+		defer fault.Catch(ctx)
+		d.meet(ctx)
+		return nil
+	})
 	var err error
 	d.plan, err = apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions())
 	if err := errors.Join(group.Wait(), d.explain(err)); err != nil {
@@ -41,7 +46,8 @@ func (d *deployment) check(ctx context.Context) error {
 	if d.refused != "" {
 		d.log.Warning(d.refused)
 	}
-	if err := d.refuse(); err != nil {
+	d.reportOthers()
+	if err := errors.Join(d.refuse(), d.foreseePrune(ctx)); err != nil {
 		return err
 	}
 	return d.claim(ctx)

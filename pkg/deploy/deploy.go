@@ -71,6 +71,9 @@ type deployment struct {
 	backErr   error                                    // what went wrong on the way back
 	back      map[object.ID]*unstructured.Unstructured // what was restored, as it is now
 	wentBack  bool                                     // the way back was gone, to its end or not
+	others    map[object.ID]string                     // what other releases hold, on the first deploy of this one
+	removed   []object.ID                              // that are not the release's any more
+	pruned    []object.ID                              // that this run has deleted
 	// changedSince says that somebody changed an object since this run wrote it, so
 	// that it was left; notRestored counts those that could not be restored.
 	changedSince bool
@@ -134,6 +137,9 @@ func (d *deployment) deploy(ctx context.Context) error {
 		if err := d.phase(ctx, "Jobs after", d.runAfter); err != nil {
 			return d.rollback(ctx, err)
 		}
+	}
+	if d.Prune && len(d.former()) > 0 {
+		return d.phase(ctx, "Prune", d.prune) // nothing leads back from here
 	}
 	return nil
 }
@@ -244,6 +250,9 @@ func (d *deployment) loadManifests(ctx context.Context) error {
 	}
 	for _, c := range set.Copies {
 		d.log.Printf("%s:%d: %s %s is the same as at %s:%d, and counts once", c.File, c.Line, c.Kind, c.Name, c.Of.File, c.Of.Line)
+	}
+	for _, file := range set.Hidden {
+		d.log.Printf("%s is left out, as its name begins with a dot", file)
 	}
 	for _, test := range set.Tests {
 		d.log.Printf("%s:%d: %s %s is left out: it is a test of a Helm chart (helm.sh/hook: test), which `helm template --skip-tests` does not print", test.File, test.Line, test.Kind, test.Name)

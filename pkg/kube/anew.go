@@ -321,12 +321,8 @@ func (e *lostError) Error() string { return e.err.Error() }
 // it anew. Whoever dies in between leaves nothing, of which the next run makes one.
 func (w *Write) recreate(ctx context.Context, d decision) (*unstructured.Unstructured, error) {
 	uid, version, policy := d.before.GetUID(), d.before.GetResourceVersion(), metav1.DeletePropagationForeground
-	_, err := call(ctx, w.client, Patience{Write: true, Versioned: true}, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, w.client.Objects(w.about.Resource, w.about.Namespace).Delete(ctx, w.about.Name, metav1.DeleteOptions{
-			PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
-		})
-	})
-	if err != nil && (!apierrors.IsNotFound(err) || IsUnserved(err)) {
+	err := w.client.Delete(ctx, w.about.Ref, metav1.DeleteOptions{PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version}})
+	if err != nil {
 		return nil, err
 	}
 	if err := w.gone(ctx, d.before); err != nil {

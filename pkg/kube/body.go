@@ -22,6 +22,13 @@ const absent = "1"
 // that was exported from a cluster has them.
 var serverside = []string{"resourceVersion", "uid", "managedFields", "generation", "creationTimestamp", "selfLink"}
 
+// written are the annotations that controllers and kubectl keep account in, which
+// an exported manifest has as well. Applied, the number of a revision would stand
+// against the controller that counts on, with the next deploy or the one after it.
+var written = []string{
+	"deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation", "kubectl.kubernetes.io/last-applied-configuration",
+}
+
 // Manifest is an object as a manifest may ask for it: without what is the
 // server's own, and without the marks of an earlier run. It names what it left
 // out; the object itself is not changed.
@@ -44,6 +51,7 @@ func Manifest(u *unstructured.Unstructured) (clean *unstructured.Unstructured, i
 			}
 		}
 	}
+	forget(object.Map(out, "metadata", "annotations"), written...)
 	forget(object.Map(out, "metadata", "annotations"), object.RunAnnotation, object.CommitAnnotation, object.ContentAnnotation, object.ConfigAnnotation)
 	for _, path := range workload.TemplateAnnotations(u) {
 		if object.Map(out, path...)[object.ConfigAnnotation] != nil {

@@ -159,10 +159,10 @@ func (c *Client) Update(ctx context.Context, ref Ref, u *unstructured.Unstructur
 }
 
 // Delete deletes an object if the preconditions hold; that it does not exist is
-// no error.
-func (c *Client) Delete(ctx context.Context, ref Ref, p metav1.Preconditions) error {
-	_, err := call(ctx, c, Patience{Write: true, Versioned: true}, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, c.Objects(ref.Resource, ref.Namespace).Delete(ctx, ref.Name, metav1.DeleteOptions{Preconditions: &p})
+// no error. Its dependents go as the options say; the default is the kind's.
+func (c *Client) Delete(ctx context.Context, ref Ref, o metav1.DeleteOptions) error {
+	_, err := call(ctx, c, Patience{Write: len(o.DryRun) == 0, Versioned: true}, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, c.Objects(ref.Resource, ref.Namespace).Delete(ctx, ref.Name, o)
 	})
 	if apierrors.IsNotFound(err) && !IsUnserved(err) {
 		return nil
@@ -180,6 +180,8 @@ const (
 	Unchanged  Action = "unchanged"
 	// Replaced is a Job that had ended, and was created anew.
 	Replaced Action = "replaced"
+	// Pruned is an object that was deleted, as the manifests hold it no longer.
+	Pruned Action = "pruned"
 	// Uncertain is a write whose answer never came, and that could not be looked
 	// at either: the object may be as it was before, or as it was to be.
 	Uncertain Action = "uncertain"

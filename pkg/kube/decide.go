@@ -166,7 +166,7 @@ func (a applying) agree(s state) (terms, error) {
 		t.yield[replicasPath] = s.scaler
 	}
 	conflicts := conflictsOf(s.refuse)
-	if s.asked.force && s.answer != nil && s.asked.merged == nil {
+	if s.asked.force && s.answer != nil && s.asked.merged == nil && !s.asked.anew {
 		// What others lose by it is known exactly now, whoever wrote meanwhile.
 		conflicts, t.take = lost(s.live, s.answer), nil
 	}

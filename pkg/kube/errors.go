@@ -107,8 +107,12 @@ func (e *DeniedError) Error() string {
 	if strings.HasSuffix(e.Resource, ".rbac.authorization.k8s.io") {
 		role = "roles/container.admin"
 	}
-	return fmt.Sprintf("%s cannot %s %s%s: grant it %s on the project, or bind it to a %s with the verbs get, create and patch on %s",
-		user, verb, e.Resource, where, role, rule, e.Resource)
+	verbs := "get, create and patch"
+	if verb == "delete" { // which only prune and the replacing of a Job need
+		verbs = "get, create, patch and delete"
+	}
+	return fmt.Sprintf("%s cannot %s %s%s: grant it %s on the project, or bind it to a %s with the verbs %s on %s",
+		user, verb, e.Resource, where, role, rule, verbs, e.Resource)
 }
 
 // Title says in a few words what is wrong.

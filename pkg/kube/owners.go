@@ -62,6 +62,21 @@ func (o owner) oursByUpdate() bool {
 	return o.manager() == object.FieldManager && o.operation() == updates && o.subresource() == ""
 }
 
+// AppliedBy reports, by an object's managedFields, whether a deploy applied it, and
+// which other tool does that deploys whole objects: its manager, or "" for none. Of
+// kubectl it is one that has applied since: a deploy takes over what it left before.
+func AppliedBy(u *unstructured.Unstructured) (ours bool, other string) {
+	for _, o := range ownersOf(u) {
+		switch {
+		case o.ours():
+			ours = true
+		case o.subresource() == "" && !o.oursByUpdate() && (o.isMigrated() || deploys(o.manager())):
+			other = o.manager()
+		}
+	}
+	return ours, other
+}
+
 // fields are what the owner holds. What cannot be read holds nothing: the server,
 // which reads it too, has the last word.
 func (o owner) fields() *fieldpath.Set {

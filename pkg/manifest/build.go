@@ -28,7 +28,9 @@ func (l *loader) build(ctx context.Context, dir string) {
 			}
 			return data, err
 		},
-		Decode: decodeText,
+		Decode: func(file string, before int, text []byte) kustomize.Decoded {
+			return decodeText(ctx, file, before, text)
+		},
 	})
 	if err != nil {
 		l.errs = append(l.errs, mistakesOf(err)...)
@@ -38,7 +40,7 @@ func (l *loader) build(ctx context.Context, dir string) {
 		l.part[file] = dir
 	}
 	for _, built := range result.Objects {
-		d := decoder{file: built.File, set: l.set}
+		d := decoder{file: built.File, set: l.set, spent: &l.spent}
 		from := source{file: built.File, base: built.Base, node: built.Node, built: true}
 		var value any
 		if err := utiljson.Unmarshal(built.JSON, &value); err != nil {
@@ -51,14 +53,14 @@ func (l *loader) build(ctx context.Context, dir string) {
 }
 
 // decodeText reads YAML that is part of a kustomization, and need not be objects.
-func decodeText(file string, before int, text []byte) kustomize.Decoded {
+func decodeText(ctx context.Context, file string, before int, text []byte) kustomize.Decoded {
 	var all kustomize.Decoded
-	d := decoder{file: file, before: before}
+	d := decoder{file: file, before: before, spent: &spent{}} // kustomize's are counted as often as they are named
 	d.take = func(value any, from source) {
 		all.Documents = append(all.Documents, kustomize.Document{Value: value, Node: from.node, Base: from.base})
 	}
-	d.decode(text)
-	all.Bytes, all.Values, all.Errs = d.bytes, d.values, d.errs
+	d.decode(ctx, text)
+	all.Bytes, all.Values, all.Errs = d.spent.bytes, d.spent.values, d.errs
 	return all
 }
 

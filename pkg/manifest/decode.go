@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"context"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
@@ -14,8 +15,8 @@ type decoder struct {
 	before  int // lines of the file before the text
 	set     *Set
 	take    func(value any, from source) // instead of the set, of a file that is no manifest by itself
-	bytes   int                          // of the documents, with their aliases written out
-	values  int                          // in the documents, likewise
+	spent   *spent                       // by all files; required
+	over    bool                         // a bound of all files is passed
 	suffix  func(n int) string           // Options.Suffix
 	aliases int
 	hint    string // what to say of the document at hand when it looks like a template
@@ -37,16 +38,16 @@ func (d *decoder) refuse(line int, object, format string, args ...any) {
 }
 
 // full tells whether enough mistakes are noted to stop looking.
-func (d *decoder) full() bool { return len(d.errs) > maxMistakes }
+func (d *decoder) full() bool { return d.over || len(d.errs) > maxMistakes }
 
-func (d *decoder) decode(data []byte) {
+func (d *decoder) decode(ctx context.Context, data []byte) {
 	text, bad := utf8Text(data)
 	if bad != nil {
 		d.refuse(d.before+bad.line, "", "%s", bad.problem)
 		return
 	}
 	for _, doc := range documents(text) {
-		if d.full() {
+		if d.full() || ctx.Err() != nil {
 			return
 		}
 		doc.base += d.before
@@ -68,7 +69,7 @@ func (d *decoder) document(doc document) {
 		return
 	}
 	c := checker{decoder: d, base: doc.base, object: label(node)}
-	if !c.check(node) {
+	if !c.check(doc, node) {
 		return
 	}
 	text := doc.text
@@ -86,8 +87,6 @@ func (d *decoder) document(doc document) {
 		d.refuse(doc.base+node.Line, c.object, "the document does not decode as JSON: check its numbers, and that it is not nested thousands of levels deep")
 		return
 	}
-	d.bytes += max(len(doc.text), c.sizes[node])
-	d.values += max(c.values, c.sizes[node]/3) // two bytes beside the value: see size
 	take := d.add
 	if d.take != nil {
 		take = d.take
@@ -100,21 +99,43 @@ type checker struct {
 	*decoder
 	base   int
 	object string
-	sizes  map[*yaml.Node]int
-	values int
+	sizes  map[*yaml.Node]size
+	values int // keys, items and scalars, as they are written
 	found  bool
 }
+
+// size is how much a node is when its aliases are written out.
+type size struct{ bytes, values int }
 
 func (c *checker) mistake(n *yaml.Node, format string, args ...any) {
 	c.found = true
 	c.refuse(c.base+n.Line, c.object, format, args...)
 }
 
-func (c *checker) check(root *yaml.Node) bool {
-	c.sizes = map[*yaml.Node]int{}
+func (c *checker) check(doc document, root *yaml.Node) bool {
 	c.keys(root)
-	if !c.found && c.aliases > 0 && c.size(root) > maxFile {
-		c.mistake(root, "aliases make the document larger than 1 MiB: write it without them")
+	if c.found {
+		return false
+	}
+	written := size{len(doc.text), c.values}
+	if c.aliases > 0 {
+		c.sizes = map[*yaml.Node]size{}
+		expanded := c.size(root)
+		if expanded.bytes > maxFile {
+			c.mistake(root, "aliases make the document larger than 4 MiB: write it without them")
+			return false
+		}
+		written = size{max(written.bytes, expanded.bytes), max(written.values, expanded.values)}
+	}
+	c.spent.bytes += written.bytes
+	c.spent.values += written.values
+	switch {
+	case c.spent.bytes > maxExpanded:
+		c.mistake(root, "aliases make the manifests larger than 64 MiB in all: write them without")
+		c.over = true
+	case c.spent.values > maxSetValues:
+		c.mistake(root, "%s", tooMany)
+		c.over = true
 	}
 	return !c.found
 }
@@ -151,25 +172,28 @@ func (c *checker) keys(n *yaml.Node) {
 	}
 }
 
-// size is how many bytes a node is when its aliases are written out; a little
-// more than maxFile if it is larger.
-func (c *checker) size(n *yaml.Node) int {
+// size is what a node is when its aliases are written out; a little more than
+// maxFile bytes if it is larger.
+func (c *checker) size(n *yaml.Node) size {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if size, ok := c.sizes[n]; ok {
-		return size
+	if s, ok := c.sizes[n]; ok {
+		return s
 	}
-	c.sizes[n] = maxFile + 1 // for an anchor that holds itself
-	size := len(n.Value) + 2
+	c.sizes[n] = size{maxFile + 1, 1} // for an anchor that holds itself
+	s := size{len(n.Value) + 2, 1}
 	for _, child := range n.Content {
-		if size += c.size(child); size > maxFile {
-			size = maxFile + 1
+		more := c.size(child)
+		s.bytes += more.bytes
+		s.values += more.values
+		if s.bytes > maxFile {
+			s.bytes = maxFile + 1
 			break
 		}
 	}
-	c.sizes[n] = size
-	return size
+	c.sizes[n] = s
+	return s
 }
 
 // resolve follows an alias to what it stands for.

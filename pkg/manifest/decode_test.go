@@ -218,7 +218,7 @@ func TestLoadRefusesFiles(t *testing.T) {
 		"twice in another group":  "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n---\napiVersion: apps/v1beta1\nkind: Deployment\nmetadata: {name: a}\n",
 		"several at once":         "kind: Pod\nmetadata:\n  name: x\n---\napiVersion: v1\n---\na: [\n---\n" + config("x"),
 		"too many aliases":        config("a") + "base: &b x\nspec: [" + strings.Repeat("*b, ", 101) + "]\n",
-		"large by aliases":        config("a") + "base: &b " + strings.Repeat("x", 20_000) + "\nspec: [" + strings.Repeat("*b, ", 100) + "]\n",
+		"large by aliases":        config("a") + "base: &b " + strings.Repeat("x", 50_000) + "\nspec: [" + strings.Repeat("*b, ", 100) + "]\n",
 		"long key":                secret + strings.Repeat("k", 500) + ": 1\n" + strings.Repeat("k", 500) + ": 2\n",
 		"nested too deep":         config("a") + "spec: " + strings.Repeat("[", 20_000) + "\n",
 	} {

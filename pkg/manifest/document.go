@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"sort"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,6 +18,24 @@ type document struct {
 	text []byte
 	base int        // lines of the file before it
 	node *yaml.Node // set if it is JSON: already parsed
+}
+
+// marks counts what begins a value, each but two at the most: a comma, a bracket, a
+// dash, a line. It is what a parser would have to do for a text, known before it
+// does; what stands in words and strings is counted too.
+func marks(text []byte) int {
+	n := 0
+	for i, c := range text {
+		switch c {
+		case ',', '[', '{', '\n':
+			n++
+		case '-':
+			if i+1 < len(text) && isSpace(text[i+1]) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // documents splits a file into its documents. JSON objects that follow one
@@ -169,12 +186,13 @@ func parse(d document) (*yaml.Node, *syntaxError) {
 	if len(bytes.TrimSpace(d.text)) == 0 {
 		return nil, nil
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(d.text))
+	lines := &lineReader{text: d.text}
+	decoder := yaml.NewDecoder(lines)
 	var n, more yaml.Node
 	if err := decoder.Decode(&n); errors.Is(err, io.EOF) {
 		return nil, nil
 	} else if err != nil {
-		return nil, explain(d.text, err)
+		return nil, explain(lines, err)
 	}
 	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
 		// kubectl drops what follows without a word.
@@ -197,8 +215,8 @@ func behind(text []byte) int {
 }
 
 // explain says where and why text does not parse.
-func explain(text []byte, err error) *syntaxError {
-	line, bad := brokenLine(text, err)
+func explain(lines *lineReader, err error) *syntaxError {
+	line, bad := brokenLine(lines, err)
 	problem := strings.TrimPrefix(err.Error(), "yaml: ")
 	if after, ok := strings.CutPrefix(problem, "line "); ok {
 		_, problem, _ = strings.Cut(after, ": ")
@@ -217,25 +235,53 @@ func explain(text []byte, err error) *syntaxError {
 
 // brokenLine finds the line at which text stops to parse. The parser's own line
 // is often that of the mapping around the mistake, or one less; but it reads no
-// further than the mistake, so that whatever ends behind it fails alike.
-func brokenLine(text []byte, err error) (int, []byte) {
-	var ends []int
-	for i, c := range text {
-		if c == '\n' {
-			ends = append(ends, i+1)
+// further than the mistake, so that whatever ends behind it fails alike. It was given
+// one line at a time, and where it stopped is within a few lines of the mistake.
+func brokenLine(lines *lineReader, err error) (int, []byte) {
+	text, n := lines.text, len(lines.starts)
+	var node yaml.Node
+	for range nearest {
+		if n <= 1 {
+			break
 		}
+		// Does the text fail alike without line n?
+		shorter := yaml.Unmarshal(text[:lines.starts[n-1]], &node)
+		if shorter == nil || shorter.Error() != err.Error() {
+			break
+		}
+		n--
 	}
-	ends = append(ends, len(text))
-	n := sort.Search(len(ends)-1, func(n int) bool {
-		var node yaml.Node
-		shorter := yaml.Unmarshal(text[:ends[n]], &node)
-		return shorter != nil && shorter.Error() == err.Error()
-	})
-	start := 0
-	if n > 0 {
-		start = ends[n-1]
+	line := text[lines.starts[n-1]:]
+	if end := bytes.IndexByte(line, '\n'); end >= 0 {
+		line = line[:end+1]
 	}
-	return n + 1, text[start:ends[n]]
+	return n, line
+}
+
+// nearest is how many lines the parser may read beyond a mistake.
+const nearest = 4
+
+// lineReader reads a text, of each line as much as fits.
+type lineReader struct {
+	text   []byte
+	at     int
+	starts []int // of the lines that were read, or begun
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	if r.at == 0 || r.text[r.at-1] == '\n' {
+		r.starts = append(r.starts, r.at)
+	}
+	if r.at == len(r.text) {
+		return 0, io.EOF
+	}
+	rest := r.text[r.at:]
+	if end := bytes.IndexByte(rest, '\n'); end >= 0 {
+		rest = rest[:end+1]
+	}
+	n := copy(p, rest)
+	r.at += n
+	return n, nil
 }
 
 // templateHint is said behind a mistake that a template explains.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/org/deploy-model-action/pkg/inside"
@@ -15,8 +16,14 @@ import (
 
 // finder turns paths into files, inside the workspace only.
 type finder struct {
-	root *os.Root
-	skip func(string) bool
+	root   *os.Root
+	skip   func(string) bool
+	hidden []string // manifests that were left out, as their names begin with a dot
+
+	// The folders that the item at hand has led to. Links make one folder many:
+	// seven that link to one another were read for seconds.
+	folders []fs.FileInfo
+	linked  bool // one of them by a link
 }
 
 // find returns the files that one item of the paths names, in a stable order.
@@ -41,7 +48,8 @@ func (f *finder) find(item string) ([]string, []error) {
 	info, err := f.root.Stat(name)
 	switch {
 	case err == nil && info.IsDir():
-		files, errs := f.walk(name, nil)
+		f.folders, f.linked = nil, false
+		files, errs := f.walk(name, true)
 		if len(files) == 0 && len(errs) == 0 {
 			return refuse("holds no file that ends in .yaml, .yml or .json: name the folder that holds the manifests")
 		}
@@ -65,11 +73,18 @@ func (f *finder) find(item string) ([]string, []error) {
 }
 
 // walk returns the manifests in a folder and all folders in it; if it holds a
-// kustomization, that alone. A linked folder is followed unless it leads back to
-// one that it is in; above are those.
-func (f *finder) walk(dir string, above []fs.FileInfo) ([]string, []error) {
+// kustomization, that alone. A linked folder is followed, and none is read twice.
+func (f *finder) walk(dir string, named bool) ([]string, []error) {
+	here, err := f.root.Stat(dir)
+	if err != nil {
+		return nil, []error{&Error{File: dir, Problem: inside.Cause(f.root, dir, err)}}
+	}
+	if !named && f.linked && slices.ContainsFunc(f.folders, func(other fs.FileInfo) bool { return os.SameFile(other, here) }) {
+		return nil, nil
+	}
+	f.folders = append(f.folders, here)
 	if name := kustomize.Find(f.root, dir); name != "" {
-		if len(above) == 0 {
+		if named {
 			return []string{name}, nil
 		}
 		// All of them would be a base and its overlays, for each cluster that there is.
@@ -78,16 +93,6 @@ func (f *finder) walk(dir string, above []fs.FileInfo) ([]string, []error) {
 	if err := f.chart(dir); err != nil {
 		return nil, []error{err}
 	}
-	here, err := f.root.Stat(dir)
-	if err != nil {
-		return nil, []error{&Error{File: dir, Problem: inside.Cause(f.root, dir, err)}}
-	}
-	for _, a := range above {
-		if os.SameFile(a, here) {
-			return nil, nil
-		}
-	}
-	above = append(above[:len(above):len(above)], here)
 	entries, err := fs.ReadDir(f.root.FS(), dir)
 	if err != nil {
 		return nil, []error{&Error{File: dir, Problem: inside.Cause(f.root, dir, err)}}
@@ -97,6 +102,7 @@ func (f *finder) walk(dir string, above []fs.FileInfo) ([]string, []error) {
 	for _, entry := range entries {
 		name := path.Join(dir, entry.Name())
 		if hidden(entry.Name()) || f.skipped(name) {
+			f.leave(name)
 			continue
 		}
 		info, err := f.root.Stat(name)
@@ -108,7 +114,8 @@ func (f *finder) walk(dir string, above []fs.FileInfo) ([]string, []error) {
 				errs = append(errs, &Error{File: name, Problem: inside.Cause(f.root, name, err)})
 			}
 		case info.IsDir():
-			more, moreErrs := f.walk(name, above)
+			f.linked = f.linked || entry.Type()&fs.ModeSymlink != 0
+			more, moreErrs := f.walk(name, false)
 			files, errs = append(files, more...), append(errs, moreErrs...)
 		case info.Mode().IsRegular() && isManifest(name):
 			files = append(files, name)
@@ -150,6 +157,15 @@ func (f *finder) read(ctx context.Context, name string) ([]byte, error) {
 		return nil, &Error{File: name, Problem: wrong.Problem}
 	}
 	return data, err
+}
+
+// leave notes a file that is left out and could have been meant.
+func (f *finder) leave(name string) {
+	if hidden(path.Base(name)) && isManifest(name) && !slices.Contains(f.hidden, name) {
+		if info, err := f.root.Stat(name); err == nil && info.Mode().IsRegular() {
+			f.hidden = append(f.hidden, name)
+		}
+	}
 }
 
 func isManifest(name string) bool {

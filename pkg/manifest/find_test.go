@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,6 +35,14 @@ func TestLoadFinds(t *testing.T) {
 		"mixed/f.yaml":           config("f"),
 		".github/x.yaml":         config("github"),
 	}
+	for i := range 7 { // read in 13,700 ways if each link is followed
+		files[fmt.Sprintf("mutual/%d/m.yaml", i+1)] = config(fmt.Sprintf("m%d", i+1))
+		for j := range 7 {
+			if i != j {
+				files[fmt.Sprintf("mutual/%d/to%d", i+1, j+1)] = fmt.Sprintf("-> ../%d", j+1)
+			}
+		}
+	}
 	for name, test := range map[string]struct {
 		paths []string
 		want  []string
@@ -56,6 +65,10 @@ func TestLoadFinds(t *testing.T) {
 		"a link inside the workspace":       {[]string{"other"}, []string{"a"}},
 		"a linked folder":                   {[]string{"linked"}, []string{"d"}},
 		"a name with brackets is no glob":   {[]string{"odd/[x].yaml"}, []string{"brackets"}},
+		"two stars follow links":            {[]string{"linked/**/*.yaml"}, []string{"d"}},
+		"two stars, each folder once":       {[]string{"k8s/deep/**/*.yaml"}, []string{"e", "d"}},
+		"folders that link to one another":  {[]string{"mutual"}, []string{"m1", "m2", "m3", "m4", "m5", "m6", "m7"}},
+		"the same, by a glob":               {[]string{"mutual/**/*.yaml"}, []string{"m1", "m2", "m3", "m4", "m5", "m6", "m7"}},
 		"a file without objects among them": {[]string{"mixed"}, []string{"f"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +77,11 @@ func TestLoadFinds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, names(set)); diff != "" {
+			got := names(set)
+			if strings.Contains(test.paths[0], "mutual") {
+				slices.Sort(got) // a folder is read by the first link to it
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("objects (-want +got):\n%s", diff)
 			}
 		})
@@ -126,6 +143,7 @@ func TestLoadRefusesPaths(t *testing.T) {
 		"linked out, file":          {"links/file.yaml"},
 		"linked out, folder":        {"links/folder"},
 		"linked out, glob":          {"links/*"},
+		"linked out, two stars":     {"links/**/*.yaml"},
 		"linked out, below":         {"links/folder/x.yaml"},
 		"linked up":                 {"up.yaml"},
 		"linked to nothing":         {"dangling.yaml"},
@@ -156,9 +174,9 @@ func TestLoadRefusesPaths(t *testing.T) {
 
 func TestLoadBounds(t *testing.T) {
 	t.Parallel()
-	padded := config("padded") + strings.Repeat("# padding\n", maxFile/9)
+	padded := config("padded") + strings.Repeat("# padding of a file that would else be short\n", maxFile/40)
 	files := map[string]string{"large/a.yaml": padded[:maxFile], "large/b.yaml": padded[:maxFile] + "\n"}
-	for i := range 17 {
+	for i := range 5 {
 		files[fmt.Sprintf("total/%02d.yaml", i)] = strings.Replace(padded, "padded", fmt.Sprintf("pad%03d", i), 1)[:maxFile]
 	}
 	var many strings.Builder
@@ -166,14 +184,44 @@ func TestLoadBounds(t *testing.T) {
 		many.WriteString("---\n" + config(fmt.Sprint("n", i)))
 	}
 	files["many.yaml"] = many.String()
+	dense := config("dense") + "spec: [" + strings.Repeat("a,", 260_000) + "]\n"
+	files["dense/a.yaml"], files["dense/b.yaml"] = dense, strings.Replace(dense, "name: dense", "name: second", 1)
+	for i := range 40 { // each a MiB and a half when its aliases are written out, and 300,000 values
+		files[fmt.Sprintf("expanded/%02d.yaml", i)] = config(fmt.Sprint("e", i)) + "base: &b " + strings.Repeat("x", 20_000) + "\nspec: [" + strings.Repeat("*b, ", 90) + "]\n"
+		files[fmt.Sprintf("multiplied/%02d.yaml", i)] = config(fmt.Sprint("m", i)) + "base: &b [" + strings.Repeat("x,", 3_000) + "]\nspec: [" + strings.Repeat("*b, ", 90) + "]\n"
+	}
 	root := workspace(t, files)
 	sections := map[string]string{}
-	for _, item := range []string{"large", "total", "many.yaml"} {
+	for _, item := range []string{"large", "total", "many.yaml", "dense", "expanded", "multiplied"} {
 		_, err := Load(t.Context(), Options{Root: root, Paths: []string{item}})
 		sections[item] = fmt.Sprint(err)
 	}
 	golden(t, "bounds.golden", sections)
 	if _, err := Load(t.Context(), Options{Root: root, Paths: []string{"large/a.yaml"}}); err != nil {
-		t.Errorf("a file of exactly 1 MiB: %v", err)
+		t.Errorf("a file of exactly 4 MiB: %v", err)
+	}
+}
+
+// TestLoadSaysWhatIsHidden holds that a manifest that is left out for its name is named.
+func TestLoadSaysWhatIsHidden(t *testing.T) {
+	t.Parallel()
+	root := workspace(t, map[string]string{
+		"k/a.yaml": config("a"), "k/.b.yaml": config("b"), "k/d/.c.yml": config("c"), "k/.gitignore": "x", "k/.git/d.yaml": config("d"),
+	})
+	for _, tt := range []struct{ paths, want []string }{
+		{[]string{"k"}, []string{"k/.b.yaml", "k/d/.c.yml"}},
+		{[]string{"k/*.yaml"}, []string{"k/.b.yaml"}},
+		{[]string{"k/**/*.y*ml"}, []string{"k/.b.yaml", "k/d/.c.yml"}},
+		{[]string{"k/a.yaml"}, nil},
+		{[]string{"k", "k/.b.yaml"}, []string{"k/d/.c.yml"}},
+	} {
+		set, err := Load(t.Context(), Options{Root: root, Paths: tt.paths})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slices.Sorted(slices.Values(set.Hidden))
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%q: hidden %q, want %q", tt.paths, got, tt.want)
+		}
 	}
 }

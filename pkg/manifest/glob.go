@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -17,7 +18,8 @@ func (f *finder) glob(item, pattern string) ([]string, []error) {
 	if _, err := path.Match(pattern, ""); err != nil {
 		return nil, []error{&Error{Problem: quotedPath(item) + " is not a glob: close its brackets"}}
 	}
-	g := &globber{finder: f, seen: map[string]bool{}}
+	f.folders, f.linked = nil, false
+	g := &globber{finder: f, seen: map[string]bool{}, below: map[int][]fs.FileInfo{}}
 	g.expand(".", strings.Split(pattern, "/"))
 	if len(g.files) == 0 && len(g.errs) == 0 {
 		fixed, _, _ := strings.Cut(pattern, "*")
@@ -29,7 +31,8 @@ func (f *finder) glob(item, pattern string) ([]string, []error) {
 // globber expands one pattern.
 type globber struct {
 	*finder
-	seen  map[string]bool // folder and what is left of the pattern
+	seen  map[string]bool       // folder and what is left of the pattern
+	below map[int][]fs.FileInfo // the folders for **, by how much is left of the pattern
 	files []string
 	errs  []error
 }
@@ -49,6 +52,9 @@ func (g *globber) expand(dir string, pattern []string) {
 			return
 		}
 		g.expand(dir, rest)
+		if info, err := g.root.Stat(dir); err == nil && len(g.below[len(pattern)]) == 0 {
+			g.below[len(pattern)] = append(g.below[len(pattern)], info) // where it begins
+		}
 	}
 	entries, err := fs.ReadDir(g.root.FS(), dir)
 	if err != nil {
@@ -60,12 +66,13 @@ func (g *globber) expand(dir string, pattern []string) {
 	for _, entry := range entries {
 		name := path.Join(dir, entry.Name())
 		if hidden(entry.Name()) && !strings.HasPrefix(segment, ".") {
+			if ok, _ := path.Match(segment, entry.Name()); ok && len(rest) == 0 {
+				g.leave(name)
+			}
 			continue
 		}
 		if segment == "**" {
-			if entry.IsDir() {
-				g.expand(name, pattern)
-			}
+			g.descend(name, entry, pattern)
 			continue
 		}
 		if ok, _ := path.Match(segment, entry.Name()); !ok {
@@ -79,6 +86,30 @@ func (g *globber) expand(dir string, pattern []string) {
 	}
 }
 
+// descend goes into a folder for **, as walk does: by links too, into none twice, and
+// never out of the workspace.
+func (g *globber) descend(name string, entry fs.DirEntry, pattern []string) {
+	link := entry.Type()&fs.ModeSymlink != 0
+	if !link && !entry.IsDir() {
+		return
+	}
+	info, err := g.root.Stat(name)
+	switch {
+	case err != nil:
+		if !inside.Missing(err) && !isManifest(name) { // take says it of a manifest
+			g.errs = append(g.errs, &Error{File: name, Problem: inside.Cause(g.root, name, err)})
+		}
+	case info.IsDir():
+		g.linked = g.linked || link
+		n := len(pattern)
+		if g.linked && slices.ContainsFunc(g.below[n], func(other fs.FileInfo) bool { return os.SameFile(other, info) }) {
+			return
+		}
+		g.below[n] = append(g.below[n], info)
+		g.expand(name, pattern)
+	}
+}
+
 // take adds what a pattern matched.
 func (g *globber) take(name string) {
 	info, err := g.root.Stat(name)
@@ -89,7 +120,7 @@ func (g *globber) take(name string) {
 			g.errs = append(g.errs, &Error{File: name, Problem: inside.Cause(g.root, name, err)})
 		}
 	case info.IsDir():
-		files, errs := g.walk(name, nil)
+		files, errs := g.walk(name, true)
 		for _, file := range files {
 			g.add(file)
 		}

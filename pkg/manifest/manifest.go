@@ -12,19 +12,27 @@ import (
 	"errors"
 	"os"
 	"path"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/org/deploy-model-action/pkg/fault"
 	"github.com/org/deploy-model-action/pkg/kustomize"
 )
 
 // Bounds of what is read, so that a hostile file costs little.
 const (
-	maxFile    = 1 << 20  // bytes of one file, and of one document when its aliases are written out
-	maxTotal   = 16 << 20 // bytes of all files
-	maxObjects = 1000
-	maxAliases = 100 // in one file
+	maxFile     = 4 << 20  // bytes of one file, and of one document when its aliases are written out
+	maxTotal    = 16 << 20 // bytes of all files
+	maxExpanded = 64 << 20 // bytes of all documents when their aliases are written out
+	maxObjects  = 1000
+	maxAliases  = 100 // in one file
+	// maxSetValues is the keys, items and scalars of all files, with aliases written
+	// out. A node of the parser takes 200 bytes, so that 16 MiB of "[a,a,…]" would
+	// take more than a gigabyte; the largest files of custom resource definitions that
+	// people deploy hold 250,000 in 4 MiB.
+	maxSetValues = 500_000
 	// maxValues is the keys, items and scalars of a kustomization, of which kustomize
 	// takes 2 KB each at worst.
 	maxValues = 125_000
@@ -63,6 +71,10 @@ type Set struct {
 	// field. They are not among Objects.
 	Copies []Copy
 
+	// Hidden are files that a folder or glob holds and that were left out, as their
+	// names begin with a dot.
+	Hidden []string
+
 	sources   []source // of Objects, by index
 	generated int      // how many names were given
 }
@@ -94,9 +106,33 @@ type Position struct {
 	Line int    // from 1
 }
 
+// tooMany is the mistake of more values than maxSetValues.
+const tooMany = "the manifests hold more than 500,000 lines, items and keys in all: name fewer files"
+
 // Load reads all manifests. It reports every mistake at once: the error joins
 // one *Error for each, or is that of the context.
 func Load(ctx context.Context, o Options) (*Set, error) {
+	type result struct {
+		set *Set
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer fault.Catch(ctx)
+		set, err := loadAll(ctx, o)
+		done <- result{set, err}
+	}()
+	// The parser knows no context, and takes a second for the largest of documents:
+	// what it is given up with ends with the process.
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-done:
+		return r.set, r.err
+	}
+}
+
+func loadAll(ctx context.Context, o Options) (*Set, error) {
 	if o.Namespace == "" {
 		o.Namespace = "default"
 	}
@@ -114,6 +150,7 @@ func Load(ctx context.Context, o Options) (*Set, error) {
 		}
 	}
 	l.besides()
+	l.set.Hidden = slices.DeleteFunc(l.finder.hidden, func(name string) bool { return l.files[name] != nil })
 	if len(o.Paths) == 0 {
 		l.errs = append(l.errs, &Error{Problem: "no manifests are named: name files, folders or globs"})
 	}
@@ -127,6 +164,14 @@ func Load(ctx context.Context, o Options) (*Set, error) {
 	return l.set, nil
 }
 
+// spent is how much of the bounds of a whole set is used.
+type spent struct {
+	read   int // bytes of files
+	marks  int // see marks
+	bytes  int // of documents with their aliases written out
+	values int // in those
+}
+
 // loader gathers the objects and the mistakes of all paths.
 type loader struct {
 	finder finder
@@ -134,8 +179,8 @@ type loader struct {
 	suffix func(n int) string // Options.Suffix
 	files  map[string]*loaded // by path, so that none is read twice
 	part   map[string]string  // the kustomization that a file is part of, by file
-	total  int                // bytes read
-	full   bool               // a bound of the whole set is passed; said once
+	spent  spent
+	full   bool // a bound of the whole set is passed; said once
 	errs   []error
 }
 
@@ -179,8 +224,9 @@ func (l *loader) file(ctx context.Context, name string) {
 		l.errs = append(l.errs, err)
 		return
 	}
-	decoder := decoder{file: name, set: l.set, suffix: l.suffix}
-	decoder.decode(data)
+	decoder := decoder{file: name, set: l.set, suffix: l.suffix, spent: &l.spent}
+	decoder.decode(ctx, data)
+	l.full = l.full || decoder.over
 	l.errs = append(l.errs, decoder.errs...)
 }
 
@@ -190,9 +236,13 @@ func (l *loader) read(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.total += len(data); l.total > maxTotal {
+	if l.spent.read += len(data); l.spent.read > maxTotal {
 		l.full = true
 		return nil, &Error{File: name, Problem: "the manifests are larger than 16 MiB in all: name fewer files"}
+	}
+	if l.spent.marks += marks(data); l.spent.marks > maxSetValues {
+		l.full = true
+		return nil, &Error{File: name, Problem: tooMany}
 	}
 	return data, nil
 }

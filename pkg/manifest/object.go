@@ -94,6 +94,10 @@ func (d *decoder) complete(object map[string]any, from source) bool {
 		p := from.find(field)
 		d.refuse(p.Line, label(from.node), format, args...)
 	}
+	if object["apiVersion"] == nil && object["kind"] == nil { // three mistakes of a file that is none would be noise
+		d.refuse(from.line(from.node), "", "the document is no Kubernetes manifest, as it holds neither apiVersion nor kind: name files that hold manifests only, or write what is missing%s", d.hint)
+		return false
+	}
 	for _, field := range []string{"apiVersion", "kind"} {
 		if s, ok := object[field].(string); !ok || s == "" {
 			refuse(field, "%s %s%s", field, absent(object, field), d.hint)

@@ -22,6 +22,7 @@ type report struct {
 	skipped map[string][]string    // tests by reason
 	figures []string
 	failed  int
+	why     []string // what failed tests logged, a line each
 }
 
 func newReport(out io.Writer) *report {
@@ -63,6 +64,7 @@ func (r *report) add(e event) {
 			}
 		} else {
 			r.failed++
+			r.why = append(r.why, why(e, r.output[key])...)
 		}
 		r.print(r.output[key])
 		delete(r.output, key)
@@ -93,6 +95,33 @@ func reason(output []string) string {
 	return "it gives no reason"
 }
 
+// maxWhy and maxLine bound what is repeated of one failed test: a line of a log
+// that quotes another may have thousands of characters.
+const (
+	maxWhy  = 20
+	maxLine = 400
+)
+
+// why are the first lines of what a failed test logged. They stand at the end
+// again: a log of all packages is long, and who reads it may have its end only.
+func why(e event, output []string) []string {
+	var lines []string
+	for i, l := range output {
+		if !place.MatchString(l) || len(lines) == maxWhy {
+			continue
+		}
+		l = strings.TrimSpace(l)
+		if strings.HasSuffix(l, ":") && i+1 < len(output) { // the text begins on the next line
+			l += " " + strings.TrimSpace(output[i+1])
+		}
+		if len(l) > maxLine {
+			l = strings.ToValidUTF8(l[:maxLine], "") + "…"
+		}
+		lines = append(lines, e.Test+": "+l)
+	}
+	return lines
+}
+
 // end prints what was kept for the end.
 func (r *report) end() {
 	if len(r.figures) > 0 {
@@ -115,6 +144,12 @@ func (r *report) end() {
 		for _, test := range r.skipped[why] {
 			fmt.Fprintln(r.out, "    "+test)
 		}
+	}
+	if len(r.why) > 0 {
+		fmt.Fprintln(r.out, "\nWhat the failed ones logged:")
+	}
+	for _, line := range r.why {
+		fmt.Fprintln(r.out, "  "+line)
 	}
 }
 

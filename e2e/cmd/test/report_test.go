@@ -86,7 +86,13 @@ Figures:
 		},
 		{
 			module: "two", fails: true,
-			end: "\n3 tests failed, 0 tests skipped\n",
+			end: `
+3 tests failed, 0 tests skipped
+
+What the failed ones logged:
+  TestFails/part: b_test.go:7: this is wrong
+  TestFails: b_test.go:6: the log
+`,
 			shown: []string{
 				"--- FAIL: TestFails", "the log", "--- FAIL: TestFails/part", "this is wrong", "FAIL\texample.com/two/b",
 				"panic: boom", "FAIL\texample.com/two/c", "undefined: missing", "FAIL\texample.com/two/d [build failed]",
