@@ -242,7 +242,11 @@ func (a applying) firm(s state, t terms, left *fieldpath.Set) (claim, error) {
 			c.notes = append(c.notes, fmt.Sprintf("%s stays, which is managed by %q, and not in the manifest", path, o.manager()))
 		}
 	}
-	c.firm = union(c.firm, a.twins(s, t))
+	twins := a.twins(s, t)
+	for _, path := range tops(twins) {
+		c.notes = append(c.notes, path+" is removed: an earlier manifest had it as stringData, and this one does not hold it")
+	}
+	c.firm = union(c.firm, twins)
 	return c, errors.Join(open...)
 }
 
