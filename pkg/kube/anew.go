@@ -182,9 +182,6 @@ func (a applying) rederives(s state, t terms, left *fieldpath.Set) bool {
 	case "ConfigMap", "Secret", "Namespace", "CustomResourceDefinition", "APIService": // they have none, or cannot have another name
 		return false
 	}
-	if isJob(a.Ref) {
-		return false // nothing of it that has a default can be changed
-	}
 	if s.answer != nil && equalBut(s.live.Object, s.answer.Object, "metadata", "status") && left.Empty() {
 		return false
 	}

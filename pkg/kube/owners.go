@@ -151,6 +151,9 @@ func (a applying) claiming(s *state, t *terms) (*question, error) {
 			return nil, nil
 		}
 		// The server takes the manifest, and keeps its defaults.
+		for _, path := range tops(t.claim.soft) {
+			t.claim.notes = append(slices.Clip(t.claim.notes), path+" stays as it is: it is a default of an earlier manifest, and the server does not let it change")
+		}
 		t.claim.soft = nil
 		if !t.claim.all().Empty() {
 			return a.asClaimed(*t, s), nil
