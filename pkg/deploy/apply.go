@@ -33,11 +33,6 @@ func (d *deployment) check(ctx context.Context) error {
 		d.foresee(ctx)
 		return nil
 	})
-	group.Go(func() error {
-		defer fault.Catch(ctx)
-		d.meet(ctx)
-		return nil
-	})
 	var err error
 	d.plan, err = apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions())
 	if err := errors.Join(group.Wait(), d.explain(err)); err != nil {
@@ -46,7 +41,7 @@ func (d *deployment) check(ctx context.Context) error {
 	if d.refused != "" {
 		d.log.Warning(d.refused)
 	}
-	d.reportOthers()
+	d.meet(ctx)
 	if err := errors.Join(d.refuse(), d.foreseePrune(ctx)); err != nil {
 		return err
 	}

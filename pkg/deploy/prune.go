@@ -235,13 +235,16 @@ func namesOf(objects []release.Object) []string {
 	return names
 }
 
-// meet asks, on the first deploy of a release, what other releases of its namespace
-// hold: it may have had another name. Whoever may not ask that is told nothing.
+// meet asks, on the first deploy of a release over objects that are there, what other
+// releases of its namespace hold: it may have had another name. Whoever may not ask
+// that is told nothing.
 func (d *deployment) meet(ctx context.Context) {
-	if len(d.earlier) > 0 {
+	there := func(c kube.Change) bool { return c.Before != nil }
+	if len(d.earlier) > 0 || !slices.ContainsFunc(d.plan.Planned(), there) {
 		return
 	}
 	d.others, _ = d.record.Others(ctx, false)
+	d.reportOthers()
 }
 
 // reportOthers says which objects of this first deploy another release holds, too.
