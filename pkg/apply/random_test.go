@@ -275,7 +275,7 @@ func sub(set *fieldpath.Set, pe fieldpath.PathElement) *fieldpath.Set {
 }
 
 // given is what the server gives away, and what stays when its owner lets go.
-var given = regexp.MustCompile(`^spec\.(clusterIPs?|ports\[\d+\]\.nodePort|healthCheckNodePort|ipFamil.*|replicas)(\[\d+\])?$|.*controller-uid$|.*job-name$`)
+var given = regexp.MustCompile(`^spec\.(clusterIPs?|ports\[\d+\]\.nodePort|healthCheckNodePort|completions|ipFamil.*|replicas)(\[\d+\])?$|.*controller-uid$|.*job-name$`)
 
 // tooMuch adds what an object has and would not have if it were made anew, unless
 // somebody else wrote it.

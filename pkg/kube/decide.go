@@ -153,7 +153,9 @@ func (a applying) agree(s state) (terms, error) {
 		}
 	}
 	for _, o := range all {
-		if o.isMigrated() && !(o.oursByUpdate() && o.fields().Difference(held(all, owner.ours)).Empty() && a.writes(o.fields())) {
+		// What is ours twice is only in the way when the manifest lets it go.
+		twice := o.oursByUpdate() && o.fields().Difference(held(all, owner.ours)).Empty() && a.writes(o.fields())
+		if o.isMigrated() && !twice {
 			migrate(o.tool())
 		}
 	}
