@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/stored"
 )
 
 // state is all that a decision about one object rests on, read at one
@@ -152,7 +153,9 @@ func (a applying) agree(s state) (terms, error) {
 		}
 	}
 	for _, o := range all {
-		if o.isMigrated() {
+		// What is ours twice is only in the way when the manifest lets it go.
+		twice := o.oursByUpdate() && o.fields().Difference(held(all, owner.ours)).Empty() && a.writes(o.fields())
+		if o.isMigrated() && !twice {
 			migrate(o.tool())
 		}
 	}
@@ -176,7 +179,7 @@ func (a applying) agree(s state) (terms, error) {
 		switch {
 		case sent && scaler(c.path, c.manager, c.subresource):
 			t.yield[c.path] = c.manager
-		case c.subresource == "" && slices.Contains(t.migrate, whose):
+		case c.subresource == "" && (slices.Contains(t.migrate, whose) || whose == tool{object.FieldManager, updates}):
 			t.force = true
 		case c.subresource == "" && a.Force && deploys(c.manager):
 			migrate(whose)
@@ -188,6 +191,16 @@ func (a applying) agree(s state) (terms, error) {
 		}
 	}
 	return t, errors.Join(open...)
+}
+
+// writes reports whether a manifest holds all fields of a set.
+func (a applying) writes(set *fieldpath.Set) bool {
+	for path := range set.All() {
+		if _, ok := stored.At(a.body.Object, path); !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // settled makes the decision when all is known.
@@ -223,7 +236,7 @@ func (a applying) settled(s state, t terms) (decision, error) {
 	d.notes = append(d.notes, t.claim.notes...)
 	unchanged := s.live != nil && d.managers == nil && s.answer != nil && len(t.take) == 0 && a.unchanged(s.live, s.answer, beside)
 	d.whole = pinned(body, s.live)
-	d.force = a.mark(d.whole, s.live) || len(t.take) > 0
+	d.force = a.mark(d.whole, s.live) || len(t.take) > 0 || slices.ContainsFunc(ownersOf(s.live), owner.oursByUpdate)
 	a.stamp(&d, s, t)
 	if d.fence = unchanged && a.Fence; !unchanged || a.Fence {
 		d.body = d.whole

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -339,6 +340,9 @@ func (w *Write) commit(ctx context.Context, d decision) (*unstructured.Unstructu
 			return moved, err
 		}
 		body = pinned(body, moved)
+		// A quantity can read otherwise than it was written, and makes the server
+		// believe that this patch wrote the field: what conflicts then is our own.
+		d.force = d.force || slices.ContainsFunc(ownersOf(moved), owner.oursByUpdate)
 	}
 	validation := metav1.FieldValidationStrict
 	if d.lenient {
