@@ -39,6 +39,8 @@ type Step struct {
 	// SHA is the commit; Event the trigger, `push` if empty; RunID, Number and
 	// Attempt the run's: 16000000001, 1 and 1 if empty.
 	SHA, Event, RunID, Number, Attempt string
+	// Payload is the event's, as JSON; {} if empty.
+	Payload string
 	// DockerArgs come before the image, e.g. --network host.
 	DockerArgs []string
 	// OnLine is told each line as it is printed; nil if nobody asks.

@@ -21,7 +21,7 @@ import (
 
 // findArchive looks whether there is something to publish, before anything is contacted.
 func (d *deployment) findArchive() error {
-	if d.Push == "" || d.Push == publish.FromDocker {
+	if d.Push == "" || d.Push == publish.FromDocker || d.planning {
 		return nil
 	}
 	if _, err := d.runner.Workspace.Stat(d.Push); err != nil {
@@ -86,6 +86,9 @@ func (d *deployment) connect(ctx context.Context) error {
 		return nil
 	})
 	_ = group.Wait()
+	if d.planning {
+		imageErr = d.unbuilt(imageErr)
+	}
 	var newer *release.SupersededError
 	if errors.As(recordErr, &newer) {
 		return newer
@@ -153,7 +156,7 @@ func (d *deployment) find(ctx context.Context) error {
 	if d.client, err = found.Connect(d.credentials.Tokens); err != nil {
 		return err
 	}
-	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf, Foresee: d.Candidate})
+	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf, Foresee: d.Candidate || d.planning})
 	return nil
 }
 
