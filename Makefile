@@ -2,7 +2,7 @@
 # kubectl or gcloud say so and are skipped where it is missing.
 export PATH := $(CURDIR)/bin:$(PATH)
 
-.PHONY: build controlplane test campaign realnode demo cloud bench lint tools fuzz
+.PHONY: build controlplane test cases case campaign realnode demo cloud bench lint tools fuzz
 
 # Go knows whether there is a C compiler, which the race detector needs.
 race := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -17,6 +17,13 @@ controlplane: ## the real control plane that the tests use; minutes the first ti
 test: controlplane ## every test of both modules; at its end, what was skipped and why
 	$(if $(race),,@echo "no C compiler: nothing looks for data races")
 	go -C e2e run ./cmd/test .. . -- $(race) -count=1 -timeout 40m ./...
+
+cases: controlplane ## the cases of e2e/cases, or DIR=…, each in a namespace of a local cloud; RUN=… takes those that are called so
+	go -C e2e run ./cmd/cases $(if $(RUN),-run '$(RUN)') $(if $(BINARY),-binary $(abspath $(BINARY))) $(abspath $(or $(DIR),e2e/cases))
+
+case: ## a new case to edit: NAME=…
+	test -n "$(NAME)" && test ! -e e2e/cases/$(NAME)
+	cp -R e2e/cases/template e2e/cases/$(NAME)
 
 # The packages of which `make test` plays a sample. SEED=… repeats an earlier campaign.
 campaign: controlplane ## the races, kills, outages and verdicts in full: an hour and a half

@@ -110,6 +110,13 @@ func Cloud(t *testing.T) *localcloud.Cloud {
 	return cloud
 }
 
+// Binary is the path of the action as it ships, built when the cloud is started.
+func Binary(t *testing.T) string {
+	t.Helper()
+	Cloud(t)
+	return binary
+}
+
 // Root is the folder of the action, which holds e2e.
 func Root() string {
 	dir, err := os.Getwd()

@@ -17,6 +17,16 @@ func TestArchives(t *testing.T) {
 	}
 }
 
+// TestOldRunner publishes what has to be compressed where RUNNER_TEMP leads
+// nowhere, as on runners before 2.331 and with GHES.
+func TestOldRunner(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	sha, body := p.SHA(0), "model of "+p.Namespace
+	forms[0].write(p, sha, model(t, body, sizes))
+	p.twice(forms[0].path, sha, body, len(sizes), func(_ *place, s *runner.Step) { s.OldRunner = true })
+}
+
 // archive publishes a form, publishes it again, and then a second commit with
 // the same layers. adapt says how each step is run.
 func archive(p *place, f form, adapt func(*place, *runner.Step)) {

@@ -138,7 +138,7 @@ func (n *Node) start(ctx context.Context, o Options) error {
 	}
 	n.started = true
 	if _, err := docker(ctx, nil, slices.Concat(
-		[]string{"run", "--detach", "--rm", "--name", n.id, "--hostname", o.Name, "--network", n.id, "--cgroupns", "private"}, privileges, []string{
+		[]string{"run", "--detach", "--rm", "--name", n.id, "--hostname", o.Name, "--network", n.id, "--cgroupns", "private", "--cpu-shares", "8192"}, privileges, []string{
 			"--tmpfs", "/run", "--tmpfs", "/tmp", "--volume", "/var/lib/containerd", "--volume", "/var/lib/kubelet", "--volume", "/var/log",
 			"--volume", n.Dir + ":/node", "--volume", kubelet + ":/usr/local/bin/kubelet:ro",
 			"--env", "NODE_NAME=" + o.Name, "--env", "POD_CIDR=" + network.pods, "--env", "API_SERVER=" + server, "--env", "HTTPS_PROXY=" + proxy,

@@ -41,6 +41,10 @@ type Step struct {
 	SHA, Event, RunID, Number, Attempt string
 	// Payload is the event's, as JSON; {} if empty.
 	Payload string
+	// OldRunner acts as runners before 2.331, and with them GHES, did: RUNNER_TEMP is
+	// not mounted into the container, and names a folder of the machine there. A
+	// binary gets a RUNNER_TEMP that does not exist.
+	OldRunner bool
 	// DockerArgs come before the image, e.g. --network host.
 	DockerArgs []string
 	// OnLine is told each line as it is printed; nil if nobody asks.
@@ -189,9 +193,15 @@ func (s Step) environment(f *files) (map[string]string, []string, error) {
 		"RUNNER_OS": "Linux", "RUNNER_ARCH": "X64", "RUNNER_NAME": "GitHub Actions 1", "RUNNER_ENVIRONMENT": "github-hosted",
 		"RUNNER_TEMP": f.temp, "RUNNER_TOOL_CACHE": "/opt/hostedtoolcache", "HOME": f.home,
 	})
+	if s.OldRunner {
+		env["RUNNER_TEMP"] = unmounted
+	}
 	maps.Copy(env, s.Env)
 	return env, warnings, nil
 }
+
+// unmounted is a folder of the machine that is not there where the action runs.
+const unmounted = "/home/runner/work/_temp"
 
 // command is the binary with that environment and no other, or the runner's own docker run.
 func (s Step) command(f *files, env map[string]string) *exec.Cmd {
@@ -212,8 +222,11 @@ func (s Step) command(f *files, env map[string]string) *exec.Cmd {
 		args = append(args, "-e", name) // names only: a value would be on the command line
 		cmdEnv = append(cmdEnv, name+"="+f.translate(env[name]))
 	}
-	args = append(args, "-v", "/var/run/docker.sock:/var/run/docker.sock",
-		"-v", f.temp+":/github/runner_temp", "-v", f.home+":/github/home", "-v", f.workflow+":/github/workflow",
+	args = append(args, "-v", "/var/run/docker.sock:/var/run/docker.sock")
+	if !s.OldRunner {
+		args = append(args, "-v", f.temp+":/github/runner_temp")
+	}
+	args = append(args, "-v", f.home+":/github/home", "-v", f.workflow+":/github/workflow",
 		"-v", f.commands+":/github/file_commands", "-v", s.Workspace+":/github/workspace")
 	args = append(append(args, s.DockerArgs...), s.Image)
 	cmd := exec.Command("docker", args...) //nolint:noctx // as above

@@ -184,4 +184,13 @@ func TestDockerCommand(t *testing.T) {
 	if strings.Contains(line, "gha-creds-1.json") {
 		t.Errorf("a value is on the command line: %s", line)
 	}
+
+	s.OldRunner = true
+	if env, _, err = s.environment(f); err != nil {
+		t.Fatal(err)
+	}
+	cmd = s.command(f, env)
+	if strings.Contains(strings.Join(cmd.Args, " "), "runner_temp") || !slices.Contains(cmd.Env, "RUNNER_TEMP="+unmounted) {
+		t.Errorf("an old runner has RUNNER_TEMP mounted: %q", cmd.Args)
+	}
 }

@@ -135,14 +135,28 @@ func (p *Plan) Undo() []kube.Change {
 	return all
 }
 
-// Inventory is every object of the set, in the order in which they were given.
-func (p *Plan) Inventory() []object.ID {
-	ids := make([]object.ID, len(p.items))
-	for i, it := range p.items {
-		ids[i] = it.ref().ID()
+// Inventory is every object of the set as it was read, with its UID if it is there,
+// in the order in which they were given. What has a name of its own with every deploy
+// (metadata.generateName) is not among it: it is a history, which nothing replaces.
+func (p *Plan) Inventory() []Listed {
+	all := make([]Listed, 0, len(p.items))
+	for _, it := range p.items {
+		if it.object.GetGenerateName() != "" {
+			continue
+		}
+		l := Listed{ID: it.ref().ID(), Version: it.resource.Version}
+		if live := it.live(); live != nil {
+			l.UID = string(live.GetUID())
+			ours, _ := kube.AppliedBy(live)
+			l.Found = !ours
+		}
+		all = append(all, l)
 	}
-	return ids
+	return all
 }
+
+// Holds reports whether an object is of the set.
+func (p *Plan) Holds(id object.ID) bool { return p.set[id] }
 
 // Write writes what needs it, by stages. It returns what it did, in the order of
 // application, also with an error: an object that is not among the changes was

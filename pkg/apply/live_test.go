@@ -164,7 +164,14 @@ func (e *env) documents(manifest string) []*unstructured.Unstructured {
 // at reaches the object of a manifest.
 func (e *env) at(u *unstructured.Unstructured) dynamic.ResourceInterface {
 	kind := u.GroupVersionKind()
-	resource := kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")
+	plural := strings.ToLower(kind.Kind) + "s"
+	switch kind.Kind {
+	case "NetworkPolicy":
+		plural = "networkpolicies"
+	case "Ingress", "PriorityClass":
+		plural = strings.ToLower(kind.Kind) + "es"
+	}
+	resource := kind.GroupVersion().WithResource(plural)
 	if slices.Contains([]string{"Namespace", "CustomResourceDefinition"}, kind.Kind) {
 		return e.dynamic.Resource(resource)
 	}

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	stdcmp "cmp"
 	"net/http"
 	"strings"
 	"testing"
@@ -25,7 +26,10 @@ func leftService(manager, operation string) string {
 // migrated it: a refusal counts only if the object without it is refused too.
 func TestReconsider(t *testing.T) {
 	t.Parallel()
-	const migrated = `{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"default"},"spec":{"ports":[{"port":80}],"sessionAffinity":null}}`
+	const (
+		migrated = `{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"default"},"spec":{"ports":[{"port":80}],"sessionAffinity":null}}`
+		claimed  = `{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"default"},"spec":{"ports":[{"port":80}]}}`
+	)
 	duplicate := status(422, "Invalid", "…", []metav1.StatusCause{{Type: "FieldValueDuplicate", Field: "spec.ports[1].name", Message: `Duplicate value: "http"`}})
 	webhook := status(403, "Forbidden", `admission webhook "ports.example.com" denied the request: 79 is not allowed`, nil)
 	port := status(500, "InternalError", "Internal error occurred: duplicate nodePort: {TCP 30123}", nil)
@@ -37,15 +41,16 @@ func TestReconsider(t *testing.T) {
 		live     string
 		dry      metav1.Status
 		migrated []metav1.Status // refusals, one by one
+		merged   string          // what it is asked to become; the default is all that the tool set
 		asked    int             // for the migrated object
 		refused  string          // "" if it is written
 	}{
 		{name: "kubectl apply", live: leftService("kubectl-client-side-apply", "Update"), dry: duplicate, asked: 1},
-		{name: "kubectl create", live: leftService("kubectl-create", "Update"), dry: duplicate, asked: 1},
+		{name: "kubectl create", live: leftService("kubectl-create", "Update"), dry: duplicate, asked: 1, merged: claimed},
 		{name: "a webhook", live: leftService("kubectl-client-side-apply", "Update"), dry: webhook, asked: 1},
 		{name: "a node port", live: leftService("kubectl-client-side-apply", "Update"), dry: port, asked: 1},
 		{name: "the manifest is wrong", live: leftService("kubectl-client-side-apply", "Update"), dry: duplicate, migrated: []metav1.Status{wrong}, asked: 1, refused: "spec.ports[0].port: 99999"},
-		{name: "a controller", live: leftService("argocd-controller", "Update"), dry: duplicate, refused: "spec.ports[1].name"},
+		{name: "a controller", live: leftService("argocd-controller", "Update"), dry: duplicate, refused: `managed by "argocd-controller", and would stay beside`},
 		{name: "kubectl apply --server-side", live: leftService("kubectl", "Apply"), dry: duplicate, asked: 1},
 		{name: "nobody", live: strings.Replace(serviceJSON, `"name":"classifier"`, `"name":"classifier","uid":"u-classifier","resourceVersion":"7"`, 1), dry: duplicate, refused: "spec.ports[1].name"},
 		{name: "an unknown field", live: leftService("kubectl-client-side-apply", "Update"), dry: unknown, refused: "spec.port: is not a field"},
@@ -72,7 +77,7 @@ func TestReconsider(t *testing.T) {
 				t.Errorf("asked %d times for the migrated object, want %d", len(merges), tc.asked)
 			}
 			for _, r := range merges {
-				if diff := cmp.Diff(decode(t, migrated).Object, decode(t, r.Body).Object); diff != "" || !r.Dry {
+				if diff := cmp.Diff(decode(t, stdcmp.Or(tc.merged, migrated)).Object, decode(t, r.Body).Object); diff != "" || !r.Dry {
 					t.Errorf("dry %t: %s", r.Dry, diff)
 				}
 			}

@@ -277,3 +277,25 @@ func TestCancelledBeforeTheFirstWrite(t *testing.T) {
 		t.Errorf("changes %v, error %v, writes %d", changes, err, s.count(isWrite))
 	}
 }
+
+// TestDeadWebhook: what nobody repairs meanwhile is not waited for longer than was
+// asked for.
+func TestDeadWebhook(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, false)
+	s.kube.Webhook = time.Second
+	s.mistake = func(r request, served bool, w http.ResponseWriter) bool {
+		return !served && r.Dry && respond(w, status(500, "InternalError", `Internal error occurred: failed calling webhook "validate.example.com": failed to call webhook: Post "https://w.default.svc:443/?timeout=10s": dial tcp 10.0.0.1:443: connect: connection refused`, nil))
+	}
+	began := time.Now()
+	_, err := s.apply(t.Context(), configMap(t, "a"))
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if err == nil || !strings.Contains(err.Error(), `admission webhook "validate.example.com" does not answer`) || !strings.Contains(err.Error(), "gave up after") {
+		t.Error(err)
+	}
+	if n := s.count(isDry); n < 2 {
+		t.Errorf("%d tries", n)
+	}
+}

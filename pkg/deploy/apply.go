@@ -41,6 +41,11 @@ func (d *deployment) observe(ctx context.Context) error {
 		d.foresee(ctx)
 		return nil
 	})
+	group.Go(func() error {
+		defer fault.Catch(ctx)
+		d.meet(ctx)
+		return nil
+	})
 	var err error
 	d.plan, err = apply.NewPlan(ctx, d.manifests.Objects, d.applyOptions())
 	if err := errors.Join(group.Wait(), d.explain(err)); err != nil {
@@ -49,7 +54,8 @@ func (d *deployment) observe(ctx context.Context) error {
 	if d.refused != "" {
 		d.log.Warning(d.refused)
 	}
-	return d.refuse()
+	d.reportOthers()
+	return errors.Join(d.refuse(), d.foreseePrune(ctx))
 }
 
 // refuse refuses what no pod could save, before anything is written: trying a

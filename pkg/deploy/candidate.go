@@ -201,7 +201,7 @@ func (d *deployment) removeCandidates(ctx context.Context) error {
 				u := &found.Items[i]
 				ref := kube.Ref{Resource: r, Namespace: namespace, Name: u.GetName(), Kind: strings.TrimSuffix(found.GetKind(), "List")}
 				uid := u.GetUID()
-				if err := d.kube.Delete(ctx, ref, metav1.Preconditions{UID: &uid}); err != nil {
+				if err := d.kube.Delete(ctx, ref, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}); err != nil {
 					errs = append(errs, fmt.Errorf("remove %s of a candidate: %w", ref.ID(), err))
 				} else if r == candidateKinds[0] {
 					pods = append(pods, ref)

@@ -147,6 +147,7 @@ func (d *deployment) claim(ctx context.Context) error {
 		return d.explain(err)
 	}
 	d.claimed = true
+	d.reportLeaving(claimed.Leaving, claimed.Forgotten)
 	if !claimed.Takeover {
 		d.reportOmitted(claimed.Omitted)
 		return nil
@@ -160,7 +161,11 @@ func (d *deployment) takeOver(ctx context.Context, claimed *release.Claimed) err
 	if claimed.Before != nil {
 		who = "Run " + claimed.Before.String()
 	}
-	d.log.Printf("%s did not leave this release verified: all is read again, and a way back leads to what was verified last", who)
+	if claimed.Before != nil && claimed.Previous != nil && claimed.Previous.Run == *claimed.Before {
+		d.log.Printf("%s verified this release, and did not finish what was to do after that: all is read again", who)
+	} else {
+		d.log.Printf("%s did not leave this release verified: all is read again, and a way back leads to what was verified last", who)
+	}
 	for _, name := range claimed.Lost {
 		d.log.Warning("what the objects were before an unfinished run cannot be read (" + name + "): if this run fails, they go back to how it found them")
 	}
@@ -180,8 +185,8 @@ func (d *deployment) takeOver(ctx context.Context, claimed *release.Claimed) err
 
 func (d *deployment) claimOptions() release.ClaimOptions {
 	o := release.ClaimOptions{Run: d.run, Undo: d.plan.Undo()}
-	for _, id := range d.plan.Inventory() {
-		o.Inventory = append(o.Inventory, release.Object{ID: id})
+	for _, l := range d.plan.Inventory() {
+		o.Inventory = append(o.Inventory, release.Object{ID: l.ID, Version: l.Version, UID: l.UID, Found: l.Found})
 	}
 	for _, i := range d.result.Images {
 		o.Images = append(o.Images, release.Image{Reference: i.Reference, Digest: i.Digest})
@@ -212,21 +217,27 @@ func (d *deployment) recordOutcome(ctx context.Context, outcome Outcome) error {
 		defer cancel()
 		ctx = bounded
 	}
-	o := release.FinishOptions{
-		Outcome: string(outcome),
-		Left:    outcome != Deployed && outcome != Unchanged && outcome != RolledBack && d.leavesOpen(),
-	}
+	o := d.finishOptions(outcome)
 	if d.wentBack && d.notRestored == 0 && !d.changedSince && (outcome == Cancelled || outcome == RolledBack) {
 		if names := d.unwaited(); len(names) > 0 {
 			o.Note = "all was put back, and nobody waited until it serves again: " + some(names)
 		}
+	}
+	return d.record.Finish(ctx, o)
+}
+
+// finishOptions are what the record is told of an outcome, whatever else is to say of it.
+func (d *deployment) finishOptions(outcome Outcome) release.FinishOptions {
+	o := release.FinishOptions{
+		Outcome: string(outcome), Removed: d.removed, Pruned: d.pruned,
+		Left: outcome != Deployed && outcome != Unchanged && outcome != RolledBack && d.leavesOpen(),
 	}
 	for _, c := range d.changes {
 		if c.After != nil && c.Action != kube.Uncertain {
 			o.Inventory = append(o.Inventory, release.Object{ID: c.ID(), UID: string(c.After.GetUID())})
 		}
 	}
-	return d.record.Finish(ctx, o)
+	return o
 }
 
 // leavesOpen reports whether an object that existed is neither verified nor as it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -49,15 +50,27 @@ func (d *deployment) publish(ctx context.Context) error {
 	// Of any size: what is bounded is the time without a byte, and with it every request.
 	published, err := publish.Images(ctx, client, publish.Options{
 		Targets: targets, Prefix: d.prefix, From: d.Push, Tags: d.Tags, Workspace: d.runner.Workspace,
-		DockerHost: d.runner.Getenv("DOCKER_HOST"), Temp: d.runner.Getenv("RUNNER_TEMP"), Log: d.log.Printf,
+		Repository: d.repository(),
+		DockerHost: d.runner.Getenv("DOCKER_HOST"), DockerCerts: d.runner.Getenv("DOCKER_CERT_PATH"),
+		DockerTLS: d.runner.Getenv("DOCKER_TLS_VERIFY") != "" || d.runner.Getenv("DOCKER_CERT_PATH") != "",
+		Temp:      d.runner.Getenv("RUNNER_TEMP"), Log: d.log.Printf,
 	})
 	for _, p := range published {
 		d.result.Published = append(d.result.Published, Published{
-			Reference: p.Reference, Tags: p.Tags, Digest: p.Digest, Source: p.Source,
+			Reference: p.Reference, Tags: p.Tags, Digest: p.Digest, Source: p.Source, Why: p.Match.String(),
 			Uploaded: p.Uploaded, There: p.There, Mounted: p.Mounted, Bytes: p.Bytes, Took: p.Took,
 		})
 	}
 	return err
+}
+
+// repository is the URL of the workflow's repository; "" when run by hand.
+func (d *deployment) repository() string {
+	server, name := d.runner.Getenv("GITHUB_SERVER_URL"), d.runner.Getenv("GITHUB_REPOSITORY")
+	if server == "" || name == "" {
+		return ""
+	}
+	return strings.TrimRight(server, "/") + "/" + name
 }
 
 // connect asks the GKE API and the registry at the same time.
@@ -156,7 +169,7 @@ func (d *deployment) find(ctx context.Context) error {
 	if d.client, err = found.Connect(d.credentials.Tokens); err != nil {
 		return err
 	}
-	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf, Foresee: d.Candidate || d.planning})
+	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf, Foresee: d.Candidate || d.planning, Webhook: d.Timeout})
 	return nil
 }
 

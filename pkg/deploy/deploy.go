@@ -75,6 +75,10 @@ type deployment struct {
 	backErr   error                                    // what went wrong on the way back
 	back      map[object.ID]*unstructured.Unstructured // what was restored, as it is now
 	wentBack  bool                                     // the way back was gone, to its end or not
+	others    map[object.ID]string                     // what other releases hold, on the first deploy of this one
+	removed   []object.ID                              // that are not the release's any more
+	pruned    []object.ID                              // that this run has deleted
+	fated     []apply.Fate                             // what is to become of what the manifests hold no longer
 	// changedSince says that somebody changed an object since this run wrote it, so
 	// that it was left; notRestored counts those that could not be restored.
 	changedSince bool
@@ -142,6 +146,9 @@ func (d *deployment) deploy(ctx context.Context) error {
 		if err := d.phase(ctx, "Jobs after", d.runAfter); err != nil {
 			return d.rollback(ctx, err)
 		}
+	}
+	if d.Prune && len(d.former()) > 0 {
+		return d.phase(ctx, "Prune", d.prune) // nothing leads back from here
 	}
 	return nil
 }

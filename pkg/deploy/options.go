@@ -82,6 +82,9 @@ type Options struct {
 	// Candidate tries a pod of each changed workload beside what serves, before
 	// anything that serves is changed.
 	Candidate bool `input:"candidate"`
+	// Prune deletes, when all the rest serves, what an earlier deploy of the release
+	// applied and the manifests hold no longer.
+	Prune bool `input:"prune"`
 	// ForceConflicts takes fields over from other field managers.
 	ForceConflicts bool `input:"force_conflicts"`
 	// DryRun is true, false or auto: what a deploy would do is shown, and nothing

@@ -57,6 +57,14 @@ func (d *deployment) intend(ctx context.Context) error {
 		return err
 	}
 	d.foreseen = d.plan.Planned()
+	for _, f := range d.fated {
+		switch {
+		case f.Prune:
+			d.foreseen = append(d.foreseen, kube.Change{Ref: f.Ref, Before: f.Live, Action: kube.Pruned})
+		case f.Why != "":
+			d.log.Printf("%s", f)
+		}
+	}
 	for _, c := range d.foreseen {
 		intent := d.intentOf(c)
 		d.result.Plan = append(d.result.Plan, intent)

@@ -118,8 +118,13 @@ func (d *deployment) placed(err error) (Problem, bool) {
 	if errors.As(err, &of) && d.manifests != nil {
 		id, field := of.About()
 		if index := d.manifests.Find(id); index >= 0 {
-			at := d.manifests.Position(index, field)
-			return Problem{Title: title(err, err), Message: err.Error(), File: at.File, Line: at.Line}, true
+			at, message := d.manifests.Position(index, field), err.Error()
+			var double interface{ Other() string }
+			if errors.As(err, &double) && double.Other() != "" {
+				other := d.manifests.Position(index, double.Other())
+				message += fmt.Sprintf(" (%s:%d and %s:%d)", other.File, other.Line, at.File, at.Line)
+			}
+			return Problem{Title: title(err, err), Message: message, File: at.File, Line: at.Line}, true
 		}
 	}
 	return Problem{}, false
@@ -201,4 +206,30 @@ func (d *deployment) source(input, before string) string {
 		return before + word
 	}
 	return before + word + " (now from the " + d.projectFrom + ")"
+}
+
+// warnAt warns of what stands in a manifest: in the log, and as an annotation there.
+func (d *deployment) warnAt(use manifest.Use, title, message string) {
+	at := d.manifests.Position(use.Object, use.Path)
+	d.log.Printf("%s:%d: %s", at.File, at.Line, message)
+	d.result.Warnings = append(d.result.Warnings, Problem{Title: title, Message: message, File: at.File, Line: at.Line})
+}
+
+// warn shows what the API server has warned of since it was asked last: in the
+// log, and where it is about an object of the manifests, for annotations.
+func (d *deployment) warn() {
+	if d.client == nil {
+		return
+	}
+	for _, w := range d.client.Warnings.Take() {
+		if w.About.Kind == "" {
+			d.log.Printf("Warning of the API server: %s", w.Text)
+			continue
+		}
+		d.log.Printf("Warning of the API server about %s: %s", w.About, w.Text)
+		if i := d.manifests.Find(w.About); i >= 0 {
+			at := d.manifests.Position(i, "")
+			d.result.Warnings = append(d.result.Warnings, Problem{Title: "Warning of the API server", Message: w.About.String() + ": " + w.Text, File: at.File, Line: at.Line})
+		}
+	}
 }

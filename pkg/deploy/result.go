@@ -62,6 +62,7 @@ type Result struct {
 	Unasked   string   // why it could not be asked; "" if it could, or was not to be
 	Serving   []string // images that the cluster's objects name when the step ends, as HOST/NAME:SHA@sha256:…; none if that is not known
 	Namespace string
+	Leaving   []string // objects that the manifests hold no longer, and that stay: "Service default/x"
 
 	Phases            []Phase
 	Started, Finished time.Time
@@ -105,6 +106,7 @@ type Published struct {
 	Tags      []string // the further tags that it now has
 	Digest    string   // "" if it was not published
 	Source    string   // what it was published from
+	Why       string   // why it was that: "by name and commit"
 
 	Uploaded, There, Mounted int // layers that were sent, that were there, and that another repository had
 	Bytes                    int64
@@ -114,7 +116,7 @@ type Published struct {
 // Change is what happened to one object.
 type Change struct {
 	Kind, Namespace, Name string
-	Action                string // created, configured, unchanged or uncertain; restored if it was put back
+	Action                string // created, configured, replaced, unchanged, pruned or uncertain; restored if it was put back
 	Line                  string // kubectl's line, e.g. "service/x unchanged"
 	File                  string // of the manifest, with its line
 	FileLine              int

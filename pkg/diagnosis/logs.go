@@ -70,6 +70,45 @@ func ReadNewest(ctx context.Context, client *kube.Client, pod PodRef, container 
 	return "", nil
 }
 
+// followBytes is how much is read of a log that is followed: who writes more than
+// that is running.
+const followBytes = 64 << 10
+
+// FollowLog returns when the log of a container's present run ends, which the kubelet
+// finds out from the runtime, and does not write into the pod's status before it comes
+// to it. ended is false if that is not what ended it, or if much was written.
+func FollowLog(ctx context.Context, client *kube.Client, pod PodRef, container string) (ended bool, err error) {
+	if client.REST() == nil {
+		return false, errNoLog
+	}
+	body, err := client.REST().Get().
+		AbsPath("/api/v1/namespaces", pod.Namespace, "pods", pod.Name, "log").
+		Param("container", container).
+		Param("follow", "true").
+		Param("tailLines", "0").
+		Stream(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	var first bytes.Buffer // what the kubelet says in place of a log
+	n, err := io.Copy(io.Discard, io.TeeReader(io.LimitReader(body, followBytes), &limited{&first}))
+	for _, none := range []string{noLog, noFile, noWatcher} {
+		if bytes.HasPrefix(first.Bytes(), []byte(none)) {
+			return false, errNoLog
+		}
+	}
+	return err == nil && n < followBytes, err
+}
+
+// limited keeps the beginning of what is written to it.
+type limited struct{ *bytes.Buffer }
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.Buffer.Write(p[:min(len(p), 256-min(l.Len(), 256))])
+	return len(p), nil
+}
+
 // logOf says which log is meant, and how many lines of it are read.
 type logOf struct {
 	pod       PodRef
@@ -107,12 +146,13 @@ func requestLog(ctx context.Context, client *kube.Client, log logOf) ([]string, 
 	return logTail(text), nil
 }
 
-// noLog and noFile are what the kubelet answers, with status 200, when the container
+// noLog, noFile and noWatcher are what the kubelet answers, with status 200, when the container
 // that it was asked about is gone (pkg/kubelet/kuberuntime/kuberuntime_container.go),
-// or has no log yet (k8s.io/cri-client/pkg/logs).
+// or has no log yet, or the node's inotify instances are used up (k8s.io/cri-client/pkg/logs).
 const (
-	noLog  = "unable to retrieve container logs for "
-	noFile = "failed to try resolving symlinks in path "
+	noLog     = "unable to retrieve container logs for "
+	noFile    = "failed to try resolving symlinks in path "
+	noWatcher = "failed to create fsnotify watcher"
 )
 
 var errNoLog = errors.New("the kubelet has none any more")

@@ -17,7 +17,8 @@ type podState struct {
 	marked   map[string]int32 // restarts until Mark
 	pulls    map[string]*pull
 	events   []Event
-	runs     map[string]run // by container, of those that run
+	runs     map[string]run       // by container, of those that run
+	ended    map[string]time.Time // by run, when its log was observed to end
 
 	finding Finding
 	others  []Finding // of further containers, that prove something too

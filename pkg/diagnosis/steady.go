@@ -22,6 +22,12 @@ const (
 	// is over will be written as late, for lateMost at most.
 	lateSlack = 3 * time.Second
 	lateMost  = 20 * time.Second
+	// endMost is how long a pod's status may say that a container runs whose log has
+	// ended: then it is believed again.
+	endMost = 90 * time.Second
+	// followLimit is how many containers of one object have their logs followed where a
+	// kubelet is late; else it is one.
+	followLimit = 3
 )
 
 // run is one run of a container that goes on.
@@ -53,10 +59,64 @@ func (e *Evidence) Steady(while time.Duration, now time.Time) (steady bool, left
 		pods++
 		left = max(left, while-age)
 	}
-	if !e.listed || pods < e.renewed() {
+	if !e.listed || pods < e.renewed() || e.LogEnded(now) {
 		return false, 0, true
 	}
 	return left <= 0, max(left, 0), true
+}
+
+// Running is a container that runs, as far as its pod's status says.
+type Running struct {
+	Pod       PodRef
+	Container string
+	ID        string // of this run
+}
+
+// Running are containers of the new pods that are to go on, few of them: one, or some
+// where the kubelet is late with what it writes. They are others only when they have
+// ended.
+func (e *Evidence) Running() []Running {
+	var all []Running
+	limit := 1
+	for _, c := range e.candidates() {
+		if c.earlier || c.DeletionTimestamp != nil {
+			continue
+		}
+		for _, status := range c.Status.ContainerStatuses {
+			r, ok := c.runs[status.Name]
+			if !ok || !c.goesOn(status.Name) || r.id == "" {
+				continue
+			}
+			if r.written.Sub(r.started) > lateSlack {
+				limit = followLimit
+			}
+			all = append(all, Running{PodRef{Namespace: c.Namespace, Name: c.Name, UID: c.UID}, status.Name, r.id})
+		}
+	}
+	return all[:min(limit, len(all))]
+}
+
+// ObserveLogEnd takes in that the log of a run has ended.
+func (e *Evidence) ObserveLogEnd(of Running, now time.Time) {
+	if p := e.states[of.Pod.UID]; p != nil {
+		if p.ended == nil {
+			p.ended = map[string]time.Time{}
+		}
+		p.ended[of.ID] = now
+	}
+}
+
+// LogEnded reports whether the log of a new pod's container has ended that runs as its
+// status says, which then is about to change.
+func (e *Evidence) LogEnded(now time.Time) bool {
+	for _, c := range e.candidates() {
+		for _, r := range c.runs {
+			if at, ok := c.ended[r.id]; ok && !c.earlier && now.Sub(at) < endMost {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Relapsed reports whether a container of the pods waits to be started again, or was

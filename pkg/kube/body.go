@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/stored"
 	"github.com/org/deploy-model-action/pkg/workload"
 )
 
@@ -20,6 +21,13 @@ const absent = "1"
 // serverside are the fields of metadata that are the server's own. A manifest
 // that was exported from a cluster has them.
 var serverside = []string{"resourceVersion", "uid", "managedFields", "generation", "creationTimestamp", "selfLink"}
+
+// written are the annotations that controllers and kubectl keep account in, which
+// an exported manifest has as well. Applied, the number of a revision would stand
+// against the controller that counts on, with the next deploy or the one after it.
+var written = []string{
+	"deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation", "kubectl.kubernetes.io/last-applied-configuration",
+}
 
 // Manifest is an object as a manifest may ask for it: without what is the
 // server's own, and without the marks of an earlier run. It names what it left
@@ -43,6 +51,7 @@ func Manifest(u *unstructured.Unstructured) (clean *unstructured.Unstructured, i
 			}
 		}
 	}
+	forget(object.Map(out, "metadata", "annotations"), written...)
 	forget(object.Map(out, "metadata", "annotations"), object.RunAnnotation, object.CommitAnnotation, object.ContentAnnotation, object.ConfigAnnotation)
 	for _, path := range workload.TemplateAnnotations(u) {
 		if object.Map(out, path...)[object.ConfigAnnotation] != nil {
@@ -119,8 +128,8 @@ func (t terms) asMigrated(live, manifest *unstructured.Unstructured, tools []too
 func (t terms) merged(live, manifest *unstructured.Unstructured, tools []tool) map[string]any {
 	all := ownersOf(live)
 	mine := func(o owner) bool { return o.ours() || o.isOf(tools) }
-	leaving := held(all, mine).Difference(held(all, func(o owner) bool { return !mine(o) }))
-	rest, _ := without(live.Object, leaving).(map[string]any)
+	leaving := held(all, mine).Difference(held(all, func(o owner) bool { return !mine(o) })).Union(t.claim.all())
+	rest, _ := stored.Without(live.Object, leaving).(map[string]any)
 	return overlay(rest, t.body(manifest).Object)
 }
 

@@ -9,6 +9,28 @@ import (
 	"github.com/org/deploy-model-action/pkg/object"
 )
 
+func TestManifest(t *testing.T) {
+	t.Parallel()
+	exported := decode(t, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"a","uid":"u","creationTimestamp":null,"annotations":{
+		"deployment.kubernetes.io/revision":"1","kubectl.kubernetes.io/last-applied-configuration":"{}","deploy-model-action/run":"1-1","team":"ml"}},
+		"spec":{"replicas":1},"status":{"replicas":1}}`)
+	before := exported.DeepCopy()
+	got, ignored := Manifest(exported)
+	want := decode(t, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"a","annotations":{"team":"ml"}},"spec":{"replicas":1}}`)
+	if diff := cmp.Diff(want.Object, got.Object); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{
+		"metadata.uid", "the annotation deployment.kubernetes.io/revision", "the annotation kubectl.kubernetes.io/last-applied-configuration",
+		"the annotation deploy-model-action/run", "status",
+	}, ignored); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(before.Object, exported.Object); diff != "" {
+		t.Error("the object was modified", diff)
+	}
+}
+
 func TestMigrated(t *testing.T) {
 	t.Parallel()
 	const live = `{"replicas":1,"paused":true,"strategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":1}},"selector":{"matchLabels":{"app":"a","old":"b"}},"template":{"metadata":{"annotations":{"a":"1","b":"2"}},"spec":{"dnsPolicy":"Default","containers":[{"name":"old"}],"volumes":[{"name":"v"}]}}}`

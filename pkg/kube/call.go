@@ -70,6 +70,9 @@ func call[T any](ctx context.Context, c *Client, p Patience, f func(context.Cont
 				refused = true
 				v = retry.Verdict{Again: true, Within: unauthorizedLimit}
 			}
+			if v.Again && c.webhook > 0 && webhookCall.MatchString(err.Error()) {
+				v.Within = c.webhook
+			}
 			return v
 		},
 	}, func(ctx context.Context) (T, error) {

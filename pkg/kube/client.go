@@ -38,6 +38,9 @@ type Options struct {
 	// fields taken over from kubectl. It may be called concurrently. The default
 	// is to drop it.
 	Log func(format string, args ...any)
+	// Webhook bounds how long an admission webhook may take that does not answer, and
+	// that nobody may repair meanwhile. The default is the budget.
+	Webhook time.Duration
 	// Foresee lets a Write remember what the server said that its object will be,
 	// which is much memory for many objects.
 	Foresee bool
@@ -51,6 +54,7 @@ type Client struct {
 	slots   chan struct{} // one for each request in flight
 	budget  *retry.Budget
 	limit   time.Duration // of the budget
+	webhook time.Duration // 0: the budget's
 	mapper  *mapper
 	foresee bool
 }
@@ -71,7 +75,7 @@ func NewClient(d dynamic.Interface, r rest.Interface, o Options) *Client {
 	c := &Client{
 		dynamic: d, rest: r, log: o.Log,
 		slots: make(chan struct{}, o.Concurrency), budget: retry.NewBudget(o.Budget), limit: o.Budget,
-		foresee: o.Foresee,
+		webhook: o.Webhook, foresee: o.Foresee,
 	}
 	c.mapper = &mapper{client: c, answers: map[schema.GroupVersion]*answer{}}
 	return c
@@ -155,10 +159,10 @@ func (c *Client) Update(ctx context.Context, ref Ref, u *unstructured.Unstructur
 }
 
 // Delete deletes an object if the preconditions hold; that it does not exist is
-// no error.
-func (c *Client) Delete(ctx context.Context, ref Ref, p metav1.Preconditions) error {
-	_, err := call(ctx, c, Patience{Write: true, Versioned: true}, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, c.Objects(ref.Resource, ref.Namespace).Delete(ctx, ref.Name, metav1.DeleteOptions{Preconditions: &p})
+// no error. Its dependents go as the options say; the default is the kind's.
+func (c *Client) Delete(ctx context.Context, ref Ref, o metav1.DeleteOptions) error {
+	_, err := call(ctx, c, Patience{Write: len(o.DryRun) == 0, Versioned: true}, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, c.Objects(ref.Resource, ref.Namespace).Delete(ctx, ref.Name, o)
 	})
 	if apierrors.IsNotFound(err) && !IsUnserved(err) {
 		return nil
@@ -176,6 +180,8 @@ const (
 	Unchanged  Action = "unchanged"
 	// Replaced is a Job that had ended, and was created anew.
 	Replaced Action = "replaced"
+	// Pruned is an object that was deleted, as the manifests hold it no longer.
+	Pruned Action = "pruned"
 	// Uncertain is a write whose answer never came, and that could not be looked
 	// at either: the object may be as it was before, or as it was to be.
 	Uncertain Action = "uncertain"

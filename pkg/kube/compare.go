@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/stored"
 )
 
 // marksBeside are the marks of runs that a manifest does not hold itself: two
@@ -191,7 +192,7 @@ func (w *Write) foresee(ctx context.Context, d decision) {
 	if keeps(ownersOf(d.before), d.migrate, w.about.body, d.before) {
 		leaving = leaving.Difference(fieldpath.NewSet(fieldpath.MakePathOrDie("spec", "replicas")))
 	}
-	next, _ := without(w.planned.Object, leaving).(map[string]any)
+	next, _ := stored.Without(w.planned.Object, leaving).(map[string]any)
 	patch := mergePatch(d.before.Object, next)
 	delete(patch, "status")
 	for _, key := range serverside {
@@ -312,7 +313,7 @@ func compare(path []any, a, b any, holders []holder, found *[]difference) {
 		for i := range first {
 			var inside []holder
 			for _, h := range holders {
-				if _, sub, ok := element(h.fields, second[i], i); ok {
+				if _, sub, ok := stored.Item(h.fields, second[i], i); ok {
 					inside = append(inside, holder{h.owner, sub})
 				}
 			}

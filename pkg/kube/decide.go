@@ -23,6 +23,10 @@ type state struct {
 	answer *unstructured.Unstructured // of the dry run; nil if it was refused
 	refuse error                      // why
 	scaler string                     // the autoscaler of a workload that was scaled to zero; "" for none
+
+	// What the server would make of the object as it was written, and as it is
+	// written now, if there were none; nil if that was not asked, or not answered.
+	was, will *unstructured.Unstructured
 }
 
 // question is what a dry run is of.
@@ -40,6 +44,12 @@ type question struct {
 	// why says why.
 	anew bool
 	why  string
+	// defaults asks beside that what the server makes of what was written before, and
+	// of what is now.
+	defaults bool
+	// accepted is the answer to the apply, if merged is asked for another reason than
+	// that it was refused.
+	accepted *unstructured.Unstructured
 }
 
 // terms are on what an object is written that others write, too.
@@ -47,6 +57,7 @@ type terms struct {
 	yield   map[string]string // fields that are not sent, and to whom they are left
 	migrate []tool            // whose fields become ours first
 	take    []conflict        // fields that become ours by force
+	claim   claim             // fields that become ours first, so that the apply takes them away
 	force   bool              // the dry run has to override what the write will find settled
 	kept    []string          // marks of the templates of its pods, as it has them: to leave one out replaces the pods
 }
@@ -103,6 +114,9 @@ func (a applying) decide(s state) (decision, *question, error) {
 	if d, next, asked, err := a.recreating(s, t); asked {
 		return d, next, err
 	}
+	if next, err := a.claiming(&s, &t); next != nil || err != nil {
+		return decision{}, next, err
+	}
 	if s.refuse != nil {
 		switch next, ok := a.asMigrated(s, t); {
 		case a.inconclusive(s.refuse):
@@ -113,10 +127,15 @@ func (a applying) decide(s state) (decision, *question, error) {
 			return decision{}, nil, s.refuse
 		}
 	}
+	if err := a.stuck(s, t); err != nil {
+		return decision{}, nil, err
+	}
+	notes := a.otherwise(s, t)
 	if s.asked.merged != nil {
 		s.answer = nil // of another request than the one that will be sent
 	}
 	d, err := a.settled(s, t)
+	d.notes = append(d.notes, notes...)
 	return d, nil, err
 }
 
@@ -124,7 +143,7 @@ func (a applying) decide(s state) (decision, *question, error) {
 // the conflicts that the server named. What has no right answer is an error for
 // each field.
 func (a applying) agree(s state) (terms, error) {
-	t := terms{yield: maps.Clone(s.asked.yield), migrate: slices.Clone(s.asked.migrate), take: slices.Clone(s.asked.take), force: s.asked.force, kept: templateMarks(a.body, s.live)}
+	t := terms{yield: maps.Clone(s.asked.yield), migrate: slices.Clone(s.asked.migrate), take: slices.Clone(s.asked.take), claim: s.asked.claim, force: s.asked.force, kept: templateMarks(a.body, s.live)}
 	if t.yield == nil {
 		t.yield = map[string]string{}
 	}
@@ -148,7 +167,7 @@ func (a applying) agree(s state) (terms, error) {
 		t.yield[replicasPath] = s.scaler
 	}
 	conflicts := conflictsOf(s.refuse)
-	if s.asked.force && s.answer != nil && s.asked.merged == nil {
+	if s.asked.force && s.answer != nil && s.asked.merged == nil && !s.asked.anew {
 		// What others lose by it is known exactly now, whoever wrote meanwhile.
 		conflicts, t.take = lost(s.live, s.answer), nil
 	}
@@ -183,7 +202,7 @@ func (a applying) settled(s state, t terms) (decision, error) {
 	}
 	if s.live != nil {
 		kept := keeps(ownersOf(s.live), t.migrate, body, s.live)
-		patch, err := managersPatch(s.live, t.migrate, func(mine *fieldpath.Set) *fieldpath.Set {
+		patch, err := managersPatch(s.live, t.migrate, t.claim.all(), func(mine *fieldpath.Set) *fieldpath.Set {
 			if kept {
 				mine = mine.Difference(fieldpath.NewSet(fieldpath.MakePathOrDie("spec", "replicas")))
 			}
@@ -203,6 +222,7 @@ func (a applying) settled(s state, t terms) (decision, error) {
 	for _, c := range t.take {
 		d.note("%s", c.taken(a.body.Object))
 	}
+	d.notes = append(d.notes, t.claim.notes...)
 	unchanged := s.live != nil && d.managers == nil && s.answer != nil && len(t.take) == 0 && a.unchanged(s.live, s.answer, beside)
 	d.whole = pinned(body, s.live)
 	d.force = a.mark(d.whole, s.live) || len(t.take) > 0

@@ -46,6 +46,7 @@ func (e *ObjectError) About() (object.ID, string) { return e.ID, e.Field }
 type ConflictError struct {
 	Manager     string // as in managedFields
 	Subresource string // through which the manager wrote; "" for the object itself
+	Extra       bool   // the manifest does not hold it, and it would stay beside what the manifest holds
 }
 
 func (e *ConflictError) Error() string {
@@ -53,11 +54,34 @@ func (e *ConflictError) Error() string {
 	if e.Subresource != "" {
 		by += fmt.Sprintf(" (through %s)", e.Subresource)
 	}
+	if e.Extra {
+		return fmt.Sprintf("managed by %s, and would stay beside what the manifest holds: add it to the manifest, or set force_conflicts: true to have it removed", by)
+	}
 	return fmt.Sprintf("managed by %s, which gave it another value: remove the field from the manifest, or set force_conflicts: true to take it over", by)
 }
 
 // Title says in a few words what is wrong.
 func (e *ConflictError) Title() string { return "Managed by another tool" }
+
+// DuplicateError is an item of a list whose key another item has: of the two a server
+// keeps one account. Object and field are those of the *ObjectError around it.
+type DuplicateError struct {
+	Key   string // name="A"
+	First string // the field of the other item; "" if it is not known
+}
+
+func (e *DuplicateError) Error() string {
+	if e.First == "" {
+		return fmt.Sprintf("holds two items with %s: remove one, or give it another key", e.Key)
+	}
+	return fmt.Sprintf("has %s, as %s has: remove one of them, or give it another key", e.Key, e.First)
+}
+
+// Title says in a few words what is wrong.
+func (e *DuplicateError) Title() string { return "Twice in a list" }
+
+// Other returns the field of the other item; "" if it is not known.
+func (e *DuplicateError) Other() string { return e.First }
 
 // DeniedError is a request that the cluster does not allow this user.
 type DeniedError struct {
@@ -83,8 +107,12 @@ func (e *DeniedError) Error() string {
 	if strings.HasSuffix(e.Resource, ".rbac.authorization.k8s.io") {
 		role = "roles/container.admin"
 	}
-	return fmt.Sprintf("%s cannot %s %s%s: grant it %s on the project, or bind it to a %s with the verbs get, create and patch on %s",
-		user, verb, e.Resource, where, role, rule, e.Resource)
+	verbs := "get, create and patch"
+	if verb == "delete" { // which only prune and the replacing of a Job need
+		verbs = "get, create, patch and delete"
+	}
+	return fmt.Sprintf("%s cannot %s %s%s: grant it %s on the project, or bind it to a %s with the verbs %s on %s",
+		user, verb, e.Resource, where, role, rule, verbs, e.Resource)
 }
 
 // Title says in a few words what is wrong.

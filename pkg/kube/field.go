@@ -27,20 +27,22 @@ func misfit(message string) (path, problem string) {
 		return "", ""
 	}
 	problem, _, _ = strings.Cut(m[2], "\n")
+	if duplicateKey.MatchString(problem) {
+		return m[1], problem
+	}
 	if strings.HasPrefix(problem, "field not declared in schema") {
 		return m[1], unknownField
 	}
 	// "expected map, got &{the value}": a value may be a secret.
 	problem, _, _ = strings.Cut(problem, ", got ")
 	problem, _, _ = strings.Cut(problem, ": {")
-	if key, ok := strings.CutPrefix(problem, "duplicate entries for key "); ok {
-		return m[1], "holds two items with " + line(strings.Trim(key, "[]")) + ": remove one, or give it another key"
-	}
 	if problem == "expected string" {
 		return m[1], problem + ": put the value in quotes"
 	}
 	return m[1], line(problem) + ": correct its type"
 }
+
+var duplicateKey = regexp.MustCompile(`^duplicate entries for key \[(.*)\]`)
 
 const unknownField = "is not a field of this kind: correct its name or its place (indentation), or remove it"
 
@@ -90,6 +92,12 @@ func (c *Client) unknownFields(ctx context.Context, s subject) []error {
 // without the leading dot, and with an index for the item of a list that is named
 // by its key: .containers[name="c"].image → containers[0].image.
 func fieldIn(body map[string]any, path string) string {
+	field, _ := resolve(body, path)
+	return field
+}
+
+// resolve is fieldIn with the value that is there; nil if there is none.
+func resolve(body map[string]any, path string) (string, any) {
 	var out strings.Builder
 	var at any = body
 	rest := strings.TrimPrefix(path, ".")
@@ -97,7 +105,7 @@ func fieldIn(body map[string]any, path string) string {
 		if strings.HasPrefix(rest, "[") {
 			selector, after, ok := bracketed(rest)
 			if !ok {
-				return out.String() + rest
+				return out.String() + rest, nil
 			}
 			list, _ := at.([]any)
 			index, found := locate(list, selector)
@@ -107,7 +115,7 @@ func fieldIn(body map[string]any, path string) string {
 					at, rest = m[selector], after
 					continue
 				}
-				return out.String() + rest
+				return out.String() + rest, nil
 			}
 			fmt.Fprintf(&out, "[%d]", index)
 			at, rest = list[index], after
@@ -123,7 +131,24 @@ func fieldIn(body map[string]any, path string) string {
 		m, _ := at.(map[string]any)
 		at, rest = m[name], rest[len(name):]
 	}
-	return out.String()
+	return out.String(), at
+}
+
+// twice finds the two items of a list that the server says have one key.
+func (s subject) twice(path, key string) error {
+	field, v := resolve(s.body.Object, path)
+	list, _ := v.([]any)
+	first := -1
+	for i := range list {
+		if _, ok := locate(list[i:i+1], key); !ok {
+			continue
+		}
+		if first >= 0 {
+			return s.at(fmt.Sprintf("%s[%d]", field, i), &DuplicateError{Key: line(key), First: fmt.Sprintf("%s[%d]", field, first)})
+		}
+		first = i
+	}
+	return s.at(field, &DuplicateError{Key: line(key)})
 }
 
 // nextName is the next field of a path. Keys of maps may hold dots

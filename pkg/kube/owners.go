@@ -2,15 +2,18 @@ package kube
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
-	"sigs.k8s.io/structured-merge-diff/v6/value"
 
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/stored"
 )
 
 const (
@@ -59,6 +62,21 @@ func (o owner) oursByUpdate() bool {
 	return o.manager() == object.FieldManager && o.operation() == updates && o.subresource() == ""
 }
 
+// AppliedBy reports, by an object's managedFields, whether a deploy applied it, and
+// which other tool does that deploys whole objects: its manager, or "" for none. Of
+// kubectl it is one that has applied since: a deploy takes over what it left before.
+func AppliedBy(u *unstructured.Unstructured) (ours bool, other string) {
+	for _, o := range ownersOf(u) {
+		switch {
+		case o.ours():
+			ours = true
+		case o.subresource() == "" && !o.oursByUpdate() && (o.isMigrated() || deploys(o.manager())):
+			other = o.manager()
+		}
+	}
+	return ours, other
+}
+
 // fields are what the owner holds. What cannot be read holds nothing: the server,
 // which reads it too, has the last word.
 func (o owner) fields() *fieldpath.Set {
@@ -69,6 +87,17 @@ func (o owner) fields() *fieldpath.Set {
 		}
 	}
 	return set
+}
+
+// with is the entry, holding other fields.
+func (o owner) with(fields *fieldpath.Set) (map[string]any, error) {
+	body, err := fields.ToJSON()
+	if err != nil {
+		return nil, err
+	}
+	entry := maps.Clone(o.entry)
+	entry["fieldsV1"] = json.RawMessage(body)
+	return entry, nil
 }
 
 // held is what the owners that by accepts hold together.
@@ -82,158 +111,180 @@ func held(all []owner, by func(owner) bool) *fieldpath.Set {
 	return set
 }
 
-// pick copies from v what own holds. A field that is held as a whole is copied
-// as a whole, without what others hold inside of it; nil if nothing is left.
-func pick(v any, own, others *fieldpath.Set) any {
-	switch v := v.(type) {
-	case map[string]any:
-		out := map[string]any{}
-		for name, child := range v {
-			pe := fieldpath.FieldNameElement(name)
-			if sub, ok := own.Children.Get(pe); ok && !sub.Empty() {
-				if picked := pick(child, sub, below(others, pe)); picked != nil {
-					out[name] = picked
-				}
-			} else if own.Members.Has(pe) {
-				if picked := without(child, below(others, pe)); picked != nil {
-					out[name] = picked
-				}
-			}
-		}
-		if len(out) == 0 && len(v) > 0 && !own.Empty() {
-			return nil
-		}
-		return out
-	case []any:
-		var out []any
-		for i, item := range v {
-			pe, sub, ok := element(own, item, i)
-			if !ok {
-				continue
-			}
-			if sub == nil || sub.Empty() {
-				out = append(out, runtime.DeepCopyJSONValue(item))
-				continue
-			}
-			picked, _ := pick(item, sub, below(others, pe)).(map[string]any)
-			if picked == nil {
-				picked = map[string]any{}
-			}
-			addKey(picked, pe)
-			out = append(out, picked)
-		}
-		if out == nil {
-			return nil
-		}
-		return out
-	}
-	return v
+// claim is what becomes ours before an apply, in order to go with it: a server-side
+// apply takes away only what was its own, and alone.
+type claim struct {
+	// firm is what a person's tool put into a list of the manifest's, and what an
+	// earlier manifest held and something else keeps.
+	firm *fieldpath.Set
+	// soft are defaults of an earlier manifest, which nobody holds. Their value is
+	// the manifest's no more, but a server may have reasons to keep it.
+	soft  *fieldpath.Set
+	notes []string
 }
 
-// without copies v except for what a set holds of it; nil if that is all there was.
-func without(v any, set *fieldpath.Set) any {
-	if set == nil || set.Empty() {
-		return runtime.DeepCopyJSONValue(v)
+// all is both, never nil.
+func (c claim) all() *fieldpath.Set { return union(c.firm, c.soft) }
+
+func union(sets ...*fieldpath.Set) *fieldpath.Set {
+	all := &fieldpath.Set{}
+	for _, set := range sets {
+		if set != nil {
+			all = all.Union(set)
+		}
 	}
-	switch v := v.(type) {
-	case map[string]any:
-		out := map[string]any{}
-		for name, child := range v {
-			pe := fieldpath.FieldNameElement(name)
-			if sub, ok := set.Children.Get(pe); ok {
-				if rest := without(child, sub); rest != nil {
-					out[name] = rest
-				}
-			} else if !set.Members.Has(pe) {
-				out[name] = runtime.DeepCopyJSONValue(child)
+	return all
+}
+
+// claimable reports whether something can be claimed of an owner at all.
+func claimable(o owner) bool {
+	return o.subresource() == "" && (personal(o.manager()) || deploys(o.manager())) && !o.isMigrated()
+}
+
+// claiming settles what is claimed. It returns what has to be asked for that.
+func (a applying) claiming(s *state, t *terms) (*question, error) {
+	if s.live == nil {
+		return nil, nil
+	}
+	if s.asked.merged != nil {
+		if s.refuse == nil || s.asked.accepted == nil || t.claim.soft == nil {
+			return nil, nil
+		}
+		// The server takes the manifest, and keeps its defaults.
+		t.claim.soft = nil
+		if !t.claim.all().Empty() {
+			return a.asClaimed(*t, s), nil
+		}
+		s.answer, s.refuse, s.asked.merged = s.asked.accepted, nil, nil
+		return nil, nil
+	}
+	if s.refuse != nil && !isAdmission(s.refuse) || !sameVersion(s.live) {
+		return nil, nil
+	}
+	left := a.leaving(*s, *t)
+	claim, err := a.firm(*s, *t, left)
+	if err != nil {
+		return nil, err
+	}
+	if !s.asked.defaults && a.rederives(*s, *t, left) {
+		next := s.asked
+		next.terms, next.defaults = *t, true
+		return &next, nil
+	}
+	if s.was != nil && s.will != nil {
+		claim.soft = a.stale(*s, *t)
+	}
+	if t.claim = claim; !claim.all().Empty() {
+		return a.asClaimed(*t, s), nil
+	}
+	return nil, nil
+}
+
+// asClaimed asks for the object as it will be when what is claimed is gone.
+func (a applying) asClaimed(t terms, s *state) *question {
+	q := question{terms: t, defaults: true, accepted: s.answer}
+	if s.asked.accepted != nil {
+		q.accepted = s.asked.accepted
+	}
+	q.merged = t.asMigrated(s.live, a.body, t.migrate)
+	return &q
+}
+
+// sameVersion reports whether our fields are named as in the version of the API in
+// which the object was read.
+func sameVersion(live *unstructured.Unstructured) bool {
+	for _, o := range ownersOf(live) {
+		if o.ours() {
+			return o.text("apiVersion") == live.GetAPIVersion()
+		}
+	}
+	return true
+}
+
+// mine is what the deploy holds of an object, with what it takes over.
+func (t terms) mine(live *unstructured.Unstructured) *fieldpath.Set {
+	return held(ownersOf(live), func(o owner) bool { return o.ours() || o.isOf(t.migrate) })
+}
+
+// firm is what has to go and does not by itself. What another tool that deploys put
+// into a list of the manifest's, or holds as well, is an error unless it is forced.
+func (a applying) firm(s state, t terms, left *fieldpath.Set) (claim, error) {
+	var c claim
+	var open []error
+	body := t.body(a.body)
+	for _, o := range ownersOf(s.live) {
+		if o.ours() || o.oursByUpdate() || o.isOf(t.migrate) || o.subresource() != "" || o.text("apiVersion") != s.live.GetAPIVersion() {
+			continue
+		}
+		items := stored.Surplus(body.Object, o.fields())
+		shared := o.fields().Intersection(left).Difference(items)
+		stays := &fieldpath.Set{}
+		switch {
+		case makes(o.manager()), a.Force && deploys(o.manager()):
+		case personal(o.manager()):
+			items, stays = &fieldpath.Set{}, items
+		case deploys(o.manager()):
+			for _, path := range tops(items.Union(shared)) {
+				open = append(open, a.at(fieldIn(a.body.Object, path), &ConflictError{Manager: o.manager(), Extra: true}))
 			}
+			continue
+		default:
+			items, shared, stays = &fieldpath.Set{}, &fieldpath.Set{}, items.Union(shared)
 		}
-		if len(out) == 0 && len(v) > 0 {
-			return nil
+		c.firm = union(c.firm, items, shared)
+		for _, path := range tops(items) {
+			c.notes = append(c.notes, fmt.Sprintf("%s is removed, which %q had put there: the manifest holds the list, and not this item", path, o.manager()))
 		}
-		return out
-	case []any:
-		out := []any{}
-		for i, item := range v {
-			pe, sub, ok := element(set, item, i)
-			switch {
-			case !ok:
-				out = append(out, runtime.DeepCopyJSONValue(item))
-			case set.Members.Has(pe) || sub == nil:
-				// all of the item is held
-			default:
-				if rest := without(item, sub); rest != nil {
-					out = append(out, rest)
-				}
-			}
+		for _, path := range tops(shared) {
+			c.notes = append(c.notes, fmt.Sprintf("%s is removed, which %q had set as well: the manifest does not hold it any more", path, o.manager()))
 		}
-		if len(out) == 0 && len(v) > 0 {
-			return nil
+		for _, path := range tops(stays) {
+			c.notes = append(c.notes, fmt.Sprintf("%s stays, which is managed by %q, and not in the manifest", path, o.manager()))
 		}
-		return out
 	}
-	return v
+	c.firm = union(c.firm, a.twins(s, t))
+	return c, errors.Join(open...)
 }
 
-// below is what a set holds inside of one element.
-func below(s *fieldpath.Set, pe fieldpath.PathElement) *fieldpath.Set {
-	if s == nil {
-		return nil
+// tops are the paths of a set that are below no other of its paths.
+func tops(set *fieldpath.Set) []string {
+	var all []string
+	for path := range set.All() {
+		covered := false
+		for n := 1; n < len(path) && !covered; n++ {
+			covered = set.Has(path[:n])
+		}
+		if !covered {
+			all = append(all, strings.TrimPrefix(path.String(), "."))
+		}
 	}
-	sub, _ := s.Children.Get(pe)
-	return sub
+	slices.Sort(all)
+	return all
 }
 
-// element finds the path element under which a set holds an item of a list.
-func element(s *fieldpath.Set, item any, index int) (pe fieldpath.PathElement, sub *fieldpath.Set, ok bool) {
-	if s == nil {
-		return pe, nil, false
+// twins are the keys of a Secret that an earlier manifest wrote as stringData: of
+// their copies in data the server keeps no account.
+func (a applying) twins(s state, t terms) *fieldpath.Set {
+	set := &fieldpath.Set{}
+	if !a.secret() {
+		return set
 	}
-	take := func(candidate fieldpath.PathElement) {
-		if !ok && selects(candidate, item, index) {
-			pe, ok = candidate, true
+	text, ok := t.mine(s.live).Children.Get(fieldpath.FieldNameElement("stringData"))
+	if !ok {
+		return set
+	}
+	text.Members.Iterate(func(pe fieldpath.PathElement) {
+		if pe.FieldName == nil {
+			return
 		}
-	}
-	// The iterators of this library do not stop early.
-	if s.Children.Iterate(take); ok {
-		sub, _ = s.Children.Get(pe)
-		return pe, sub, true
-	}
-	s.Members.Iterate(take)
-	return pe, nil, ok
-}
-
-// selects reports whether a path element is that of an item.
-func selects(pe fieldpath.PathElement, item any, index int) bool {
-	switch {
-	case pe.Index != nil:
-		return *pe.Index == index
-	case pe.Value != nil:
-		return value.Equals(*pe.Value, value.NewValueInterface(item))
-	case pe.Key != nil:
-		m, ok := item.(map[string]any)
-		if !ok {
-			return false
+		_, is := object.Map(s.live.Object, "data")[*pe.FieldName]
+		for _, name := range []string{"stringData", "data"} {
+			_, writes := object.Map(a.body.Object, name)[*pe.FieldName]
+			is = is && !writes
 		}
-		for _, field := range *pe.Key {
-			if v, ok := m[field.Name]; !ok || !value.Equals(field.Value, value.NewValueInterface(v)) {
-				return false
-			}
+		if is {
+			set.Insert(fieldpath.MakePathOrDie("data", *pe.FieldName))
 		}
-		return true
-	}
-	return false
-}
-
-// addKey completes an item's key. Of Kubernetes' keys only protocol has a
-// default; whoever left it out leaves it out again.
-func addKey(item map[string]any, pe fieldpath.PathElement) {
-	if pe.Key == nil {
-		return
-	}
-	for _, field := range *pe.Key {
-		if _, ok := item[field.Name]; !ok && field.Name != "protocol" {
-			item[field.Name] = field.Value.Unstructured()
-		}
-	}
+	})
+	return set
 }

@@ -87,6 +87,16 @@ func personal(manager string) bool {
 	return strings.HasPrefix(manager, "kubectl-")
 }
 
+// makes reports whether a manager is a tool with which a person writes whole objects,
+// so that a list of theirs was meant to be the list. The others amend.
+func makes(manager string) bool {
+	switch manager {
+	case "kubectl-create", "kubectl-replace", "kubectl-run", "kubectl-expose", "kubectl-autoscale", "before-first-apply":
+		return true
+	}
+	return false
+}
+
 // deploys reports whether a manager is another tool that deploys whole objects:
 // who takes over from it takes over all that it left.
 func deploys(manager string) bool {
@@ -184,10 +194,10 @@ func (o owner) isOf(tools []tool) bool {
 	return o.subresource() == "" && slices.Contains(tools, o.tool())
 }
 
-// managersPatch moves the fields of tools to us; edit, which may be nil, then
-// changes what is ours. It is nil if nothing changes, and holds for the
-// resourceVersion of live only.
-func managersPatch(live *unstructured.Unstructured, tools []tool, edit func(*fieldpath.Set) *fieldpath.Set) ([]byte, error) {
+// managersPatch moves the fields of tools to us, and those of claim, whether a
+// person's tool or nobody holds them; edit, which may be nil, then changes what is
+// ours. It is nil if nothing changes, and holds for the resourceVersion of live only.
+func managersPatch(live *unstructured.Unstructured, tools []tool, claim *fieldpath.Set, edit func(*fieldpath.Set) *fieldpath.Set) ([]byte, error) {
 	all := ownersOf(live)
 	at := slices.IndexFunc(all, owner.ours)
 	if at < 0 {
@@ -195,39 +205,47 @@ func managersPatch(live *unstructured.Unstructured, tools []tool, edit func(*fie
 		// version of the API the fields are named.
 		at = slices.IndexFunc(all, func(o owner) bool { return o.isOf(tools) })
 	}
+	if at < 0 && !claim.Empty() {
+		at = len(all)
+		all = append(all, owner{map[string]any{"apiVersion": live.GetAPIVersion(), "fieldsType": "FieldsV1", "manager": object.FieldManager, "operation": applies}})
+	}
 	if at < 0 {
 		return nil, nil
 	}
 	version := all[at].text("apiVersion")
 	before := all[at].fields()
 	// Fields of another version of the API cannot be named in ours; they are let go.
-	mine := held(all, func(o owner) bool { return (o.ours() || o.isOf(tools)) && o.text("apiVersion") == version })
+	mine := held(all, func(o owner) bool { return (o.ours() || o.isOf(tools)) && o.text("apiVersion") == version }).Union(claim)
 	if edit != nil {
 		mine = edit(mine)
 	}
 	var entries []any
 	moved := !all[at].ours() || !mine.Equals(before)
 	for i, o := range all {
+		left := o.fields()
 		switch {
 		case i == at:
-			if mine.Empty() {
-				continue
-			}
-			fields, err := mine.ToJSON()
-			if err != nil {
-				return nil, err
-			}
-			entry := map[string]any{}
-			for key, v := range o.entry {
-				entry[key] = v
-			}
-			entry["manager"], entry["operation"], entry["fieldsV1"] = object.FieldManager, applies, json.RawMessage(fields)
-			entries = append(entries, entry)
+			left = mine
 		case o.isOf(tools):
-			moved = true
+			left, moved = &fieldpath.Set{}, true
+		case !claim.Empty() && claimable(o):
+			left = left.Difference(claim)
 		default:
 			entries = append(entries, o.entry)
+			continue
 		}
+		moved = moved || !left.Equals(o.fields())
+		if left.Empty() {
+			continue
+		}
+		entry, err := o.with(left)
+		if err != nil {
+			return nil, err
+		}
+		if i == at {
+			entry["manager"], entry["operation"] = object.FieldManager, applies
+		}
+		entries = append(entries, entry)
 	}
 	if !moved {
 		return nil, nil

@@ -43,7 +43,7 @@ func TestManagersPatch(t *testing.T) {
 	without := func(mine *fieldpath.Set) *fieldpath.Set {
 		return mine.Difference(fieldpath.NewSet(fieldpath.MakePathOrDie("spec", "replicas")))
 	}
-	body, err := managersPatch(live, []tool{{kubectlApply, updates}}, without)
+	body, err := managersPatch(live, []tool{{kubectlApply, updates}}, &fieldpath.Set{}, without)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,13 +80,13 @@ func TestManagersPatch(t *testing.T) {
 		t.Error(diff)
 	}
 	live.SetManagedFields(entries)
-	if body, err := managersPatch(live, []tool{{kubectlApply, updates}}, without); err != nil || body != nil {
+	if body, err := managersPatch(live, []tool{{kubectlApply, updates}}, &fieldpath.Set{}, without); err != nil || body != nil {
 		t.Errorf("a second time: %s, %v", body, err)
 	}
 
 	// Who owned nothing but this owns nothing then, which an empty list would not say.
 	live.SetManagedFields(entries[:1])
-	body, err = managersPatch(live, nil, func(*fieldpath.Set) *fieldpath.Set { return &fieldpath.Set{} })
+	body, err = managersPatch(live, nil, &fieldpath.Set{}, func(*fieldpath.Set) *fieldpath.Set { return &fieldpath.Set{} })
 	if err != nil || !strings.Contains(string(body), `"value":[{}]`) {
 		t.Errorf("%s, %v", body, err)
 	}

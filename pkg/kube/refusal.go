@@ -134,6 +134,9 @@ func (s subject) explain(err error) error {
 		return s.at("", denied)
 	}
 	if path, detail := misfit(answer.Message); path != "" {
+		if m := duplicateKey.FindStringSubmatch(detail); m != nil {
+			return s.twice(path, m[1])
+		}
 		return s.at(fieldIn(s.body.Object, path), errors.New(detail))
 	}
 	if fields := strictFields(answer.Message); len(fields) > 0 {

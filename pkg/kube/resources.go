@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -153,6 +154,46 @@ func (c *Client) Resource(ctx context.Context, kind schema.GroupVersionKind) (Re
 func (c *Client) Serves(ctx context.Context, kind schema.GroupVersionKind, r Resource) (bool, error) {
 	kinds, err := c.mapper.ask(ctx, kind.GroupVersion())
 	return kinds[kind.Kind].Name == r.Resource, err
+}
+
+// Preferred returns where objects of a kind are found in the version of its group
+// that the cluster serves first, for one that is known by an older version only;
+// served is false if the cluster does not have the kind any more.
+func (c *Client) Preferred(ctx context.Context, kind schema.GroupKind) (r Resource, served bool, err error) {
+	version := "v1"
+	if kind.Group != "" {
+		body, err := call(ctx, c, Patience{}, func(ctx context.Context) ([]byte, error) {
+			return c.rest.Get().AbsPath("/apis", kind.Group).SetHeader("Accept", "application/json").Do(ctx).Raw()
+		})
+		if apierrors.IsNotFound(err) {
+			return Resource{}, false, nil
+		}
+		if err != nil {
+			return Resource{}, false, err
+		}
+		var group struct {
+			Preferred struct {
+				Version string `json:"version"`
+			} `json:"preferredVersion"`
+		}
+		if err := json.Unmarshal(body, &group); err != nil {
+			return Resource{}, false, fmt.Errorf("read the versions of group %q: %w", kind.Group, err)
+		}
+		version = group.Preferred.Version
+	}
+	kinds, err := c.mapper.ask(ctx, schema.GroupVersion{Group: kind.Group, Version: version})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return Resource{}, false, err
+	}
+	found, served := kinds[kind.Kind]
+	return Resource{kind.WithVersion(version).GroupVersion().WithResource(found.Name), found.Namespaced}, served, nil
+}
+
+// IsUnknown reports whether an error of Resource says that the cluster does not serve
+// the kind in that version.
+func IsUnknown(err error) bool {
+	var unserved *unservedError
+	return errors.As(err, &unserved)
 }
 
 // find returns the resource of a kind.

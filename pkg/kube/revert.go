@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/stored"
 )
 
 // Revert prepares the way back of an object: it gets the fields again that it
@@ -150,7 +151,7 @@ func wanted(before, live *unstructured.Unstructured) *fieldpath.Set {
 // among them: most are defaults, which come back by themselves.
 func earlier(before, live *unstructured.Unstructured, want *fieldpath.Set) *unstructured.Unstructured {
 	others := held(ownersOf(live), func(o owner) bool { return !o.ours() && !o.oursByUpdate() })
-	picked, _ := pick(before.Object, want, others).(map[string]any)
+	picked, _ := stored.Pick(before.Object, want, others).(map[string]any)
 	out := &unstructured.Unstructured{Object: map[string]any{}}
 	for key, v := range picked {
 		switch key {
@@ -205,7 +206,7 @@ func (w *Write) replaceBy(ctx context.Context, d decision) (*unstructured.Unstru
 	}
 	// What was written by a replace is ours by an update, and the next deploy would
 	// meet a conflict with itself.
-	patch, err := managersPatch(after, []tool{{object.FieldManager, updates}}, func(*fieldpath.Set) *fieldpath.Set { return d.own })
+	patch, err := managersPatch(after, []tool{{object.FieldManager, updates}}, &fieldpath.Set{}, func(*fieldpath.Set) *fieldpath.Set { return d.own })
 	if err != nil || patch == nil {
 		return after, err
 	}

@@ -178,6 +178,11 @@ func (w *Write) decide(ctx context.Context) (decision, error) {
 			}
 			return d, err
 		}
+		if next.defaults && !s.asked.defaults && next.merged == nil {
+			s.asked = *next
+			w.askDefaults(ctx, &s)
+			continue
+		}
 		s.asked = *next
 		s.answer, s.refuse = w.ask(ctx, s.asked)
 	}

@@ -1,8 +1,11 @@
 package publish
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,12 +14,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/org/deploy-model-action/pkg/inside"
 	"github.com/org/deploy-model-action/pkg/redact"
 	"github.com/org/deploy-model-action/pkg/registry"
 )
@@ -44,24 +49,30 @@ const engineSilence = 2 * time.Minute
 // maxListing bounds what the engine says about its images.
 const maxListing = 32 << 20
 
-// openEngine connects and lists the images.
-func openEngine(ctx context.Context, host string) (*engine, error) {
-	from := " of DOCKER_HOST"
+// openEngine connects as Docker's own client does, and lists the images.
+func openEngine(ctx context.Context, o Options) (*engine, error) {
+	host, from := o.DockerHost, " of DOCKER_HOST"
 	if host == "" {
 		host, from = defaultDockerHost, ""
 	}
 	e := &engine{host: host, from: from, base: "http://docker"}
 	t := &http.Transport{DisableCompression: true}
 	scheme, address, _ := strings.Cut(host, "://")
-	switch scheme {
-	case "unix":
+	switch {
+	case scheme == "unix":
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", address)
 		}
-	case "tcp", "http":
+	case scheme == "https", (scheme == "tcp" || scheme == "http") && o.DockerTLS:
+		e.base = "https://" + address
+		var err error
+		if t.TLSClientConfig, err = engineTLS(ctx, o.DockerCerts); err != nil {
+			return nil, err
+		}
+	case scheme == "tcp", scheme == "http":
 		e.base = "http://" + address
 	default:
-		return nil, fmt.Errorf("input push %q: the Docker engine's address DOCKER_HOST is %q, and only unix:// and tcp:// without TLS are supported; unset it to use /var/run/docker.sock, or set push to an archive of the image", FromDocker, host)
+		return nil, fmt.Errorf("input push %q: the Docker engine's address DOCKER_HOST is %q, and only unix:// and tcp:// are supported; unset it to use /var/run/docker.sock, or set push to an archive of the image", FromDocker, host)
 	}
 	e.client = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if err := e.list(ctx); err != nil {
@@ -69,6 +80,38 @@ func openEngine(ctx context.Context, host string) (*engine, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// engineTLS reads the files that Docker's tools keep for an engine. They are not
+// left away, as its client does without DOCKER_TLS_VERIFY: an engine that anybody can
+// pretend to be would choose what is deployed.
+func engineTLS(ctx context.Context, dir string) (*tls.Config, error) {
+	wrong := func(err error) (*tls.Config, error) {
+		return nil, fmt.Errorf("input push %q: DOCKER_CERT_PATH %q: %w; have ca.pem, cert.pem and key.pem of the Docker engine in a folder of the workspace, since no other is mounted into this step's container, and set DOCKER_CERT_PATH to it", FromDocker, dir, err)
+	}
+	if dir == "" {
+		return wrong(errors.New("not set, and DOCKER_TLS_VERIFY asks for TLS"))
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return wrong(registry.Cause(err))
+	}
+	defer root.Close()
+	files := map[string][]byte{}
+	for _, name := range []string{"ca.pem", "cert.pem", "key.pem"} {
+		if files[name], err = inside.Read(ctx, root, name, 1<<20); err != nil {
+			return wrong(fmt.Errorf("%s %w", name, err))
+		}
+	}
+	pair, err := tls.X509KeyPair(files["cert.pem"], files["key.pem"])
+	if err != nil {
+		return wrong(fmt.Errorf("cert.pem and key.pem: %w", err))
+	}
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(files["ca.pem"]) {
+		return wrong(errors.New("ca.pem: no certificate in it"))
+	}
+	return &tls.Config{RootCAs: authorities, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
 func (e *engine) String() string           { return "the Docker engine" }
@@ -101,6 +144,9 @@ func (e *engine) get(ctx context.Context, path string) (*http.Response, error) {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if json.Unmarshal(body, &said) != nil || said.Message == "" {
 		said.Message = resp.Status
+	}
+	if bytes.Contains(body, []byte("HTTP request to an HTTPS server")) {
+		return nil, fmt.Errorf("input push %q: the Docker engine at %q speaks TLS only; set DOCKER_TLS_VERIFY to 1, and DOCKER_CERT_PATH to a folder of the workspace with its ca.pem, cert.pem and key.pem", FromDocker, e.host)
 	}
 	return nil, fmt.Errorf("input push %q: the Docker engine at %q refused: %s; check that it is a Docker engine, and look at its log", FromDocker, e.host, redact.Phrase(said.Message))
 }
@@ -167,6 +213,8 @@ func (e *engine) unreachable(err error) error {
 		return fmt.Errorf("%w; run this step as root, as container actions do by default", what)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w; this runner has none: %s", what, instead)
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return fmt.Errorf("%w; have in DOCKER_CERT_PATH what was made for this engine, and name in DOCKER_HOST the host that its certificate is for", what)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w; nothing listens there, so this runner has none, or it is stopped: %s", what, instead)
 	}
@@ -183,11 +231,9 @@ func (e *engine) list(ctx context.Context) error {
 		return err
 	}
 	for _, i := range images {
-		c := &candidate{source: e.String(), ids: []string{i.ID}, complete: e.inspect}
+		c := &candidate{source: e.String(), id: identity{engine: parseEngineID(i.ID)}, complete: e.inspect}
 		for _, t := range i.RepoTags {
-			if t != "<none>:<none>" {
-				c.names = append(c.names, t)
-			}
+			c.named(t)
 		}
 		if len(c.names) > 0 {
 			e.images = append(e.images, c)
@@ -202,13 +248,14 @@ func (e *engine) inspect(ctx context.Context, c *candidate) error {
 		OS           string `json:"Os"`
 		Architecture string
 		Variant      string
+		Config       struct{ Labels map[string]string }
 		RootFS       struct{ Layers []string }
 	}
 	if err := e.getJSON(ctx, "/images/"+c.as+"/json", &found); err != nil {
 		return err
 	}
 	c.platforms = registry.Distinct([]string{registry.Platform(v1.Platform{OS: found.OS, Architecture: found.Architecture, Variant: found.Variant})})
-	c.layers = nil
+	c.layers, c.stamps = nil, stampOf(found.Config.Labels)
 	for _, diffID := range found.RootFS.Layers {
 		c.layers = append(c.layers, layer{diffID: diffID})
 	}
@@ -231,7 +278,44 @@ func (x *exported) read(ctx context.Context, up *uploader) error {
 		return err
 	}
 	defer resp.Body.Close()
-	return x.images.tar(ctx, resp.Body, nil, up.take)
+	stream := &tailReader{from: resp.Body}
+	err = x.images.tar(ctx, stream, nil, up.take)
+	// An archive ends with zeros, so that this is one that does not end.
+	if said := stream.said(); ctx.Err() == nil && said != "" {
+		return fmt.Errorf("export %q from %s: it broke off: %s; look at its log and its free disk space", x.name, x.engine, redact.Phrase(said))
+	}
+	return err
+}
+
+// tailReader keeps the end of a stream: an engine whose export fails in the middle
+// has sent status 200 already, and writes the reason where the tar file should go on.
+type tailReader struct {
+	from io.Reader
+	tail []byte
+}
+
+// maxSaid bounds what an engine says of a failure.
+const maxSaid = 8 << 10
+
+func (r *tailReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if r.tail = append(r.tail, p[max(0, n-maxSaid):n]...); len(r.tail) > 2*maxSaid {
+		r.tail = append(r.tail[:0], r.tail[len(r.tail)-maxSaid:]...)
+	}
+	return n, err
+}
+
+// said is what the engine gives as reason, if that is how the stream ends.
+func (r *tailReader) said() string {
+	var said struct {
+		Error  string
+		Detail struct{ Message string } `json:"errorDetail"`
+	}
+	i := bytes.LastIndex(r.tail, []byte(`{"errorDetail"`))
+	if i < 0 || json.Unmarshal(r.tail[i:], &said) != nil {
+		return ""
+	}
+	return cmp.Or(said.Detail.Message, said.Error)
 }
 
 func (x *exported) assemble(ctx context.Context, up *uploader) (assembled, error) {
@@ -249,7 +333,7 @@ func (x *exported) assemble(ctx context.Context, up *uploader) (assembled, error
 // open opens what is published from.
 func (p *publisher) open(ctx context.Context) (source, error) {
 	if p.options.From == FromDocker {
-		return openEngine(ctx, p.options.DockerHost)
+		return openEngine(ctx, p.options)
 	}
 	if p.options.Workspace == nil {
 		return nil, fmt.Errorf("input push %q: there is no workspace to read it from; run it on GitHub Actions", p.options.From)

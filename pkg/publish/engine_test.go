@@ -48,7 +48,7 @@ func needDocker(t *testing.T) {
 	if _, err := exec.LookPath("docker"); err != nil {
 		t.Skip("the docker command is not installed, so that no image can be made in an engine")
 	}
-	e, err := openEngine(t.Context(), "")
+	e, err := openEngine(t.Context(), Options{})
 	if err != nil {
 		t.Skipf("no Docker engine answers: %v", err)
 	}
@@ -155,11 +155,11 @@ func TestDockerSave(t *testing.T) {
 	t.Parallel()
 	needDocker(t)
 	layer := must[[]byte](t)(io.ReadAll(bytes.NewReader(archivedFile(t))))
-	id := docker(t, bytes.NewReader(layer), "import", "-", "deploy-model-action-save:test")
-	t.Cleanup(func() { docker(t, nil, "rmi", "--force", "deploy-model-action-save:test") })
+	id := docker(t, bytes.NewReader(layer), "import", "-", "deploy-model-action-save/celestial-bodies-classifier:test")
+	t.Cleanup(func() { docker(t, nil, "rmi", "--force", "deploy-model-action-save/celestial-bodies-classifier:test") })
 	dir := t.TempDir()
 	for name, zipped := range map[string]bool{"image.tar": false, "image.tar.gz": true} {
-		docker(t, nil, "save", "--output", filepath.Join(dir, name), "deploy-model-action-save:test")
+		docker(t, nil, "save", "--output", filepath.Join(dir, name), "deploy-model-action-save/celestial-bodies-classifier:test")
 		if zipped {
 			content := must[[]byte](t)(os.ReadFile(filepath.Join(dir, name)))
 			if err := os.WriteFile(filepath.Join(dir, name), zip(t, content), 0o644); err != nil {
@@ -203,7 +203,7 @@ func newer(t *testing.T, image v1.Image, containerd bool, names ...string) strin
 		if err := files.tar(t.Context(), bytes.NewReader(export), map[string]bool{}, nil); err != nil {
 			t.Fatal(err)
 		}
-		id = must[[]*candidate](t)(files.candidates())[0].ids[0]
+		id = v1.Hash(must[[]*candidate](t)(files.candidates())[0].id.manifest).String()
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/images/json", func(w http.ResponseWriter, _ *http.Request) {

@@ -164,3 +164,54 @@ func (e *NotThereError) Error() string {
 	return fmt.Sprintf("image %q: not in %s, under none of %s; %s; build it under one of these names in an earlier step (bentoml containerize --image-tag, docker build --tag), or correct the input images",
 		e.Reference, e.Source, registry.Quote(e.Wanted), has)
 }
+
+// AmbiguousError is that several images have the name by which one is looked for.
+type AmbiguousError struct {
+	Reference string // that was to be published
+	Source    string // the Docker engine or the archive
+	Name      string // that they have
+	Count     int
+}
+
+// Title says in a few words what it is.
+func (e *AmbiguousError) Title() string { return "Ambiguous image" }
+
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("image %q: %d images of %s have the name %q; give the one to publish the name %q in the step that builds it",
+		e.Reference, e.Count, e.Source, quoted(e.Name), e.Reference)
+}
+
+// StaleError is an image that the registry has already, and not as this commit's: it
+// is of an earlier build, and nothing says that this commit made the same.
+type StaleError struct {
+	Reference string // that was to be published
+	Source    string // what was found
+	Match     Match  // and why
+	There     string // reference, or repository, under which the registry has it
+	Digest    string
+}
+
+// Title says in a few words what it is.
+func (e *StaleError) Title() string { return "Image of an earlier build" }
+
+func (e *StaleError) Error() string {
+	return fmt.Sprintf("image %q: %s (%s) is what the registry has already as %s@%s, and not as this commit's: it is of an earlier build; build it under the commit's name in this job (docker build --tag %s, bentoml containerize --image-tag), or leave push away and set sha to the tag of that build",
+		e.Reference, e.Source, e.Match, e.There, e.Digest, e.Reference)
+}
+
+// RevisionError is an image that says of itself that it was built from another commit.
+type RevisionError struct {
+	Reference string // that was to be published
+	Source    string // what was found
+	Match     Match  // and why
+	Revision  string // what it says
+	Wanted    string // the commit
+}
+
+// Title says in a few words what it is.
+func (e *RevisionError) Title() string { return "Image of another commit" }
+
+func (e *RevisionError) Error() string {
+	return fmt.Sprintf("image %q: %s (%s) was built from %q, by its label %s; build it from this commit, or, if the label is a base image's, set it in the build (docker build --label %s=%s)",
+		e.Reference, e.Source, e.Match, e.Revision, labelRevision, labelRevision, e.Wanted)
+}

@@ -221,16 +221,34 @@ func (f *files) has(name string) bool {
 	return ok
 }
 
-// read brings the layers that the registry lacks to the uploader.
+// read brings the layers that the registry lacks to the uploader, and to be looked
+// into those that it has but of which nobody has said yet what is in them.
 func (f *files) read(ctx context.Context, up *uploader, layers []layer) error {
 	wanted := map[string]bool{}
 	for _, l := range layers {
-		if _, there := up.exists(l); !there && f.documents[l.file] == nil {
-			wanted[l.file] = true
+		_, there := up.exists(l)
+		if f.documents[l.file] != nil || there && up.vouched(l) {
+			continue
 		}
+		wanted[l.file], up.doubted[l.file] = true, there
 	}
 	if len(wanted) == 0 || f.again == nil {
 		return nil
 	}
 	return f.again(ctx, wanted, up.take)
+}
+
+// checkContent refuses a layer that is not what the configuration says: nodes refuse
+// to unpack it, after its tags were moved.
+func (f *files) checkContent(up *uploader, l layer) error {
+	if l.diffID == "" || up.vouched(l) {
+		return nil
+	}
+	switch is, err := up.content(l); {
+	case err != nil:
+		return f.damaged("the layer %q cannot be decompressed: %w", quoted(l.file), err)
+	case is != l.diffID:
+		return f.damaged("the layer %q is not the one that the configuration names", quoted(l.file))
+	}
+	return nil
 }

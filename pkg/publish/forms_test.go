@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/org/deploy-model-action/pkg/registry"
 	"github.com/org/deploy-model-action/pkg/registry/registrytest"
 )
 
@@ -281,6 +282,7 @@ func FuzzArchive(f *testing.F) {
 	f.Add(savedOld(t, image, "a:b").tar(t))
 	f.Add(savedNew(t, image, true, "a:b", "c/d:e").tar(t))
 	f.Add(savedNew(t, image, false, "a:b").tar(t))
+	client := must[*registry.Client](t)(registry.New(registry.Options{}))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		x := newFiles("archive", "again")
 		if err := x.tar(t.Context(), bytes.NewReader(content), map[string]bool{}, nil); err != nil {
@@ -296,7 +298,7 @@ func FuzzArchive(f *testing.F) {
 					t.Errorf("layer at %q", l.file)
 				}
 			}
-			up := &uploader{have: map[string]v1.Descriptor{}, packed: map[string]*packed{}}
+			up := newUploader(&session{publisher: &publisher{client: client}}, nil)
 			if d, err := c.content.assemble(t.Context(), up); err == nil && d.root.raw == nil {
 				t.Error("an image without a manifest")
 			}

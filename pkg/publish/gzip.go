@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"sync"
@@ -16,6 +18,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/org/deploy-model-action/pkg/fault"
 )
@@ -70,7 +73,7 @@ func compress(ctx context.Context, to io.Writer, from io.Reader) (sums, error) {
 	order := make(chan *block, 2*workers) // as they were read, and are written
 	free := make(chan *block, 4*workers)
 	for range cap(free) {
-		free <- &block{content: make([]byte, blockSize), done: make(chan error, 1)}
+		free <- &block{done: make(chan error, 1)} // most layers are small, and need few
 	}
 	for range workers {
 		fault.Go(ctx, func() { deflate(todo) })
@@ -126,6 +129,9 @@ func split(ctx context.Context, from io.Reader, free <-chan *block, todo, order 
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		if b.content == nil {
+			b.content = make([]byte, blockSize)
+		}
 		var err error
 		b.n, err = io.ReadFull(from, b.content)
 		if b.n > 0 {
@@ -150,8 +156,12 @@ func ended(from io.Reader) bool {
 
 // deflate makes a gzip file of each block.
 func deflate(todo <-chan *block) {
-	z, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
+	var z *gzip.Writer
+	var err error
 	for b := range todo {
+		if z == nil {
+			z, err = gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
+		}
 		if err == nil {
 			b.packed.Reset()
 			z.Reset(&b.packed)
@@ -160,6 +170,87 @@ func deflate(todo <-chan *block) {
 		}
 		b.done <- err
 	}
+}
+
+// contentOf is the digest of what is in a layer, however that is compressed.
+func contentOf(from io.Reader) (diffID string, err error) {
+	buffered := bufio.NewReaderSize(from, 1<<20)
+	start, err := buffered.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	from = buffered
+	switch compression(start) {
+	case gzipped:
+		if from, err = gzip.NewReader(buffered); err != nil {
+			return "", err
+		}
+	case zstandard:
+		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
+		if err != nil {
+			return "", err
+		}
+		defer z.Close()
+		from = z
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, from); err != nil {
+		return "", err
+	}
+	return hashOf(sum).String(), nil
+}
+
+// unpacked is what is in a layer.
+type unpacked struct {
+	diffID string
+	err    error // of decompressing it
+}
+
+// vouched reports whether an image that is there, or was published before this one,
+// has this very layer for what is to be in it.
+func (up *uploader) vouched(l layer) bool {
+	if l.diffID == "" {
+		return true // nobody says what is to be in it
+	}
+	sent, ok := up.exists(l)
+	e, before := up.elsewhere[l.diffID]
+	return ok && (up.trusted[l.diffID] == sent.Digest || before && e.descriptor.Digest == sent.Digest)
+}
+
+// content is what is in a layer that was read.
+func (up *uploader) content(l layer) (diffID string, err error) {
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	if a := up.packed[l.file]; a != nil {
+		if a.diffID != "" {
+			return a.diffID, nil
+		}
+		c := up.contents[a.descriptor.Digest]
+		return c.diffID, c.err
+	}
+	if l.blob != nil {
+		c := up.contents[l.blob.Digest]
+		return c.diffID, c.err
+	}
+	return "", nil
+}
+
+func (up *uploader) contains(digest v1.Hash, diffID string) {
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	up.contents[digest] = unpacked{diffID: diffID}
+}
+
+// lookInto finds out what is in a layer that came compressed.
+func (up *uploader) lookInto(ctx context.Context, b blob) error {
+	diffID, err := contentOf(&contextReader{ctx, io.NewSectionReader(b.at, 0, b.size)})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	up.contents[b.digest] = unpacked{diffID, err}
+	return nil
 }
 
 func hashOf(h hash.Hash) v1.Hash {
@@ -171,6 +262,11 @@ type temporary struct{ *os.File }
 
 func (up *uploader) temporary() (*temporary, error) {
 	f, err := os.CreateTemp(up.temp, "layer-*")
+	if errors.Is(err, fs.ErrNotExist) && up.temp != "" {
+		// Runners before 2.331, and with them GHES, name in RUNNER_TEMP a folder of
+		// the machine that they do not mount into a container.
+		f, err = os.CreateTemp("", "layer-*")
+	}
 	if err != nil {
 		return nil, up.diskFull(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -70,10 +71,9 @@ func (f *files) layouts() ([]*candidate, error) {
 			all = append(all, c)
 		}
 		for _, key := range []string{annotationContainerd, annotationRefName} {
-			if n := d.Annotations[key]; n != "" {
-				c.names = append(c.names, n)
-			}
+			c.named(d.Annotations[key])
 		}
+		c.stamps = append(c.stamps, stampOf(d.Annotations)...)
 	}
 	return all, nil
 }
@@ -90,9 +90,15 @@ func (f *files) layout(d v1.Descriptor) (*candidate, error) {
 	}
 	x.root = *root
 	x.children = withoutRoot(x.children, root.digest)
+	x.id = identify(d.MediaType, root.digest, v1.Descriptor{})
+	switch {
+	case !d.MediaType.IsIndex():
+		x.id = identify(d.MediaType, root.digest, x.config)
+	case root.digest != d.Digest:
+		x.id.whole = indexDigest(d.Digest)
+	}
 	return &candidate{
-		source: f.label, ids: []string{d.Digest.String(), x.root.digest.String(), x.config}, platforms: registry.Distinct(x.platforms),
-		layers: x.layers, content: x,
+		source: f.label, id: x.id, stamps: x.stamps, platforms: registry.Distinct(x.platforms), layers: x.layers, content: x,
 	}, nil
 }
 
@@ -146,6 +152,7 @@ func (x *asIs) index(m manifest, depth int) (*manifest, error) {
 	if err != nil {
 		return nil, x.files.damaged("the index %q: %w", blobFile(m.digest), err)
 	}
+	x.stamps = append(x.stamps, stampOf(parsed.Annotations)...)
 	var present []v1.Descriptor
 	images := 0
 	for _, d := range parsed.Manifests {
@@ -206,19 +213,52 @@ func (x *asIs) image(d v1.Descriptor, raw []byte) (lacks string, err error) {
 		}
 		layers = append(layers, layer{file: file, blob: &l})
 	}
-	if parsed.Config.MediaType.IsConfig() {
-		config, err := x.files.document(blobFile(parsed.Config.Digest))
-		if err != nil {
-			return "", err
-		}
-		x.config = parsed.Config.Digest.String()
-		if c, err := v1.ParseConfigFile(bytes.NewReader(config)); err == nil {
-			x.platforms = append(x.platforms, registry.Platform(*c.Platform()))
-		}
+	diffIDs, err := x.configuration(d, parsed)
+	if err != nil {
+		return "", err
 	}
+	for i := range layers {
+		layers[i].diffID = diffIDs[layers[i].blob.Digest]
+	}
+	x.stamps = append(x.stamps, stampOf(parsed.Annotations)...)
 	x.layers = append(x.layers, layers...)
 	x.compressed = x.compressed && compressed
 	return "", nil
+}
+
+// configuration reads the configuration of an image. It returns what is in its
+// layers, by their digests, as far as that is said: what is no image has none.
+func (x *asIs) configuration(d v1.Descriptor, m *v1.Manifest) (map[v1.Hash]string, error) {
+	if !m.Config.MediaType.IsConfig() {
+		return nil, nil
+	}
+	raw, err := x.files.document(blobFile(m.Config.Digest))
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	config, err := v1.ParseConfigFile(bytes.NewReader(raw))
+	if err != nil {
+		return nil, nil //nolint:nilerr // it is published as it is, and who runs it has to read it
+	}
+	x.config = m.Config
+	platform := registry.Platform(*config.Platform())
+	x.platforms = append(x.platforms, platform)
+	x.stamps = append(x.stamps, stampOf(config.Config.Labels)...)
+	if platform == "" || slices.ContainsFunc(m.Layers, func(l v1.Descriptor) bool { return !l.MediaType.IsLayer() }) {
+		return nil, nil // an attestation, or another artifact in an image's clothes
+	}
+	if len(config.RootFS.DiffIDs) != len(m.Layers) {
+		return nil, x.files.damaged("the manifest %q has %d layers, and its configuration has %d", d.Digest, len(m.Layers), len(config.RootFS.DiffIDs))
+	}
+	diffIDs := map[v1.Hash]string{}
+	for i, l := range m.Layers {
+		is := config.RootFS.DiffIDs[i].String()
+		if before := diffIDs[l.Digest]; before != "" && before != is {
+			return nil, x.files.damaged("the configuration of the manifest %q has two contents for the layer %q", d.Digest, l.Digest)
+		}
+		diffIDs[l.Digest] = is
+	}
+	return diffIDs, nil
 }
 
 // asIs is an image or an index of a layout, which is published as it is.
@@ -227,7 +267,9 @@ type asIs struct {
 	root       manifest
 	children   []manifest
 	layers     []layer // and configurations
-	config     string  // digest
+	config     v1.Descriptor
+	id         identity
+	stamps     []stamp
 	platforms  []string
 	compressed bool // all layers are
 }
@@ -238,7 +280,7 @@ func (x *asIs) read(ctx context.Context, up *uploader) error {
 }
 
 func (x *asIs) assemble(_ context.Context, up *uploader) (assembled, error) {
-	d := assembled{children: x.children, root: x.root}
+	d := assembled{id: x.id, stamps: x.stamps, children: x.children, root: x.root}
 	for _, l := range x.layers {
 		sent, ok := up.find(l)
 		if !ok {
@@ -250,12 +292,16 @@ func (x *asIs) assemble(_ context.Context, up *uploader) (assembled, error) {
 			if sent.Digest, _, err = v1.SHA256(bytes.NewReader(content)); err != nil {
 				return assembled{}, err
 			}
+			up.contains(sent.Digest, sent.Digest.String()) // it begins as JSON, so that it is not compressed
 			b := memory(content, sent.Digest)
 			b.config = l.blob.MediaType.IsConfig()
 			d.blobs = append(d.blobs, b)
 		}
 		if sent.Digest != l.blob.Digest {
 			return assembled{}, x.files.damaged("the content of %q is not what its name says", l.file)
+		}
+		if err := x.files.checkContent(up, l); err != nil {
+			return assembled{}, err
 		}
 		if !l.blob.MediaType.IsConfig() {
 			d.layers = append(d.layers, *l.blob)

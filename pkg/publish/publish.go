@@ -40,11 +40,19 @@ type Options struct {
 	Tags []string
 	// Workspace is the only folder that an archive is read from.
 	Workspace *os.Root
+	// Repository is the URL of the repository whose commits are published. Default:
+	// whatever an image says that it was made from is of it.
+	Repository string
 	// DockerHost is the address of the engine, as the variable DOCKER_HOST has it.
 	// Default: unix:///var/run/docker.sock.
 	DockerHost string
+	// DockerTLS has an engine at tcp:// spoken to over TLS, with ca.pem, cert.pem and
+	// key.pem of the folder DockerCerts: DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.
+	DockerTLS   bool
+	DockerCerts string
 	// Temp is the folder for layers that are under way, compressed. They have no
-	// name there, so that none is left behind. Default: that of the system.
+	// name there, so that none is left behind. Default, and where it does not exist:
+	// that of the system.
 	Temp string
 	// Log gets lines about what is done. Default: none.
 	Log func(format string, args ...any)
@@ -56,6 +64,7 @@ type Published struct {
 	Tags      []string // the further tags that it now has
 	Digest    string   // "" if it was not published
 	Source    string   // what it was published from, e.g. a name in the Docker engine
+	Match     Match    // why it was that
 	Platforms []string
 
 	Uploaded int   // layers that were sent
@@ -70,8 +79,11 @@ type Published struct {
 // whole image is. What was published is returned also with an error.
 //
 // The image for HOST/NAME:SHA is the one named HOST/NAME:SHA, NAME:SHA,
-// HOST/NAME:latest or NAME:latest, in this order; or, for one target, the only one
-// that an archive holds.
+// HOST/NAME:latest or NAME:latest, in this order; or, for one target, the one of an
+// archive that has no name but the tag SHA or latest, or the only one that it holds.
+// Never one that has the name of another image, nor, unless the commit is in its name
+// or labels, one that the registry has from an earlier build (*StaleError), nor one
+// that says of itself that it is of another commit (*RevisionError).
 func Images(ctx context.Context, client *registry.Client, o Options) ([]Published, error) {
 	p, err := newPublisher(client, o)
 	if err != nil {
@@ -166,8 +178,8 @@ func newPublisher(client *registry.Client, o Options) (*publisher, error) {
 
 // publish publishes one image.
 func (p *publisher) publish(ctx context.Context, target name.Tag, c *candidate, result *Published) error {
-	result.Source = c.String()
-	p.log("Publish %s from %s", result.Reference, result.Source)
+	result.Source, result.Match = c.String(), c.match
+	p.log("Publish %s from %s (%s)", result.Reference, result.Source, c.match)
 	if c.complete != nil {
 		if err := c.complete(ctx, c); err != nil {
 			return err
@@ -175,20 +187,36 @@ func (p *publisher) publish(ctx context.Context, target name.Tag, c *candidate, 
 	}
 	result.Platforms = c.platforms
 	s := p.session(target, result)
+	if err := s.checkStamps(c, c.stamps); err != nil {
+		return err
+	}
 	existing, err := s.existing(ctx, p.tagsOf(target))
 	if err != nil {
 		return s.rejected(ctx, "", err)
 	}
-	if e := existing.same(c); e != nil {
+	if e := existing.same(c.id); e != nil {
 		// Whatever the layers are compressed to, it is the same image.
 		result.There = e.layers
+		if err := s.checkFresh(c, c.id, existing); err != nil {
+			return err
+		}
 		return s.tag(ctx, existing, manifest{e.raw, e.mediaType, e.digest})
 	}
-	root, err := s.send(ctx, c, existing.known(c))
+	image, err := s.send(ctx, c, existing.known(c))
 	if err != nil {
 		return s.rejected(ctx, "", err)
 	}
-	return s.tag(ctx, existing, root)
+	// Of what an engine exports it is known only now what it is.
+	if err := errors.Join(s.checkStamps(c, image.stamps), s.checkFresh(c, image.id, existing)); err != nil {
+		return err
+	}
+	if e := existing.same(image.id); e != nil {
+		return s.tag(ctx, existing, manifest{e.raw, e.mediaType, e.digest})
+	}
+	if err := s.checkNew(ctx, c, image.root.digest); err != nil {
+		return err
+	}
+	return s.tag(ctx, existing, image.root)
 }
 
 // tagsOf are the tags that an image gets, that of the target first.
@@ -225,16 +253,16 @@ func (p *publisher) session(target name.Tag, result *Published) *session {
 	return s
 }
 
-// send brings all blobs of an image into the repository, and returns the manifest
-// that is still to be put there.
-func (s *session) send(ctx context.Context, c *candidate, known map[string]v1.Descriptor) (manifest, error) {
+// send brings all blobs of an image into the repository; its manifest is still to be
+// put there.
+func (s *session) send(ctx context.Context, c *candidate, known map[string]v1.Descriptor) (assembled, error) {
 	cancelled, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, uploads := errgroup.WithContext(cancelled)
 	group.SetLimit(s.publisher.client.Limits().Parallel)
 	up := newUploader(s, group)
 	if err := up.findExisting(ctx, c.layers, known); err != nil {
-		return manifest{}, err
+		return assembled{}, err
 	}
 	stop := up.report(ctx)
 	defer stop()
@@ -247,20 +275,20 @@ func (s *session) send(ctx context.Context, c *candidate, known map[string]v1.De
 		err = failed
 	}
 	if err != nil {
-		return manifest{}, err
+		return assembled{}, err
 	}
 	image, err := c.content.assemble(ctx, up)
 	if err != nil {
-		return manifest{}, err
+		return assembled{}, err
 	}
 	if err := up.sendHeld(ctx, image.blobs); err != nil {
-		return manifest{}, err
+		return assembled{}, err
 	}
 	for _, child := range image.children {
 		if err := s.putManifest(ctx, child.digest.String(), child); err != nil {
-			return manifest{}, err
+			return assembled{}, err
 		}
 	}
 	up.record(image)
-	return image.root, nil
+	return image, nil
 }

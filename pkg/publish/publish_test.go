@@ -238,6 +238,19 @@ func TestPublishForms(t *testing.T) {
 	}
 }
 
+// TestPublishWithoutTemp holds that a folder for temporary files that is not there
+// is none: older runners name one that they do not mount.
+func TestPublishWithoutTemp(t *testing.T) {
+	t.Parallel()
+	p := newPublishing(t)
+	image := registrytest.Small(t, "linux/amd64", 3000, 100_000)
+	o := p.options(workspace(t, map[string][]byte{"image.tar": savedOld(t, image, testImage+":"+testSHA).tar(t)}), "image.tar")
+	o.Temp = filepath.Join(t.TempDir(), "home/runner/work/_temp")
+	if got, err := run(t.Context(), only(t, testImage, testSHA), o); err != nil || got[0].Uploaded != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func emptyImage(t *testing.T) v1.Image {
 	t.Helper()
 	image := must[v1.Image](t)(random.Image(0, 0))
@@ -263,6 +276,7 @@ func TestPublishNextCommit(t *testing.T) {
 	root := workspace(t, map[string][]byte{
 		"1": savedNew(t, base, false, testImage+":"+testSHA).tar(t),
 		"2": savedOld(t, next, testImage+":latest").tar(t),
+		"3": savedOld(t, next, testImage+":third").tar(t),
 	})
 	if _, err := run(t.Context(), only(t, testImage, testSHA), p.options(root, "1")); err != nil {
 		t.Fatal(err)
@@ -285,7 +299,7 @@ func TestPublishNextCommit(t *testing.T) {
 		t.Error(err)
 	}
 	p.Forget()
-	if got, err = run(t.Context(), only(t, testImage, "third"), p.options(root, "2")); err != nil {
+	if got, err = run(t.Context(), only(t, testImage, "third"), p.options(root, "3")); err != nil {
 		t.Fatal(err)
 	}
 	if g := got[0]; g.Uploaded != 0 || g.There != 4 || p.count(http.MethodPut, "") != 1 {

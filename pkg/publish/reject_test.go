@@ -120,8 +120,8 @@ func TestPublishRejected(t *testing.T) {
 func TestPublishMistakes(t *testing.T) {
 	t.Parallel()
 	image := emptyImageWith(t, "a layer")
-	saved := savedOld(t, image, "other:latest", "celestial_bodies_classifier:q4vzkxw7dk6mmlg6")
-	modern := savedNew(t, oci(t, image), true, "other:latest")
+	saved := savedOld(t, image, "celestial_bodies_classifier:q4vzkxw7dk6mmlg6")
+	modern := savedNew(t, oci(t, image), true, "celestial_bodies_classifier:latest")
 	folder := t.TempDir()
 	ociFolder(t, folder, oci(t, image), nil)
 	packed := folderTar(t, folder)
@@ -172,6 +172,7 @@ func TestPublishMistakes(t *testing.T) {
 	}
 	root := workspace(t, map[string][]byte{
 		"image.tar":     full,
+		"another.tar":   savedOld(t, image, "redis:latest").tar(t),
 		"half.tar":      full[:len(full)/2],
 		"half.tar.gz":   zip(t, full)[:300],
 		"in-header.tar": full[:700],
@@ -264,6 +265,7 @@ func TestPublishMistakes(t *testing.T) {
 		{name: "layout, no layer", from: "oci-layer.tar"},
 		{name: "layout, forged manifest", from: "oci-forged.tar"},
 		{name: "layout, index that is none", from: "oci-json.tar"},
+		{name: "the only image is another one", from: "another.tar"},
 		{name: "tag that is none", from: "image.tar", change: func(o *request, _ *[]name.Tag) { o.Tags = []string{"latest", "feature/x"} }},
 		{name: "two images, none of them there", from: "image.tar", change: func(_ *request, m *[]name.Tag) { *m = append(*m, only(t, testHost+"/b", testSHA)...) }},
 		{name: "all images elsewhere", from: "image.tar", change: func(_ *request, m *[]name.Tag) { *m = only(t, "ghcr.io/acme/x", testSHA) }},

@@ -24,6 +24,7 @@ func (f *files) saved(raw []byte) ([]*candidate, error) {
 		return nil, f.damaged("its manifest.json: %w", err)
 	}
 	var all []*candidate
+	byConfig := map[v1.Hash]*candidate{}
 	for _, e := range entries {
 		config, err := f.document(e.Config)
 		if err != nil {
@@ -43,7 +44,13 @@ func (f *files) saved(raw []byte) ([]*candidate, error) {
 		if err != nil {
 			return nil, err
 		}
-		b := &built{files: f, config: memory(config, hash)}
+		if c := byConfig[hash]; c != nil { // one image, and an entry for each of its names
+			for _, n := range e.RepoTags {
+				c.named(n)
+			}
+			continue
+		}
+		b := &built{files: f, config: memory(config, hash), id: identity{config: configDigest(hash)}, stamps: stampOf(parsed.Config.Labels)}
 		b.config.config = true
 		for i, file := range e.Layers {
 			name, err := f.follow(file)
@@ -55,10 +62,15 @@ func (f *files) saved(raw []byte) ([]*candidate, error) {
 			}
 			b.layers = append(b.layers, layer{file: name, diffID: parsed.RootFS.DiffIDs[i].String()})
 		}
-		all = append(all, &candidate{
-			source: f.label, names: e.RepoTags, ids: []string{hash.String()}, layers: b.layers, content: b,
+		c := &candidate{
+			source: f.label, id: b.id, stamps: b.stamps, layers: b.layers, content: b,
 			platforms: registry.Distinct([]string{registry.Platform(*parsed.Platform())}),
-		})
+		}
+		for _, n := range e.RepoTags {
+			c.named(n)
+		}
+		byConfig[hash] = c
+		all = append(all, c)
 	}
 	return all, nil
 }
@@ -67,6 +79,8 @@ func (f *files) saved(raw []byte) ([]*candidate, error) {
 // manifest is made of them, as `docker push` does.
 type built struct {
 	files  *files
+	id     identity
+	stamps []stamp
 	config blob
 	layers []layer
 }
@@ -78,7 +92,7 @@ func (b *built) assemble(ctx context.Context, up *uploader) (assembled, error) {
 		SchemaVersion: 2, MediaType: types.DockerManifestSchema2,
 		Config: v1.Descriptor{MediaType: types.DockerConfigJSON, Size: b.config.size, Digest: b.config.digest},
 	}
-	d := assembled{blobs: []blob{b.config}}
+	d := assembled{id: b.id, stamps: b.stamps, blobs: []blob{b.config}}
 	for _, l := range b.layers {
 		sent, ok := up.find(l)
 		if !ok && b.files.documents[l.file] != nil { // a layer that begins like JSON
@@ -91,8 +105,8 @@ func (b *built) assemble(ctx context.Context, up *uploader) (assembled, error) {
 		if !ok {
 			return assembled{}, b.files.damaged("it lacks the layer %q", quoted(l.file))
 		}
-		if made := up.diffID(l.file); made != "" && made != l.diffID {
-			return assembled{}, b.files.damaged("the layer %q is not the one that the configuration names", quoted(l.file))
+		if err := b.files.checkContent(up, l); err != nil {
+			return assembled{}, err
 		}
 		if strings.HasSuffix(string(sent.MediaType), "zstd") {
 			return assembled{}, fmt.Errorf("%s: the layer %q is compressed with zstd, which this form of image cannot say; write an OCI layout instead", b.files.label, quoted(l.file))
@@ -106,6 +120,6 @@ func (b *built) assemble(ctx context.Context, up *uploader) (assembled, error) {
 		return assembled{}, err
 	}
 	hash, _, err := v1.SHA256(bytes.NewReader(raw))
-	d.root = manifest{raw, m.MediaType, hash}
+	d.root, d.id.manifest = manifest{raw, m.MediaType, hash}, manifestDigest(hash)
 	return d, err
 }

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
@@ -21,17 +24,23 @@ type existing []present
 
 // present is a tag; digest is zero if it is not there.
 type present struct {
+	identity
 	tag       string
+	compared  bool // only: it is not one that the image gets
 	digest    v1.Hash
 	raw       []byte
 	mediaType types.MediaType
-	config    v1.Hash // zero for an index
 	layers    int
 	remote    *remote.Descriptor
 }
 
-// existing asks what the tags are.
+// existing asks what the tags are, and what latest is in any case: a build before
+// this one has that.
 func (s *session) existing(ctx context.Context, tags []string) (existing, error) {
+	own := len(tags)
+	if !slices.Contains(tags, name.DefaultTag) {
+		tags = append(slices.Clone(tags), name.DefaultTag)
+	}
 	all := make(existing, len(tags))
 	puller, err := s.repo.Puller()
 	if err != nil {
@@ -40,7 +49,7 @@ func (s *session) existing(ctx context.Context, tags []string) (existing, error)
 	var group errgroup.Group // no context of its own: what is read of a descriptor later has that
 	group.SetLimit(s.publisher.client.Limits().Parallel)
 	for i, tag := range tags {
-		all[i].tag = tag
+		all[i].tag, all[i].compared = tag, i >= own
 		group.Go(func() error {
 			defer fault.Catch(ctx)
 			d, err := puller.Get(ctx, s.repo.Name.Tag(tag))
@@ -50,28 +59,27 @@ func (s *session) existing(ctx context.Context, tags []string) (existing, error)
 			if err != nil {
 				return err
 			}
-			p := present{tag: tag, digest: d.Digest, raw: d.Manifest, mediaType: d.MediaType, remote: d}
+			p := &all[i]
+			p.digest, p.raw, p.mediaType, p.remote = d.Digest, d.Manifest, d.MediaType, d
+			var config v1.Descriptor
 			if d.MediaType.IsImage() {
 				if m, err := v1.ParseManifest(bytes.NewReader(d.Manifest)); err == nil {
-					p.config, p.layers = m.Config.Digest, len(m.Layers)
+					config, p.layers = m.Config, len(m.Layers)
 				}
 			} else if m, err := v1.ParseIndexManifest(bytes.NewReader(d.Manifest)); err == nil {
 				p.layers = len(m.Manifests)
 			}
-			all[i] = p
+			p.identity = identify(d.MediaType, d.Digest, config)
 			return nil
 		})
 	}
 	return all, group.Wait()
 }
 
-// same finds the tag that already is the candidate.
-func (e existing) same(c *candidate) *present {
+// same finds the tag that already is the image.
+func (e existing) same(id identity) *present {
 	for i, p := range e {
-		if p.digest == (v1.Hash{}) {
-			continue
-		}
-		if slices.Contains(c.ids, p.digest.String()) || p.config != (v1.Hash{}) && slices.Contains(c.ids, p.config.String()) {
+		if id.is(p.identity) {
 			return &e[i]
 		}
 	}
@@ -86,7 +94,7 @@ func (e existing) known(c *candidate) map[string]v1.Descriptor {
 	if !slices.ContainsFunc(c.layers, func(l layer) bool { return l.diffID != "" }) {
 		return layers
 	}
-	read := map[v1.Hash]bool{{}: true}
+	read := map[configDigest]bool{{}: true}
 	for _, p := range e {
 		if p.remote == nil || read[p.config] {
 			continue
@@ -116,6 +124,9 @@ func (e existing) known(c *candidate) map[string]v1.Descriptor {
 // tag sets the tags to a manifest, that of the target first.
 func (s *session) tag(ctx context.Context, before existing, m manifest) error {
 	for i, b := range before {
+		if b.compared {
+			continue
+		}
 		if b.digest != m.digest {
 			if b.digest != (v1.Hash{}) {
 				s.publisher.log("Tag %s was %s, and is set to %s", b.tag, b.digest, m.digest)
@@ -159,4 +170,78 @@ func zeroless(h v1.Hash) string {
 		return ""
 	}
 	return h.String()
+}
+
+// checkStamps refuses an image that says that it was built from another commit, and
+// takes note if it says that it is of this one.
+func (s *session) checkStamps(c *candidate, stamps []stamp) error {
+	sha, asked := commitOf(s.target.TagStr())
+	for _, st := range stamps {
+		revision, ok := commitOf(st.revision)
+		switch {
+		case strings.EqualFold(st.revision, s.target.TagStr()), asked && ok && (strings.HasPrefix(sha, revision) || strings.HasPrefix(revision, sha)):
+			c.proven = true
+		case !asked: // the tag is no commit
+		case s.ofAnother(st.source):
+			// A base image's labels are inherited by what is built on it.
+			s.publisher.log("The label %s of %s is of another repository, and says nothing of this commit", labelRevision, c)
+		default:
+			return &RevisionError{Reference: reference(s.target), Source: c.String(), Match: c.match, Revision: quoted(st.revision), Wanted: s.target.TagStr()}
+		}
+	}
+	return nil
+}
+
+// ofAnother reports whether a source is a repository, and not the workflow's.
+func (s *session) ofAnother(source string) bool {
+	plain := func(u string) string {
+		_, u, _ = strings.Cut(strings.ToLower(strings.TrimSpace(u)), "://")
+		return strings.TrimSuffix(strings.TrimSuffix(u, "/"), ".git")
+	}
+	own := plain(s.publisher.options.Repository)
+	return own != "" && plain(source) != "" && plain(source) != own
+}
+
+// checkFresh refuses an image of an earlier build: one that the registry has under
+// other tags and not under this commit's, and of which nothing says that it is of
+// this commit. That is what a runner that stays, or a cache that was pulled, has as
+// latest. On a runner's fresh build it is never true.
+func (s *session) checkFresh(c *candidate, id identity, tags existing) error {
+	if c.proven || c.match.ofCommit() {
+		return nil
+	}
+	for i, t := range tags {
+		if !id.is(t.identity) {
+			continue
+		}
+		if i == 0 {
+			return nil // what this commit's tag is already
+		}
+		return &StaleError{Reference: reference(s.target), Source: c.String(), Match: c.match, There: registry.DisplayName(s.repo.Name.Name()) + ":" + t.tag, Digest: t.digest.String()}
+	}
+	return nil
+}
+
+// checkNew refuses, as checkFresh does, what the registry has under a tag that nobody
+// asked for.
+func (s *session) checkNew(ctx context.Context, c *candidate, digest v1.Hash) error {
+	if c.proven || c.match.ofCommit() {
+		return nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, s.repo.URL("manifests", digest.String()).String(), nil)
+	if err != nil {
+		return err
+	}
+	for _, t := range []types.MediaType{types.OCIManifestSchema1, types.OCIImageIndex, types.DockerManifestSchema2, types.DockerManifestList} {
+		req.Header.Add("Accept", string(t))
+	}
+	resp, err := s.repo.HTTP().Do(req)
+	if err != nil {
+		return s.rejected(ctx, "", err)
+	}
+	defer resp.Body.Close()
+	if transport.CheckError(resp, http.StatusOK) != nil {
+		return nil // it is not there, or the registry does not say
+	}
+	return &StaleError{Reference: reference(s.target), Source: c.String(), Match: c.match, There: registry.DisplayName(s.repo.Name.Name()), Digest: digest.String()}
 }

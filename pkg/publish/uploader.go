@@ -2,6 +2,7 @@ package publish
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -32,6 +33,9 @@ type uploader struct {
 	have     map[string]v1.Descriptor // what the repository has, by digest and by what is in it
 	packed   map[string]*packed       // what was read, by file
 	outcomes map[string]outcome       // by digest
+	contents map[v1.Hash]unpacked     // what is in a layer that was read, by its digest
+	trusted  map[string]v1.Hash       // what an image of the registry has for what is in a layer
+	doubted  map[string]bool          // files of layers that are there, to be looked into all the same
 	sent     atomic.Int64             // bytes, for the lines in between
 }
 
@@ -46,6 +50,7 @@ func newUploader(s *session, group *errgroup.Group) *uploader {
 		repo: s.repo, limits: s.publisher.client.Limits(), group: group, temp: s.publisher.options.Temp,
 		elsewhere: s.publisher.elsewhere, result: s.result, log: s.publisher.log,
 		have: map[string]v1.Descriptor{}, packed: map[string]*packed{}, outcomes: map[string]outcome{},
+		contents: map[v1.Hash]unpacked{}, trusted: map[string]v1.Hash{}, doubted: map[string]bool{},
 	}
 }
 
@@ -55,6 +60,9 @@ func (up *uploader) findExisting(ctx context.Context, layers []layer, known map[
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(up.limits.Parallel)
 	asked := map[string]bool{}
+	for diffID, d := range known {
+		up.trusted[diffID] = d.Digest
+	}
 	for _, l := range layers {
 		key, desc, from := up.guess(l, known)
 		if desc == nil || asked[key] {
@@ -120,9 +128,8 @@ func (up *uploader) exists(l layer) (v1.Descriptor, bool) {
 	up.mu.Lock()
 	defer up.mu.Unlock()
 	if l.blob != nil {
-		if d, ok := up.have[l.blob.Digest.String()]; ok {
-			return d, true
-		}
+		d, ok := up.have[l.blob.Digest.String()]
+		return d, ok
 	}
 	d, ok := up.have[l.diffID]
 	return d, ok && l.diffID != ""
@@ -139,16 +146,6 @@ func (up *uploader) find(l layer) (v1.Descriptor, bool) {
 		return a.descriptor, true
 	}
 	return v1.Descriptor{}, false
-}
-
-// diffID is what is in a file, if it was compressed here.
-func (up *uploader) diffID(file string) string {
-	up.mu.Lock()
-	defer up.mu.Unlock()
-	if a := up.packed[file]; a != nil {
-		return a.diffID
-	}
-	return ""
 }
 
 // take is a visitor: it packs a layer, and has it sent.
@@ -174,23 +171,44 @@ func (up *uploader) take(ctx context.Context, e entry) error {
 		a.descriptor = have
 	}
 	_, under := up.outcomes[a.descriptor.Digest.String()]
-	if !known && !under {
+	send := !known && !under
+	if send {
 		up.outcomes[a.descriptor.Digest.String()] = underWay
 	}
+	_, looked := up.contents[a.descriptor.Digest]
+	look := a.diffID == "" && !looked
+	if look {
+		up.contents[a.descriptor.Digest] = unpacked{} // by whoever comes first
+	}
 	up.mu.Unlock()
-	if known || under {
+	if !send && !look {
 		b.close()
 		return nil
 	}
 	up.group.Go(func() error {
 		defer b.close()
 		defer fault.Catch(ctx)
-		return up.send(ctx, b)
+		// What is in it is found out while it is sent: nothing is tagged before both are done.
+		both, ctx := errgroup.WithContext(ctx)
+		if look {
+			both.Go(func() error {
+				defer fault.Catch(ctx)
+				return up.lookInto(ctx, b)
+			})
+		}
+		if send {
+			both.Go(func() error {
+				defer fault.Catch(ctx)
+				return up.send(ctx, b)
+			})
+		}
+		return both.Wait()
 	})
 	return nil
 }
 
-// has reports whether the name of a file says that the repository has it.
+// has reports whether the name of a file says that the repository has it, and that
+// there is no need to look into it.
 func (up *uploader) has(file string) bool {
 	algorithm, hex, ok := strings.Cut(strings.TrimPrefix(file, "blobs/"), "/")
 	if !ok || !strings.HasPrefix(file, "blobs/") {
@@ -199,7 +217,7 @@ func (up *uploader) has(file string) bool {
 	up.mu.Lock()
 	defer up.mu.Unlock()
 	_, have := up.have[algorithm+":"+hex]
-	return have
+	return have && !up.doubted[file]
 }
 
 // takeNow packs and sends a layer that is held in memory.
@@ -246,6 +264,9 @@ func (up *uploader) pack(ctx context.Context, e entry) (*packed, blob, error) {
 		// It is hashed first: what its name says may be wrong, and sent in vain.
 		if a.descriptor.Digest, a.descriptor.Size, err = v1.SHA256(e.body); err != nil {
 			return nil, blob{}, err
+		}
+		if kind == uncompressed {
+			a.diffID = a.descriptor.Digest.String()
 		}
 		return a, blob{digest: a.descriptor.Digest, size: a.descriptor.Size, at: e.at, release: e.close}, nil
 	}
@@ -307,8 +328,8 @@ func (up *uploader) record(image assembled) {
 		up.elsewhere[h.Digest.String()] = located{h, up.repo.Name}
 	}
 	for _, a := range up.packed {
-		if a.diffID != "" {
-			up.elsewhere[a.diffID] = located{a.descriptor, up.repo.Name}
+		if is := cmp.Or(a.diffID, up.contents[a.descriptor.Digest].diffID); is != "" {
+			up.elsewhere[is] = located{a.descriptor, up.repo.Name}
 		}
 	}
 }

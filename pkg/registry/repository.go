@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -25,7 +24,7 @@ type Repository struct {
 	google  *googleToken // auth, if it is Google's
 	base    http.RoundTripper
 
-	mu     sync.Mutex
+	turn   chan struct{}     // holds one who makes a way; the others can be cancelled while they wait
 	way    http.RoundTripper // with credentials; nil before the first request
 	direct bool              // way has Google's token as it is, none of the registry's own
 }
@@ -33,7 +32,7 @@ type Repository struct {
 // Repository prepares requests about a repository: transport.PullScope or
 // PushScope, and further scopes. Nothing is sent yet.
 func (c *Client) Repository(r name.Repository, actions string, also ...string) *Repository {
-	repo := &Repository{Name: r, options: c.options, auth: authn.Anonymous, scopes: append([]string{r.Scope(actions)}, also...)}
+	repo := &Repository{Name: r, options: c.options, auth: authn.Anonymous, scopes: append([]string{r.Scope(actions)}, also...), turn: make(chan struct{}, 1)}
 	switch {
 	case c.options.Username != "" && !c.options.Prefix.IsZero() && c.options.Prefix.host.RegistryStr() == r.RegistryStr():
 		repo.auth = &authn.Basic{Username: c.options.Username, Password: c.options.Password}
@@ -81,8 +80,10 @@ func (r *Repository) RoundTrip(req *http.Request) (*http.Response, error) {
 // current is the way in. Google's registries take Google's token as it is, which
 // saves the two round trips of asking for one of their own.
 func (r *Repository) current(ctx context.Context) (http.RoundTripper, bool, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	if err := r.lock(ctx); err != nil {
+		return nil, false, err
+	}
+	defer r.unlock()
 	if r.way != nil {
 		return r.way, r.direct, nil
 	}
@@ -96,11 +97,25 @@ func (r *Repository) current(ctx context.Context) (http.RoundTripper, bool, erro
 	return r.way, r.direct, err
 }
 
+// lock waits for its turn, as a handshake may take long.
+func (r *Repository) lock(ctx context.Context) error {
+	select {
+	case r.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *Repository) unlock() { <-r.turn }
+
 // renew replaces a way on which Google's registry refused: by its own handshake,
 // and with a new token if it did not accept the one it got.
 func (r *Repository) renew(ctx context.Context, refused http.RoundTripper, status int) (http.RoundTripper, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	if err := r.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer r.unlock()
 	if r.way != refused {
 		return r.way, nil // another request has done so
 	}

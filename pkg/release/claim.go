@@ -16,7 +16,7 @@ import (
 type ClaimOptions struct {
 	Run Run
 	// Inventory are the objects that are about to be applied, with the UIDs of
-	// those that exist.
+	// those that exist. What is not of it, and was, is kept until it is Removed.
 	Inventory []Object
 	// Images are what they run.
 	Images []Image
@@ -48,6 +48,9 @@ type Claimed struct {
 	// Forgotten are objects of earlier deploys that the inventory has no room for
 	// any more: they are never pruned.
 	Forgotten []Object
+	// Leaving are objects of the release that was verified last, or of later ones that
+	// were not, which this one does not hold.
+	Leaving []Object
 }
 
 // Claim makes this process the holder of the record, and writes the log of what
@@ -56,7 +59,7 @@ type Claimed struct {
 // to know are *SupersededError, *NamespaceError (Claim may then be called again),
 // *ForbiddenError and *UnreadableError; after any of them nothing may be written.
 func (r *Record) Claim(ctx context.Context, o ClaimOptions) (*Claimed, error) {
-	r.run = o.Run
+	r.run, r.held = o.Run, idsOf(o.Inventory)
 	started := time.Now()
 	draft := &logDraft{}
 	for conflicts, uncertain := 0, 0; ; {
@@ -70,6 +73,7 @@ func (r *Record) Claim(ctx context.Context, o ClaimOptions) (*Claimed, error) {
 		takeover := old.inherits() || r.opened.inherits() || !old.sameHolder(r.opened)
 		next, forgotten := old.claimed(r.nonce, started, o, takeover)
 		claimed := old.claim(takeover, forgotten)
+		claimed.Leaving = leaving(old.inventory, r.held)
 		number := next.logOf(r.nonce).Log
 		if takeover || draft.number != number {
 			r.discard(ctx, draft) // its name is that of somebody else's log by now

@@ -35,8 +35,10 @@ type FinishOptions struct {
 	Images []Image
 	// Inventory are objects whose UIDs have become known.
 	Inventory []Object
-	// Removed are objects that were deleted, and are no longer of the release.
+	// Removed are objects that are no longer of the release: deleted, or somebody else's.
 	Removed []object.ID
+	// Pruned are those that this run deleted.
+	Pruned []object.ID
 }
 
 // verified reports whether every object of the logs is as a run verified it.
@@ -71,25 +73,17 @@ func (r *Record) Finish(ctx context.Context, o FinishOptions) error {
 		}
 		return r.giveWay(ctx)
 	}
-	keep, useless, done := r.sortLogs(o)
-	switch {
-	case r.cleared != nil:
-		useless = <-r.cleared
-		r.cleared <- useless // Finish may be called again
-	case r.log != nil || r.run.again() || len(done) > 0:
-		useless = r.delete(ctx, useless)
-	} // a deploy that is unchanged leaves the request to the next that writes
-	undo := slices.Concat(obsolete(useless), keep, obsolete(done))
+	undo, done := r.closeLogs(ctx, o)
 	ended := time.Now()
 	recorded := func(s state) bool { return s.heldBy(r.nonce) && s.holder.Finished }
 	err := r.change(ctx, recorded, func(old stored) (state, error) {
 		switch {
 		case old.object == nil: // a person has deleted it meanwhile
-			return r.mine.finished(undo, ended, o), nil
+			return r.mine.finished(r.held, undo, ended, o), nil
 		case !old.heldBy(r.nonce):
 			return state{}, old.superseding()
 		}
-		return old.finished(undo, ended, o), nil
+		return old.finished(r.held, undo, ended, o), nil
 	})
 	var superseded *SupersededError
 	if errors.As(err, &superseded) {
@@ -100,6 +94,44 @@ func (r *Record) Finish(ctx context.Context, o FinishOptions) error {
 		_ = r.delete(ctx, done)
 	}
 	return err
+}
+
+// Verify records that what this run applied is verified, while it goes on to delete
+// what the release holds no longer: from then on no way back leads past it, also if it
+// is killed. It keeps the claim, so that the next run takes over and fences what is
+// still on its way. Finish follows. The errors are those of Finish; after any of them
+// nothing may be deleted.
+func (r *Record) Verify(ctx context.Context, o FinishOptions) error {
+	undo, done := r.closeLogs(ctx, o)
+	ended := time.Now()
+	recorded := func(s state) bool { return s.heldBy(r.nonce) && r.ended(s) }
+	err := r.change(ctx, recorded, func(old stored) (state, error) {
+		switch {
+		case old.object == nil:
+			return r.mine.verified(r.held, undo, ended, o), nil
+		case !old.heldBy(r.nonce):
+			return state{}, old.superseding()
+		}
+		return old.verified(r.held, undo, ended, o), nil
+	})
+	if err == nil {
+		_ = r.delete(ctx, done) // as in Finish
+	}
+	return err
+}
+
+// closeLogs deletes the logs that nobody needs as it is, and returns which logs the
+// record names after a run ended so, and which are to be deleted once it does.
+func (r *Record) closeLogs(ctx context.Context, o FinishOptions) (undo []undoRef, done []knownLog) {
+	keep, useless, done := r.sortLogs(o)
+	switch {
+	case r.cleared != nil:
+		useless = <-r.cleared
+		r.cleared <- useless // Finish may be called again
+	case r.log != nil || r.run.again() || len(done) > 0:
+		useless = r.delete(ctx, useless)
+	} // a deploy that is unchanged leaves the request to the next that writes
+	return slices.Concat(obsolete(useless), keep, obsolete(done)), done
 }
 
 // knownLog is a log with the object that holds it, as far as that is known.

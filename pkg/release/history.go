@@ -49,7 +49,8 @@ type Entry struct {
 	From string `json:"from,omitempty"`
 	// Outcome is the step's; "" as long as it runs, and for ever if it was killed.
 	Outcome  string    `json:"outcome,omitempty"`
-	Note     string    `json:"note,omitempty"` // what the outcome alone does not say
+	Note     string    `json:"note,omitempty"`   // what the outcome alone does not say
+	Pruned   []string  `json:"pruned,omitempty"` // "Service models/old", the first 50 of them
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished,omitzero"`
 
@@ -97,16 +98,29 @@ type Listed struct {
 
 // List returns the releases of a namespace by name.
 func List(ctx context.Context, client *kube.Client, namespace string) ([]Listed, error) {
+	var all []Listed
+	_, err := eachRecord(ctx, client, namespace, func(_, name string, s state, err error) {
+		all = append(all, Listed{Name: name, Releases: s.releases, Err: err})
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// eachRecord gives f every record of a namespace, of all of them if it is "", and
+// reports whether that was all: there is a bound.
+func eachRecord(ctx context.Context, client *kube.Client, namespace string, f func(namespace, name string, s state, err error)) (all bool, err error) {
 	ref := recordRef(namespace, "")
 	options := metav1.ListOptions{LabelSelector: labelManagedBy + "=" + object.FieldManager, Limit: pageSize}
-	var all []Listed
-	for len(all) < maxListed {
+	for n := 0; n < maxListed; {
 		page, err := retry.Do(ctx, retry.Policy{May: func(err error) retry.Verdict { return retry.Verdict{Again: kube.Transient(err)} }},
 			func(ctx context.Context) (*unstructured.UnstructuredList, error) {
 				return client.Objects(ref.Resource, namespace).List(ctx, options)
 			})
 		if err != nil {
-			return nil, explain(err, "list", ref)
+			return false, explain(err, "list", ref)
 		}
 		for i := range page.Items {
 			u := &page.Items[i]
@@ -114,15 +128,15 @@ func List(ctx context.Context, client *kube.Client, namespace string) ([]Listed,
 			if !ok {
 				continue
 			}
+			n++
 			s, err := parseConfigMap(u)
-			all = append(all, Listed{Name: name, Releases: s.releases, Err: err})
+			f(u.GetNamespace(), name, s, err)
 		}
 		if options.Continue = page.GetContinue(); options.Continue == "" {
-			break
+			return true, nil
 		}
 	}
-	slices.SortFunc(all, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) })
-	return all, nil
+	return false, nil
 }
 
 // Table shows releases, which begin with the newest, as lines for people: a row
@@ -190,6 +204,9 @@ func columns(e Entry) []string {
 	outcome := redact.Line(e.Outcome, 20)
 	if outcome == "" {
 		outcome = "unfinished"
+	}
+	if n := len(e.Pruned); n > 0 {
+		outcome += fmt.Sprintf(", %d pruned", n)
 	}
 	by, run := redact.Line(e.Actor, 40), redact.Line(e.URL, 200)
 	if e.byHand() {

@@ -14,22 +14,32 @@ const maxObjects = 3000
 // Object is one object of the inventory.
 type Object struct {
 	object.ID
+	// Version is that of its API, as it was applied last; "" if not known.
+	Version string
 	// UID tells it from another object of the same name; "" if not known.
 	UID string
+	// Left says that the release that was verified last does not hold it any more.
+	Left bool
+	// Found says that it was there before a deploy of the release applied it, and that
+	// none which did has been verified.
+	Found bool
 }
 
 // inventoryLine is how the record writes an object.
 type inventoryLine struct {
 	Group     string `json:"group,omitempty"`
+	Version   string `json:"version,omitempty"`
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
 	UID       string `json:"uid,omitempty"`
+	Left      bool   `json:"left,omitempty"`
+	Found     bool   `json:"found,omitempty"`
 }
 
 // MarshalJSON writes the object as a line of the record.
 func (o Object) MarshalJSON() ([]byte, error) {
-	return json.Marshal(inventoryLine{o.Group, o.Kind, o.Namespace, o.Name, o.UID})
+	return json.Marshal(inventoryLine{o.Group, o.Version, o.Kind, o.Namespace, o.Name, o.UID, o.Left, o.Found})
 }
 
 // UnmarshalJSON reads a line of the record.
@@ -38,27 +48,28 @@ func (o *Object) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &l); err != nil {
 		return err
 	}
-	*o = Object{ID: object.ID{Group: l.Group, Kind: l.Kind, Namespace: l.Namespace, Name: l.Name}, UID: l.UID}
+	*o = Object{ID: object.ID{Group: l.Group, Kind: l.Kind, Namespace: l.Namespace, Name: l.Name}, Version: l.Version, UID: l.UID, Left: l.Left, Found: l.Found}
 	return nil
 }
 
 // union is what a release has after it applies applied: that, in a fixed order,
 // and then what was there before, what left last first. Of what is there longest,
-// too much is forgotten.
+// too much is forgotten. A UID that was known before counts no more: whoever applies
+// has just looked, and what is not there is created with another one.
 func union(before, applied []Object) (all, forgotten []Object) {
-	uids := map[object.ID]string{}
+	listed, found := map[object.ID]bool{}, map[object.ID]string{}
 	for _, o := range before {
-		uids[o.ID] = o.UID
+		if o.Found {
+			found[o.ID] = o.UID
+		}
 	}
-	listed := map[object.ID]bool{}
 	for _, o := range applied {
 		if listed[o.ID] {
 			continue
 		}
 		listed[o.ID] = true
-		if o.UID == "" {
-			o.UID = uids[o.ID]
-		}
+		// One that was put back still says that a deploy applied it.
+		o.Left, o.Found = false, o.Found || o.UID != "" && found[o.ID] == o.UID
 		all = append(all, o)
 	}
 	slices.SortFunc(all, func(a, b Object) int { return a.Compare(b.ID) })
@@ -73,6 +84,31 @@ func union(before, applied []Object) (all, forgotten []Object) {
 		all, forgotten = all[:most:most], all[most:]
 	}
 	return all, forgotten
+}
+
+// left is the inventory after a release that holds held was verified: what it does
+// not hold has left it. Until then the release before it may serve again.
+func left(inventory []Object, held map[object.ID]bool) []Object {
+	all := slices.Clone(inventory)
+	for i := range all {
+		all[i].Left = !held[all[i].ID]
+		all[i].Found = all[i].Found && all[i].Left
+	}
+	return all
+}
+
+// leaving are the objects of an inventory that leave it with a release that holds held.
+func leaving(inventory []Object, held map[object.ID]bool) []Object {
+	return slices.DeleteFunc(slices.Clone(inventory), func(o Object) bool { return o.Left || held[o.ID] })
+}
+
+// idsOf are the identities of objects.
+func idsOf(objects []Object) map[object.ID]bool {
+	all := make(map[object.ID]bool, len(objects))
+	for _, o := range objects {
+		all[o.ID] = true
+	}
+	return all
 }
 
 // refresh is the inventory with the UIDs that have become known, and without

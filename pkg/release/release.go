@@ -59,7 +59,8 @@ type Record struct {
 
 	opened    state // as it was read first
 	run       Run
-	attempted bool // to claim
+	held      map[object.ID]bool // that this run applies
+	attempted bool               // to claim
 	claimed   bool
 	mine      state         // as it was claimed
 	own       undoRef       // the log that this process has reserved; zero: none

@@ -4,11 +4,15 @@ import (
 	"slices"
 	"time"
 
+	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/redact"
 )
 
 // maxNote bounds the note of a release, in runes.
 const maxNote = 300
+
+// maxPruned is how many of the objects that a deploy pruned are remembered by name.
+const maxPruned = 50
 
 // maxEntries is how many releases are remembered.
 const maxEntries = 50
@@ -142,14 +146,24 @@ func (s state) claimed(nonce string, started time.Time, o ClaimOptions, takeover
 	return next, forgotten
 }
 
-// finished returns the state after the holder's end; undo is what remains of the logs.
-func (s state) finished(undo []undoRef, ended time.Time, o FinishOptions) state {
-	next := s.ended(s.holder.Nonce, ended, o)
+// finished returns the state after the holder's end; held are the objects that it
+// applies, and undo is what remains of the logs.
+func (s state) finished(held map[object.ID]bool, undo []undoRef, ended time.Time, o FinishOptions) state {
+	next := s.verified(held, undo, ended, o)
 	h := *s.holder
 	h.Finished = true
 	next.holder = &h
+	return next
+}
+
+// verified is finished before the end: the holder goes on.
+func (s state) verified(held map[object.ID]bool, undo []undoRef, ended time.Time, o FinishOptions) state {
+	next := s.ended(s.holder.Nonce, ended, o)
 	next.undo = undo
 	next.inventory = refresh(s.inventory, o.Inventory, o.Removed)
+	if o.Outcome == Deployed || o.Outcome == Unchanged {
+		next.inventory = left(next.inventory, held)
+	}
 	return next
 }
 
@@ -165,9 +179,12 @@ func (s state) ended(nonce string, ended time.Time, o FinishOptions) state {
 		}
 		e.raw = nil
 		e.Outcome, e.Finished = o.Outcome, ended.UTC().Truncate(time.Second)
-		e.Note = redact.Line(o.Note, maxNote)
+		e.Note, e.Pruned = redact.Line(o.Note, maxNote), nil
 		if len(o.Images) > 0 {
 			e.Images = boundImages(o.Images)
+		}
+		for _, id := range o.Pruned[:min(len(o.Pruned), maxPruned)] {
+			e.Pruned = append(e.Pruned, redact.Line(id.String(), maxNote))
 		}
 	}
 	return next

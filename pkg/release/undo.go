@@ -167,7 +167,7 @@ func (r *Record) discard(ctx context.Context, d *logDraft) {
 // remove deletes a log if the preconditions hold: its name may be that of another
 // one by now, and then there is nothing to do.
 func (r *Record) remove(ctx context.Context, ref kube.Ref, p metav1.Preconditions) error {
-	if err := r.client.Delete(ctx, ref, p); !apierrors.IsConflict(err) {
+	if err := r.client.Delete(ctx, ref, metav1.DeleteOptions{Preconditions: &p}); !apierrors.IsConflict(err) {
 		return err
 	}
 	return nil

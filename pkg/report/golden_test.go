@@ -174,8 +174,8 @@ func supersededAtOnce() *deploy.Result {
 func publishedToo() *deploy.Result {
 	r := deployed()
 	r.Published = []deploy.Published{
-		{Reference: r.Images[0].Reference, Tags: []string{"latest", "v1.4.0"}, Digest: testDigest, Source: "docker", Uploaded: 3, There: 8, Mounted: 1, Bytes: 431 << 20, Took: 14200 * time.Millisecond},
-		{Reference: testRegistry + "/tokenizer:" + testSHA, Source: "image.tar"},
+		{Reference: r.Images[0].Reference, Tags: []string{"latest", "v1.4.0"}, Digest: testDigest, Source: "docker", Why: "by name and commit", Uploaded: 3, There: 8, Mounted: 1, Bytes: 431 << 20, Took: 14200 * time.Millisecond},
+		{Reference: testRegistry + "/tokenizer:" + testSHA, Source: "image.tar", Why: "by name and commit"},
 	}
 	return r
 }

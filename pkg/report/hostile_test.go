@@ -40,7 +40,7 @@ func everywhere(s string) (*deploy.Result, actions.Run) {
 		Smoke:     []deploy.Reply{{Name: s, Asked: s, Expected: []string{s, s}, Got: s, Times: 2}},
 		Cluster:   deploy.Cluster{Project: s, Location: s, Name: s, Endpoint: s, EndpointKind: s},
 		Images:    []deploy.Image{{Written: s, Reference: s, Digest: s, Pinned: s}, {Reference: s, Digest: s, Pinned: "gcr.io/" + s}},
-		Published: []deploy.Published{{Reference: s, Tags: []string{s, s}, Digest: s, Source: s}, {Reference: s, Source: s}},
+		Published: []deploy.Published{{Reference: s, Tags: []string{s, s}, Digest: s, Source: s, Why: s}, {Reference: s, Source: s}},
 		Changes: []deploy.Change{
 			{Kind: s, Namespace: s, Name: s, Action: s, Line: s, File: s, Took: time.Second},
 			{Kind: "Deployment", Namespace: s, Name: s, Action: "unchanged", Took: time.Second},

@@ -150,6 +150,10 @@ func published(r *deploy.Result) string {
 		for i, tag := range p.Tags {
 			tags[i] = code(tag)
 		}
+		from := p.Source
+		if p.Why != "" {
+			from += " (" + p.Why + ")"
+		}
 		layers := "not published"
 		if p.Digest != "" {
 			layers = fmt.Sprintf("%d sent, %d there already", p.Uploaded, p.There+p.Mounted)
@@ -157,7 +161,7 @@ func published(r *deploy.Result) string {
 				layers = fmt.Sprintf("%d sent (%s), %d there already", p.Uploaded, size(p.Bytes), p.There+p.Mounted)
 			}
 		}
-		rows[i] = fmt.Sprintf("| %s | %s | %s | %s | %s |\n", code(short(path.Base(p.Reference))), strings.Join(tags, ", "), text(p.Source),
+		rows[i] = fmt.Sprintf("| %s | %s | %s | %s | %s |\n", code(short(path.Base(p.Reference))), strings.Join(tags, ", "), text(from),
 			layers, unbroken(duration(p.Took)))
 	}
 	return "### Published\n\n" + table("image", "| image | further tags | from | layers | time |\n| :-- | :-- | :-- | :-- | --: |\n", rows)

@@ -199,6 +199,9 @@ func facts(r *deploy.Result, run actions.Run) string {
 	fact("Took", duration(r.Finished.Sub(r.Started)))
 	fact("Health check", text(r.Health))
 	fact("Not asked", text(r.Unasked))
+	if r.Outcome == deploy.Deployed || r.Outcome == deploy.Unchanged {
+		fact("No longer in the manifests", leaving(r))
+	}
 	for i, im := range r.Images {
 		if i == maxShown {
 			break
@@ -232,6 +235,22 @@ func facts(r *deploy.Result, run actions.Run) string {
 	}
 	b.WriteString("\n")
 	return b.String()
+}
+
+// leaving names what the manifests hold no longer and what stays all the same.
+func leaving(r *deploy.Result) string {
+	var names []string
+	for i, name := range r.Leaving {
+		if i == maxShown {
+			names = append(names, fmt.Sprintf("%d more", len(r.Leaving)-i))
+			break
+		}
+		names = append(names, code(name))
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return strings.Join(names, ", ") + "<br>left as " + map[bool]string{true: "it is", false: "they are"}[len(r.Leaving) == 1] + "; " + code("prune: true") + " deletes what leaves them"
 }
 
 // serves words what a URL is worth after this outcome: it serves only if it answered.

@@ -41,6 +41,8 @@ type board struct {
 	notes   map[object.ID]published
 	feeds   []*feed
 	readers chan struct{} // one for each object that is being read
+	// listeners has one for each log that is being followed.
+	listeners chan struct{}
 }
 
 // readers is how many objects may be read at the same time: each with its lists.
@@ -48,7 +50,7 @@ const readers = 6
 
 // newBoard is for objects of which some are going to be followed.
 func newBoard(states, followed []*state) *board {
-	b := &board{readers: make(chan struct{}, readers), over: map[object.ID]chan struct{}{}, notes: map[object.ID]published{}, feeds: newFeeds(followed)}
+	b := &board{readers: make(chan struct{}, readers), listeners: make(chan struct{}, listeners), over: map[object.ID]chan struct{}{}, notes: map[object.ID]published{}, feeds: newFeeds(followed)}
 	for _, s := range states {
 		b.over[s.change.ID()] = make(chan struct{})
 	}

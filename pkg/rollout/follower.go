@@ -48,6 +48,8 @@ type follower struct {
 	requested    map[types.UID]time.Time // when they were last
 	logs         chan loading            // whose newest line is to be read
 	tailed       time.Time               // when one was last
+	running      chan diagnosis.Running  // whose logs are to be followed
+	heard        map[string]bool         // those that are, or were, by their run
 }
 
 func newFollower(client *kube.Client, s *state, b *board, ahead Ahead) *follower {
@@ -57,6 +59,7 @@ func newFollower(client *kube.Client, s *state, b *board, ahead Ahead) *follower
 		client: client, change: s.change, version: s.live.GetResourceVersion(), sources: s.evidence.Sources(), hasPods: s.evidence.HasPods(),
 		observations: make(chan observation, backlog),
 		pods:         make(chan diagnosis.PodRef, explainLimit), requested: map[types.UID]time.Time{},
+		running: make(chan diagnosis.Running), heard: map[string]bool{},
 		logs: make(chan loading), tailed: time.Now().Add(tailFirst - tailEvery),
 	}
 }
@@ -96,6 +99,7 @@ func (f *follower) follow(ctx context.Context) {
 	if f.hasPods {
 		group.Go(fault.Func(ctx, func() { f.readPodEvents(ctx) }))
 		group.Go(fault.Func(ctx, func() { f.readLogs(ctx) }))
+		group.Go(fault.Func(ctx, func() { f.followLogs(ctx) }))
 	}
 	// A custom resource's controller says about the object itself why it makes no pods.
 	if !f.plain && (!f.hasPods || workload.Pods(f.change.After).Custom) {

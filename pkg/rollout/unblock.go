@@ -72,7 +72,7 @@ func unblock(ctx context.Context, client *kube.Client, c kube.Change) string {
 			continue // not of this deploy
 		}
 		ref := kube.Ref{Resource: kube.Pods, Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name}
-		err := client.Delete(ctx, ref, metav1.Preconditions{UID: &pod.UID})
+		err := client.Delete(ctx, ref, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}})
 		switch {
 		case err == nil:
 			deleted = append(deleted, fmt.Sprintf("%q", pod.Name))

@@ -64,6 +64,7 @@ func (w *waiter) wait(ctx, waiting context.Context, s *state) end {
 		}
 		f.explainPods(s.evidence, time.Now())
 		f.tail(s.evidence, time.Now())
+		f.listen(s)
 		watched = w.observe(waiting, f.observations, s, news, min(w.pause(s, v), news.due(time.Now())))
 		if waiting.Err() != nil {
 			return w.end(s, w.last(ctx, waiting, s))

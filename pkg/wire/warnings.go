@@ -38,11 +38,17 @@ func About(ctx context.Context, id object.ID) context.Context {
 	return context.WithValue(ctx, aboutKey{}, id)
 }
 
+// quietKey is the context's key for requests of whose warnings nobody wants to know.
+type quietKey struct{}
+
+// Quiet is a context for requests that send what nobody is to be warned of.
+func Quiet(ctx context.Context) context.Context { return context.WithValue(ctx, quietKey{}, true) }
+
 // HandleWarningHeaderWithContext takes in a header Warning (RFC 7234 §5.5), of
 // which 299 is the one that Kubernetes sends.
 func (w *Warnings) HandleWarningHeaderWithContext(ctx context.Context, code int, _, text string) {
 	about, _ := ctx.Value(aboutKey{}).(object.ID)
-	if code != 299 || text == "" || about.Kind == "Secret" { // it may quote the Secret
+	if code != 299 || text == "" || ctx.Value(quietKey{}) != nil || about.Kind == "Secret" { // it may quote the Secret
 		return
 	}
 	warning := Warning{About: about, Text: redact.Line(text, warningLimit)}

@@ -81,6 +81,24 @@ func TestAJobThatHasEndedGivesItsPlace(t *testing.T) {
 	}
 }
 
+// The dry run of the new Job is of another object: that it has no status takes the
+// Job controller nothing away.
+func TestAJobOfAnotherToolGivesItsPlace(t *testing.T) {
+	t.Parallel()
+	manifest := decode(t, `{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"j","namespace":"default"},"spec":{}}`)
+	ref := RefOf(manifest, Resource{schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}, true})
+	live := jobAt(t, "Failed", "")
+	object.Map(live.Object, "metadata")["managedFields"] = []any{map[string]any{
+		"manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "fieldsType": "FieldsV1", "apiVersion": "batch/v1",
+		"fieldsV1": map[string]any{"f:status": map[string]any{"f:conditions": map[string]any{}}},
+	}}
+	a := applying{subject{ref, manifest}, WriteOptions{}}
+	d, next, err := a.decide(state{live: live, asked: question{terms: terms{force: true}, anew: true}, answer: manifest})
+	if err != nil || next != nil || !d.recreate {
+		t.Errorf("%+v, %v, %v", d, next, err)
+	}
+}
+
 // The pods of a workload are replaced for what they read, and for nothing else.
 func TestRolled(t *testing.T) {
 	t.Parallel()

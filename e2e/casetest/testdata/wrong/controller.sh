@@ -1,0 +1,1 @@
+echo no such controller; exit 3

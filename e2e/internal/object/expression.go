@@ -1,0 +1,1 @@
+../../../pkg/object/expression.go
