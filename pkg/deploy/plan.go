@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/org/deploy-model-action/pkg/diff"
 	"github.com/org/deploy-model-action/pkg/image"
 	"github.com/org/deploy-model-action/pkg/kube"
 	"github.com/org/deploy-model-action/pkg/release"
@@ -65,6 +66,7 @@ func (d *deployment) intend(ctx context.Context) error {
 			d.log.Printf("%s", f)
 		}
 	}
+	defer d.showDiffs()
 	for _, c := range d.foreseen {
 		intent := d.intentOf(c)
 		d.result.Plan = append(d.result.Plan, intent)
@@ -77,7 +79,25 @@ func (d *deployment) intend(ctx context.Context) error {
 }
 
 func (d *deployment) intentOf(c kube.Change) Intent {
-	return Intent{Change: d.changeOf(c), Notes: c.Notes, Restarts: c.Restarts}
+	intent := Intent{Change: d.changeOf(c), Notes: c.Notes, Restarts: c.Restarts}
+	if c.Changed() {
+		intent.Diff = diff.Lines(c.Before, c.After)
+	}
+	return intent
+}
+
+// showDiffs shows what would change of each object in a group of its own.
+func (d *deployment) showDiffs() {
+	for _, i := range d.result.Plan {
+		if len(i.Diff) == 0 {
+			continue
+		}
+		d.log.EndGroup()
+		d.log.Group("Difference: " + i.Line)
+		for _, line := range i.Diff {
+			d.log.Printf("%s", line)
+		}
+	}
 }
 
 // unbuilt leaves what is wrong with images besides that they are not built yet: that

@@ -59,6 +59,7 @@ func TestWrite(t *testing.T) {
 	}{
 		{"deployed", deployed()},
 		{"unchanged", unchanged()},
+		{"planned", plannedResult()},
 		{"deployed again", deployedAgain()},
 		{"superseded", superseded()},
 		{"superseded at once", supersededAtOnce()},
