@@ -22,7 +22,7 @@ import (
 
 // findArchive looks whether there is something to publish, before anything is contacted.
 func (d *deployment) findArchive() error {
-	if d.Push == "" || d.Push == publish.FromDocker {
+	if d.Push == "" || d.Push == publish.FromDocker || d.planning {
 		return nil
 	}
 	info, err := d.runner.Workspace.Stat(d.Push)
@@ -103,6 +103,9 @@ func (d *deployment) connect(ctx context.Context) error {
 		return nil
 	})
 	_ = group.Wait()
+	if d.planning {
+		imageErr = d.unbuilt(imageErr)
+	}
 	var newer *release.SupersededError
 	if errors.As(recordErr, &newer) {
 		return newer
@@ -170,7 +173,7 @@ func (d *deployment) find(ctx context.Context) error {
 	if d.client, err = found.Connect(d.credentials.Tokens); err != nil {
 		return err
 	}
-	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf, Foresee: d.Candidate, Webhook: d.Timeout})
+	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf, Foresee: d.Candidate || d.planning, Webhook: d.Timeout})
 	return nil
 }
 

@@ -59,6 +59,7 @@ func TestWrite(t *testing.T) {
 	}{
 		{"deployed", deployed()},
 		{"unchanged", unchanged()},
+		{"planned", plannedResult()},
 		{"deployed again", deployedAgain()},
 		{"superseded", superseded()},
 		{"superseded at once", supersededAtOnce()},
@@ -84,7 +85,7 @@ func TestWrite(t *testing.T) {
 // earlier step with the same id had set.
 func TestEveryOutputIsSet(t *testing.T) {
 	t.Parallel()
-	want := []string{"outcome", "image", "digest", "images", "url", "external_ip", "changed", "changes", "previous"}
+	want := []string{"outcome", "image", "digest", "images", "url", "external_ip", "changed", "changes", "previous", "plan"}
 	for _, r := range []*deploy.Result{deployed(), mistaken(), {Outcome: deploy.Failed}} {
 		w := write(t, r)
 		if diff := cmp.Diff(want, w.names); diff != "" {

@@ -34,6 +34,7 @@ func Summary(r *deploy.Result, run actions.Run) string {
 	}
 	d.add(smokeTest(r))
 	d.add(restored(r))
+	d.add(plan(r))
 	d.add(objects(r))
 	d.add(published(r))
 	d.add(timeline(r))
@@ -73,6 +74,8 @@ func heading(r *deploy.Result) string {
 		return "✅ Deployed " + what
 	case deploy.Unchanged:
 		return "✅ Unchanged: " + what + " serves already"
+	case deploy.Planned:
+		return "📋 Plan for " + what
 	case deploy.Superseded:
 		return "⏭️ A newer run took over from " + what
 	case deploy.RolledBack:
@@ -80,6 +83,9 @@ func heading(r *deploy.Result) string {
 	case deploy.Cancelled:
 		return "⏹️ Cancelled the deploy of " + what
 	default:
+		if r.DryRun {
+			return "❌ A deploy would fail: " + what
+		}
 		return "❌ Failed to deploy " + what
 	}
 }
@@ -207,7 +213,11 @@ func facts(r *deploy.Result, run actions.Run) string {
 		if i == maxShown {
 			break
 		}
-		fact(imageLabel(r), link(code(im.Reference), imageURL(im))+"<br>"+code(im.Digest))
+		digest := code(im.Digest)
+		if digest == "" {
+			digest = "not built yet"
+		}
+		fact(imageLabel(r), link(code(im.Reference), imageURL(im))+"<br>"+digest)
 	}
 	if repo := repository(run); repo != "" {
 		if is := commit(r, run); is != "" {
@@ -265,7 +275,7 @@ func serves(r *deploy.Result) string {
 // imageLabel keeps the image that failed from being taken for the one that serves.
 func imageLabel(r *deploy.Result) string {
 	switch r.Outcome {
-	case deploy.Deployed, deploy.Unchanged:
+	case deploy.Deployed, deploy.Unchanged, deploy.Planned:
 		return "Image"
 	}
 	return "Image of this run"
@@ -317,7 +327,7 @@ func failure(f deploy.Failure, told []deploy.Problem) string {
 	if f.LogsOf != "" {
 		title = "Log of " + f.LogsOf
 	}
-	b.WriteString(fold(fmt.Sprintf("%s (%s)", title, count(len(f.Logs), "line", "lines")), f.Logs))
+	b.WriteString(fold(fmt.Sprintf("%s (%s)", title, count(len(f.Logs), "line", "lines")), "text", f.Logs))
 	return b.String()
 }
 

@@ -33,6 +33,8 @@ func verdict(r *deploy.Result, run actions.Run) string {
 	switch r.Outcome {
 	case deploy.Deployed, deploy.Unchanged:
 		return ""
+	case deploy.Planned:
+		return text("A deploy would do this: " + planned(r) + ". Nothing was changed.")
 	case deploy.Superseded:
 		return overtaken(r, func(n deploy.Newer) string { return link(text(newer(n)), n.URL) })
 	case deploy.RolledBack:
