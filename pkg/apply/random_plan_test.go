@@ -2,6 +2,7 @@ package apply_test
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,13 +35,13 @@ func written(u *unstructured.Unstructured) string {
 	if u == nil {
 		return "none"
 	}
-	text := string(u.GetUID())
+	parts := []string{string(u.GetUID())}
 	for _, m := range u.GetManagedFields() {
 		if m.Subresource != "status" && (m.Manager == "deploy-model-action" || m.Operation == metav1.ManagedFieldsOperationApply) {
-			text += fmt.Sprintf(" %s %s %s", m.Manager, m.Time, m.FieldsV1)
+			parts = append(parts, fmt.Sprintf("%s %s %s", m.Manager, m.Time, m.FieldsV1))
 		}
 	}
-	return text
+	return strings.Join(parts, " ")
 }
 
 // asPlanned compares a deploy with what its plan said.
