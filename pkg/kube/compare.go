@@ -169,6 +169,9 @@ func (w *Write) Planned() Change {
 	switch {
 	case c.Before == nil:
 		c.Action = Created
+	case w.planned != nil && w.accepted != nil && sameButStatus(c.Before.Object, w.accepted.Object, w.next.mark) && len(w.next.restarts) == 0 &&
+		equalBut(c.Before.Object, w.planned.Object, "metadata", "status") && equalAnnotations(c.Before.Object, w.planned.Object, w.next.mark):
+		c.Action = Unchanged // but for who holds its fields
 	case w.next.recreate:
 		c.Action = Replaced
 		if w.planned != nil { // it was asked for under another name
@@ -182,17 +185,17 @@ func (w *Write) Planned() Change {
 
 // foresee asks for an object as it will be when the fields of others are ours. The
 // dry run of an apply alone leaves there what only they have set.
-func (w *Write) foresee(ctx context.Context, d decision) {
-	if d.managers == nil || d.body == nil || w.planned == nil || len(d.migrate) == 0 {
+func (w *Write) foresee(ctx context.Context, d decision, c claim) {
+	if d.managers == nil || d.body == nil || w.accepted == nil {
 		return
 	}
-	all := ownersOf(w.planned)
+	all := ownersOf(w.accepted)
 	theirs := func(o owner) bool { return o.isOf(d.migrate) }
-	leaving := held(all, theirs).Difference(held(all, func(o owner) bool { return !theirs(o) }))
+	leaving := held(all, theirs).Difference(held(all, func(o owner) bool { return !theirs(o) })).Union(c.all())
 	if keeps(ownersOf(d.before), d.migrate, w.about.body, d.before) {
 		leaving = leaving.Difference(fieldpath.NewSet(fieldpath.MakePathOrDie("spec", "replicas")))
 	}
-	next, _ := stored.Without(w.planned.Object, leaving).(map[string]any)
+	next, _ := stored.Without(w.accepted.Object, leaving).(map[string]any)
 	patch := mergePatch(d.before.Object, next)
 	delete(patch, "status")
 	for _, key := range serverside {

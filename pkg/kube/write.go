@@ -90,6 +90,7 @@ type Write struct {
 	took    time.Duration // of what was observed
 
 	planned     *unstructured.Unstructured // as the server says that it will be; nil if it is not known
+	accepted    *unstructured.Unstructured // its answer to the apply alone; nil if that was refused
 	left, wrong []string                   // of a Revert: what is not as it was
 }
 
@@ -172,9 +173,12 @@ func (w *Write) decide(ctx context.Context) (decision, error) {
 				d.before = s.live
 			}
 			if w.client.foresee {
-				w.planned = s.answer
-				if err == nil && s.asked.merged == nil {
-					w.foresee(ctx, d)
+				w.planned, w.accepted = s.answer, s.answer
+				if s.asked.merged != nil {
+					w.accepted = s.asked.accepted
+				}
+				if err == nil {
+					w.foresee(ctx, d, s.asked.claim)
 				}
 			}
 			return d, err
