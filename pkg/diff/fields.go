@@ -34,14 +34,15 @@ func fieldsOf(u *unstructured.Unstructured) map[string]any {
 	return out
 }
 
-// forget leaves out everywhere what no manifest says: our marks, and what a controller
+// forget leaves out everywhere what no manifest says: our marks, what the controller of
+// Deployments counts, and what a controller
 // gives the pods of a Job, another one each time.
 func forget(v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, child := range v {
 			switch {
-			case object.IsMark(key), strings.HasSuffix(key, "controller-uid"), key == "job-name", key == "batch.kubernetes.io/job-name", key == "creationTimestamp" && child == nil:
+			case object.IsMark(key), strings.HasSuffix(key, "controller-uid"), key == "job-name", key == "batch.kubernetes.io/job-name", key == "deployment.kubernetes.io/revision", key == "creationTimestamp" && child == nil:
 				delete(v, key)
 				continue
 			}
