@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/jsonpath"
 
@@ -339,5 +340,49 @@ func (e *env) patchAt(ctx context.Context, u *unstructured.Unstructured, manager
 	e.Helper()
 	if _, err := e.at(u).Patch(ctx, u.GetName(), types.StrategicMergePatchType, []byte(body), metav1.PatchOptions{FieldManager: manager}); err != nil {
 		e.Fatal(err)
+	}
+}
+
+// TestLiveSiblings: a dry run is refused for what the set itself brings a moment later.
+func TestLiveSiblings(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	class := "class-of-" + e.namespace // a cluster has one of a name
+	set := fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata: {name: model}
+spec: {priorityClassName: %[1]s, nodeSelector: {none: none}, serviceAccountName: robot, containers: [{name: model, image: r/m:1}]}
+---
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: %[1]s}
+value: 1000
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: robot}
+`, class)
+	t.Cleanup(func() {
+		_ = e.dynamic.Resource(schema.GroupVersionResource{Group: "scheduling.k8s.io", Version: "v1", Resource: "priorityclasses"}).Delete(context.Background(), class, metav1.DeleteOptions{})
+	})
+	if got := lines(e.must(e.options("1-1"), set)); strings.Count(got, "created") != 3 {
+		t.Error(got)
+	}
+	if got := lines(e.must(e.options("2-1"), set)); strings.Count(got, "unchanged") != 3 {
+		t.Errorf("a second time:\n%s", got)
+	}
+}
+
+// TestLiveRemovedAPI: a version that is not served any more is called so, and is not
+// taken for a role that is missing.
+func TestLiveRemovedAPI(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	for _, version := range []string{"extensions/v1beta1", "apps/v1beta1"} {
+		began := time.Now()
+		_, err := e.deploy(e.options("1-1"), strings.Replace(deployed("", "", ""), "apps/v1", version, 1))
+		if err == nil || !strings.Contains(err.Error(), "does not serve") || !strings.Contains(err.Error(), version) || strings.Contains(err.Error(), "grant") || time.Since(began) > 10*time.Second {
+			t.Errorf("%s: %v", version, err)
+		}
 	}
 }

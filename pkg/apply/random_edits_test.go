@@ -3,6 +3,7 @@ package apply_test
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -91,7 +92,11 @@ func (s *sequence) by(way string, other tree) error {
 		return err
 	case "delete":
 		now, policy := int64(0), metav1.DeletePropagationBackground
-		return objects.Delete(ctx, "model", metav1.DeleteOptions{GracePeriodSeconds: &now, PropagationPolicy: &policy})
+		err := objects.Delete(ctx, "model", metav1.DeleteOptions{GracePeriodSeconds: &now, PropagationPolicy: &policy})
+		for s.read() != nil && ctx.Err() == nil { // a load balancer goes first
+			time.Sleep(20 * time.Millisecond)
+		}
+		return err
 	case "label":
 		return patch(types.MergePatchType, "kubectl-label", fmt.Sprintf(`{"metadata":{"labels":{"tier":%q}}}`, []string{"a", "b", "hand"}[s.choices.r.IntN(3)]))
 	case "annotate":

@@ -329,7 +329,7 @@ func randomIngress(c *choices) tree {
 
 func randomAutoscaler(c *choices) tree {
 	cpu := tree{"type": "Resource", "resource": tree{"name": "cpu", "target": tree{"type": "Utilization", "averageUtilization": int64(50)}}}
-	memory := tree{"type": "Resource", "resource": tree{"name": "memory", "target": tree{"type": "AverageValue", "averageValue": "1000Mi"}}}
+	memory := tree{"type": "Resource", "resource": tree{"name": "memory", "target": tree{"type": "AverageValue", "averageValue": "1Gi"}}}
 	return c.workload("autoscaling/v2", "HorizontalPodAutoscaler", fields("scaleTargetRef", tree{"apiVersion": "apps/v1", "kind": "Deployment", "name": c.pick("target", "none", "nobody")},
 		"maxReplicas", c.pick("max", int64(5), int64(9)), "minReplicas", c.pick("min", nil, int64(1), int64(2)),
 		"metrics", c.pick("metrics", nil, []any{cpu}, []any{cpu, memory}, []any{memory}),

@@ -125,6 +125,7 @@ func (d *deployment) foreseePrune(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
+	d.fated = fates
 	if err := d.explain(apply.TryPrune(ctx, fates, d.applyOptions())); err != nil {
 		return err
 	}

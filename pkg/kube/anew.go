@@ -182,9 +182,6 @@ func (a applying) rederives(s state, t terms, left *fieldpath.Set) bool {
 	case "ConfigMap", "Secret", "Namespace", "CustomResourceDefinition", "APIService": // they have none, or cannot have another name
 		return false
 	}
-	if isJob(a.Ref) {
-		return false // nothing of it that has a default can be changed
-	}
 	if s.answer != nil && equalBut(s.live.Object, s.answer.Object, "metadata", "status") && left.Empty() {
 		return false
 	}
@@ -243,11 +240,12 @@ func latest(image string) bool {
 	return tag == "latest" || !tagged && !pinned
 }
 
-// stale are the defaults of what was written before.
+// stale are the defaults of what was written before. Who creates an object with a
+// tool of a person's is recorded as the owner of its defaults, too.
 func (a applying) stale(s state, t terms) *fieldpath.Set {
 	return stored.Defaults{
 		Before: s.was.Object, Now: s.will.Object, Manifest: t.body(a.body).Object,
-		Owned: held(ownersOf(s.live), func(owner) bool { return true }),
+		Owned: held(ownersOf(s.live), func(o owner) bool { return !makes(o.manager()) }),
 	}.Stale(s.live.Object)
 }
 

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/org/deploy-model-action/pkg/object"
+	"github.com/org/deploy-model-action/pkg/stored"
 )
 
 // state is all that a decision about one object rests on, read at one
@@ -79,6 +80,8 @@ type decision struct {
 	mark     func(string) bool          // annotations that do not count in a comparison
 	moved    []string                   // for the log, once managers is done
 	notes    []string                   // for the log, once all is done
+	restarts []string                   // of what the pods read, what is new to them
+	migrate  []tool                     // whose fields managers makes ours
 }
 
 // pending reports whether there is something to send.
@@ -152,7 +155,9 @@ func (a applying) agree(s state) (terms, error) {
 		}
 	}
 	for _, o := range all {
-		if o.isMigrated() {
+		// What is ours twice is only in the way when the manifest lets it go.
+		twice := o.oursByUpdate() && o.fields().Difference(held(all, owner.ours)).Empty() && a.writes(o.fields())
+		if o.isMigrated() && !twice {
 			migrate(o.tool())
 		}
 	}
@@ -176,7 +181,7 @@ func (a applying) agree(s state) (terms, error) {
 		switch {
 		case sent && scaler(c.path, c.manager, c.subresource):
 			t.yield[c.path] = c.manager
-		case c.subresource == "" && slices.Contains(t.migrate, whose):
+		case c.subresource == "" && (slices.Contains(t.migrate, whose) || whose == tool{object.FieldManager, updates}):
 			t.force = true
 		case c.subresource == "" && a.Force && deploys(c.manager):
 			migrate(whose)
@@ -190,11 +195,21 @@ func (a applying) agree(s state) (terms, error) {
 	return t, errors.Join(open...)
 }
 
+// writes reports whether a manifest holds all fields of a set.
+func (a applying) writes(set *fieldpath.Set) bool {
+	for path := range set.All() {
+		if _, ok := stored.At(a.body.Object, path); !ok {
+			return false
+		}
+	}
+	return true
+}
+
 // settled makes the decision when all is known.
 func (a applying) settled(s state, t terms) (decision, error) {
 	body := t.body(a.body)
 	beside := marksBeside(a.body)
-	d := decision{before: s.live, expected: a.expected(s), mark: beside}
+	d := decision{before: s.live, expected: a.expected(s), mark: beside, migrate: t.migrate}
 	for _, path := range slices.Sorted(maps.Keys(t.yield)) {
 		d.note("%s is left to %q, which scales it", strings.TrimPrefix(path, "."), t.yield[path])
 	}
@@ -223,7 +238,7 @@ func (a applying) settled(s state, t terms) (decision, error) {
 	d.notes = append(d.notes, t.claim.notes...)
 	unchanged := s.live != nil && d.managers == nil && s.answer != nil && len(t.take) == 0 && a.unchanged(s.live, s.answer, beside)
 	d.whole = pinned(body, s.live)
-	d.force = a.mark(d.whole, s.live) || len(t.take) > 0
+	d.force = a.mark(d.whole, s.live) || len(t.take) > 0 || slices.ContainsFunc(ownersOf(s.live), owner.oursByUpdate)
 	a.stamp(&d, s, t)
 	if d.fence = unchanged && a.Fence; !unchanged || a.Fence {
 		d.body = d.whole

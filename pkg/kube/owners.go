@@ -151,6 +151,9 @@ func (a applying) claiming(s *state, t *terms) (*question, error) {
 			return nil, nil
 		}
 		// The server takes the manifest, and keeps its defaults.
+		for _, path := range tops(t.claim.soft) {
+			t.claim.notes = append(slices.Clip(t.claim.notes), path+" stays as it is: it is a default of an earlier manifest, and the server does not let it change")
+		}
 		t.claim.soft = nil
 		if !t.claim.all().Empty() {
 			return a.asClaimed(*t, s), nil
@@ -242,7 +245,11 @@ func (a applying) firm(s state, t terms, left *fieldpath.Set) (claim, error) {
 			c.notes = append(c.notes, fmt.Sprintf("%s stays, which is managed by %q, and not in the manifest", path, o.manager()))
 		}
 	}
-	c.firm = union(c.firm, a.twins(s, t))
+	twins := a.twins(s, t)
+	for _, path := range tops(twins) {
+		c.notes = append(c.notes, path+" is removed: an earlier manifest had it as stringData, and this one does not hold it")
+	}
+	c.firm = union(c.firm, twins)
 	return c, errors.Join(open...)
 }
 
