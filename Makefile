@@ -28,7 +28,7 @@ case: ## a new case to edit: NAME=…
 # The packages of which `make test` plays a sample. SEED=… repeats an earlier campaign.
 campaign: controlplane ## the races, kills, outages and verdicts in full: an hour and a half
 	CAMPAIGN=1 go -C e2e run ./cmd/test .. -- -count=1 -timeout 1h -run '^(TestCrowd|TestWorst)$$' ./pkg/rollout ./pkg/manifest
-	CAMPAIGN=1 go -C e2e run ./cmd/test . -- -count=1 -timeout 3h -p 1 $(addprefix ./,$(or $(PKG),races kill outage owners candidate rollout stored))
+	CAMPAIGN=1 go -C e2e run ./cmd/test . -- -count=1 -timeout 3h -p 1 $(addprefix ./,$(or $(PKG),races kill prune outage owners candidate rollout stored casetest))
 
 realnode: controlplane ## the catalogue of failures on a real kubelet, in a privileged container; needs Docker and root
 	REALNODE=1 go -C e2e test -count=1 -timeout 15m ./realnode

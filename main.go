@@ -32,7 +32,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	defer report.Rescue(workflow, &code)
 	options := deploy.Defaults()
 	options.Mistakes = workflow.Bind(&options)
-	runner := deploy.Runner{Getenv: getenv, IDToken: workflow.IDToken}
+	runner := deploy.Runner{Getenv: getenv, IDToken: workflow.IDToken, Fork: workflow.Event().Fork}
 	switch {
 	case len(args) == 0: // as the runner starts it
 	case args[0] == "grant":

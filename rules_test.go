@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 	"main":        {"actions", "deploy", "grant", "release", "report"},
 	"report":      {"actions", "deploy", "fault"},
 	"grant":       {"credentials", "google", "redact", "retry"}, // the subcommand, which shares no other step with a deploy
-	"deploy":      {"apply", "candidate", "cluster", "credentials", "diagnosis", "fault", "google", "image", "inside", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
+	"deploy":      {"apply", "candidate", "cluster", "credentials", "diagnosis", "diff", "fault", "google", "image", "inside", "kube", "manifest", "object", "publish", "readiness", "redact", "registry", "release", "retry", "rollout", "serving", "workload"},
 	"actions":     {},
 	"credentials": {"fault", "google", "redact", "retry"},
 	"cluster":     {"google", "redact", "retry", "wire"},
@@ -52,6 +52,7 @@ var mayImport = map[string][]string{
 	"kustomize":   {"fault", "inside", "redact"},
 	"apply":       {"fault", "kube", "object", "redact", "retry", "stored", "workload"},
 	"candidate":   {"object", "workload"},
+	"diff":        {"object", "redact"},
 	"release":     {"fault", "kube", "object", "redact", "retry"},
 	"readiness":   {"object", "redact", "workload"},
 	"diagnosis":   {"fault", "kube", "object", "redact", "retry", "workload"},

@@ -64,15 +64,16 @@ const deploys = "# deploy"
 // Load reads every folder of dir, or dir itself if that is a case. The error joins
 // all that is wrong with them; what is right is returned all the same.
 func Load(dir string) ([]Case, error) {
-	if one, err := folder(dir); err != nil || one[inputsFile] != "" || slices.ContainsFunc(slices.Collect(maps.Keys(one)), inManifests) {
-		if err != nil {
-			return nil, err
-		}
+	if isCase(dir) {
 		abs, err := filepath.Abs(dir)
 		if err != nil {
 			return nil, err
 		}
-		return Parse(filepath.Base(abs), one)
+		files, err := folder(dir)
+		if err != nil {
+			return nil, err
+		}
+		return Parse(filepath.Base(abs), files)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -99,7 +100,13 @@ func Load(dir string) ([]Case, error) {
 	return all, errors.Join(errs...)
 }
 
-func inManifests(name string) bool { return strings.HasPrefix(name, manifests) }
+// isCase reports whether a folder is a case itself.
+func isCase(dir string) bool {
+	return slices.ContainsFunc([]string{manifests, inputsFile, expectFile}, func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name)))
+		return err == nil
+	})
+}
 
 // folder reads all files of a folder.
 func folder(dir string) (map[string]string, error) {

@@ -2,6 +2,7 @@ package casetest_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,9 +11,10 @@ import (
 )
 
 // Most of a case is waiting, for a rollout or for nothing to happen.
-func TestMain(m *testing.M) { cloudtest.Waiting(m, 8) }
+func TestMain(m *testing.M) { cloudtest.Waiting(m, 12) }
 
-// TestCases plays the folders of e2e/cases.
+// TestCases plays the folders of e2e/cases, each with one of its variants, or in a
+// campaign with all of them.
 func TestCases(t *testing.T) {
 	t.Parallel()
 	all, err := casetest.Load("../cases")
@@ -20,7 +22,13 @@ func TestCases(t *testing.T) {
 		t.Error(err)
 	}
 	w := world(t)
+	variants := map[string]int{} // by folder
 	for _, c := range all {
+		if folder, _, is := strings.Cut(c.Name, "/"); is {
+			if variants[folder]++; variants[folder] > cloudtest.Sample(1, len(all)) {
+				continue
+			}
+		}
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			r := w.Play(t.Context(), c)

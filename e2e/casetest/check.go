@@ -112,13 +112,13 @@ func is(got string) string {
 // find finds objects in a namespace.
 func (w *World) find(namespace string) finder {
 	return func(ctx context.Context, t thing) ([]unstructured.Unstructured, error) {
-		resource, namespaced, err := w.resource(t.Kind)
+		at, err := w.resource(t.Kind)
 		if err != nil {
 			return nil, err
 		}
-		var objects dynamic.ResourceInterface = w.objects.Resource(resource)
-		if namespaced {
-			objects = w.objects.Resource(resource).Namespace(cmp.Or(t.Namespace, namespace))
+		var objects dynamic.ResourceInterface = w.objects.Resource(at.GroupVersionResource)
+		if at.namespaced {
+			objects = w.objects.Resource(at.GroupVersionResource).Namespace(cmp.Or(t.Namespace, namespace))
 		}
 		if !strings.Contains(t.Name, "*") {
 			o, err := objects.Get(ctx, t.Name, metav1.GetOptions{})
@@ -141,11 +141,16 @@ func (w *World) find(namespace string) finder {
 }
 
 // resource is where objects of a kind are, as the API server says it.
-func (w *World) resource(kind string) (resource schema.GroupVersionResource, namespaced bool, err error) {
+func (w *World) resource(kind string) (location, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if known, ok := w.kinds[kind]; ok {
+		return known, nil
+	}
 	want := schema.ParseGroupKind(kind)
 	lists, err := w.kube.Discovery().ServerPreferredResources()
 	if len(lists) == 0 {
-		return resource, false, err // an error with lists is another case's definition that comes or goes
+		return location{}, err // an error with lists is another case's definition that comes or goes
 	}
 	for _, list := range lists {
 		version, err := schema.ParseGroupVersion(list.GroupVersion)
@@ -154,9 +159,16 @@ func (w *World) resource(kind string) (resource schema.GroupVersionResource, nam
 		}
 		for _, r := range list.APIResources {
 			if r.Kind == want.Kind && !strings.Contains(r.Name, "/") {
-				return version.WithResource(r.Name), r.Namespaced, nil
+				w.kinds[kind] = location{version.WithResource(r.Name), r.Namespaced}
+				return w.kinds[kind], nil
 			}
 		}
 	}
-	return resource, false, fmt.Errorf("the cluster has no kind %q", kind)
+	return location{}, fmt.Errorf("the cluster has no kind %q", kind)
+}
+
+// location is where the API server has the objects of a kind.
+type location struct {
+	schema.GroupVersionResource
+	namespaced bool
 }

@@ -32,9 +32,10 @@ type World struct {
 	kube             *kubernetes.Clientset
 	objects          dynamic.Interface
 
-	runs atomic.Int64
-	mu   sync.Mutex
-	held map[string]map[string]string // labels of what was published, by reference
+	runs  atomic.Int64
+	mu    sync.Mutex
+	held  map[string]map[string]string // labels of what was published, by reference
+	kinds map[string]location          // by the kind as cases write it
 }
 
 // Options say what a world is made of.
@@ -51,7 +52,7 @@ type Options struct {
 func NewWorld(o Options) (*World, error) {
 	config := rest.CopyConfig(o.Cloud.ControlPlane.Config)
 	config.WarningHandler, config.QPS = rest.NoWarnings{}, -1
-	w := &World{cloud: o.Cloud, binary: o.Binary, metadata: o.Metadata, settle: cmp.Or(o.Settle, 15*time.Second), held: map[string]map[string]string{}}
+	w := &World{cloud: o.Cloud, binary: o.Binary, metadata: o.Metadata, settle: cmp.Or(o.Settle, 15*time.Second), held: map[string]map[string]string{}, kinds: map[string]location{}}
 	var err error
 	if w.kube, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, err

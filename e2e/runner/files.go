@@ -33,7 +33,7 @@ func newFiles(s Step) (*files, error) {
 		}
 	}
 	f.event = filepath.Join(f.workflow, "event.json")
-	if err := os.WriteFile(f.event, []byte("{}"), 0o644); err != nil {
+	if err := os.WriteFile(f.event, []byte(or(s.Payload, "{}")), 0o644); err != nil {
 		return nil, err
 	}
 	for name, path := range map[string]*string{"set_output": &f.output, "set_env": &f.env, "add_path": &f.path, "save_state": &f.state, "step_summary": &f.summary} {

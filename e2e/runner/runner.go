@@ -39,6 +39,8 @@ type Step struct {
 	// SHA is the commit; Event the trigger, `push` if empty; RunID, Number and
 	// Attempt the run's: 16000000001, 1 and 1 if empty.
 	SHA, Event, RunID, Number, Attempt string
+	// Payload is the event's, as JSON; {} if empty.
+	Payload string
 	// OldRunner acts as runners before 2.331, and with them GHES, did: RUNNER_TEMP is
 	// not mounted into the container, and names a folder of the machine there. A
 	// binary gets a RUNNER_TEMP that does not exist.

@@ -30,18 +30,23 @@ func (p *Plan) Pending(id object.ID) bool {
 }
 
 // Planned is what is about to become of each object. What cannot be checked before
-// its namespace or definition is there will be as its manifest has it.
+// its namespace or definition is there will be as its manifest has it. They are in the
+// order of application.
 func (p *Plan) Planned() []kube.Change {
 	all := make([]kube.Change, len(p.items))
-	for i, it := range p.items {
+	for i, it := range p.ordered() {
 		if it.write != nil {
 			all[i] = it.write.Planned()
+			if note := it.staleNote(); note != "" {
+				all[i].Notes = append(all[i].Notes, note)
+			}
 			continue
 		}
 		all[i] = kube.Change{Ref: it.ref(), Before: it.live(), After: it.object, Manifest: it.object, Action: kube.Configured}
 		if it.live() == nil {
 			all[i].Action = kube.Created
 		}
+		all[i].Notes = []string{"it can be checked only when what it needs is there, which this set brings: shown is its manifest"}
 	}
 	return all
 }

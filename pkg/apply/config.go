@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -117,10 +118,17 @@ func (it *item) unsettled() bool {
 // with it, and of a CronJob the next ones read it anew.
 func (p *Plan) warnStale(items []*item) {
 	for _, it := range items {
-		if kind := it.object.GetKind(); len(it.stale) > 0 && it.live() != nil && kind != "Job" && kind != "CronJob" {
-			p.o.Client.Log("%s: its pods are not replaced, though they read what has changed (%s): of this kind nobody knows how; restart them by hand",
-				it.ref().ID(), strings.ReplaceAll(strings.Join(it.stale, ", "), "/", " "))
+		if note := it.staleNote(); note != "" {
+			p.o.Client.Log("%s: %s", it.ref().ID(), note)
 		}
 		it.stale = nil
 	}
+}
+
+// staleNote says that pods of an item go on with what they have read; "" if none do.
+func (it *item) staleNote() string {
+	if kind := it.object.GetKind(); len(it.stale) == 0 || it.live() == nil || kind == "Job" || kind == "CronJob" {
+		return ""
+	}
+	return fmt.Sprintf("its pods are not replaced, though they read what has changed (%s): of this kind nobody knows how; restart them by hand", strings.ReplaceAll(strings.Join(it.stale, ", "), "/", " "))
 }

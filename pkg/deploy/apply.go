@@ -21,8 +21,16 @@ func (d *deployment) apply(ctx context.Context) error {
 	return d.write(ctx)
 }
 
-// check reads and dry-runs every object, and claims the release.
+// check finds out what is to be written, and claims the release.
 func (d *deployment) check(ctx context.Context) error {
+	if err := d.observe(ctx); err != nil {
+		return err
+	}
+	return d.claim(ctx)
+}
+
+// observe reads and dry-runs every object, and writes nothing.
+func (d *deployment) observe(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error {
 		defer fault.Catch(ctx)
@@ -42,10 +50,7 @@ func (d *deployment) check(ctx context.Context) error {
 		d.log.Warning(d.refused)
 	}
 	d.meet(ctx)
-	if err := errors.Join(d.refuse(), d.foreseePrune(ctx)); err != nil {
-		return err
-	}
-	return d.claim(ctx)
+	return errors.Join(d.refuse(), d.foreseePrune(ctx))
 }
 
 // refuse refuses what no pod could save, before anything is written: trying a

@@ -209,7 +209,7 @@ func (d *deployment) reportOmitted(ids []object.ID) {
 // recordOutcome writes down how the run ended. Its error says that a newer run
 // has taken over meanwhile, or that it could not be written.
 func (d *deployment) recordOutcome(ctx context.Context, outcome Outcome) error {
-	if d.record == nil {
+	if d.record == nil || d.planning {
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -260,6 +260,10 @@ func (d *deployment) openRecord(ctx context.Context) error {
 	}
 	d.earlier = d.record.Releases()
 	d.fromRecord()
+	if d.planning {
+		d.foreseeSuperseded()
+		return nil
+	}
 	return d.record.Check(d.run)
 }
 

@@ -32,3 +32,35 @@ func TestLeftUnverified(t *testing.T) {
 		t.Error("a record that remembers nothing")
 	}
 }
+
+// TestAuthorOf holds whose run marked an object: a record forgets its oldest runs, so
+// that only one that is no older than those it knows is certainly another's.
+func TestAuthorOf(t *testing.T) {
+	t.Parallel()
+	entry := func(id int64, attempt int) release.Entry {
+		return release.Entry{Run: release.Run{ID: id, Attempt: attempt}}
+	}
+	numbered := []release.Entry{entry(5, 2), entry(9, 1), entry(7, 1)}
+	byHandToo := append([]release.Entry{entry(0, 0)}, numbered...)
+	for _, c := range []struct {
+		releases     []release.Entry
+		run          string
+		own, foreign bool
+	}{
+		{numbered, "9-1", true, false},
+		{numbered, "5-2", true, false}, // gone back to
+		{numbered, "9-2", false, true},
+		{numbered, "8-1", false, true},
+		{numbered, "7-2", false, true},
+		{numbered, "6-1", false, false}, // may be forgotten
+		{numbered, byHand + "x", false, true},
+		{byHandToo, byHand + "x", true, false},
+		{byHandToo, "8-1", false, true},
+		{numbered, "theirs", false, true},
+		{nil, "8-1", false, true},
+	} {
+		if own, foreign := authorOf(c.releases, c.run); own != c.own || foreign != c.foreign {
+			t.Errorf("%q: own %v, foreign %v, want %v %v", c.run, own, foreign, c.own, c.foreign)
+		}
+	}
+}

@@ -22,11 +22,15 @@ import (
 
 // findArchive looks whether there is something to publish, before anything is contacted.
 func (d *deployment) findArchive() error {
-	if d.Push == "" || d.Push == publish.FromDocker {
+	if d.Push == "" || d.Push == publish.FromDocker || d.planning {
 		return nil
 	}
-	if _, err := d.runner.Workspace.Stat(d.Push); err != nil {
+	info, err := d.runner.Workspace.Stat(d.Push)
+	switch {
+	case err != nil:
 		return fmt.Errorf("input push %q: %s; or write docker for the runner's engine", d.Push, inside.Cause(d.runner.Workspace, d.Push, err))
+	case !info.IsDir() && !info.Mode().IsRegular():
+		return fmt.Errorf("input push %q: neither a file nor a folder; name the file or folder that an earlier step wrote the image to", d.Push)
 	}
 	return nil
 }
@@ -99,6 +103,9 @@ func (d *deployment) connect(ctx context.Context) error {
 		return nil
 	})
 	_ = group.Wait()
+	if d.planning {
+		imageErr = d.unbuilt(imageErr)
+	}
 	var newer *release.SupersededError
 	if errors.As(recordErr, &newer) {
 		return newer
@@ -166,7 +173,7 @@ func (d *deployment) find(ctx context.Context) error {
 	if d.client, err = found.Connect(d.credentials.Tokens); err != nil {
 		return err
 	}
-	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf, Foresee: d.Candidate, Webhook: d.Timeout})
+	d.kube = kube.NewClient(d.client.Dynamic, d.client.REST, kube.Options{Log: d.log.Printf, Foresee: d.Candidate || d.planning, Webhook: d.Timeout})
 	return nil
 }
 

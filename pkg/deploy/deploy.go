@@ -53,6 +53,10 @@ type deployment struct {
 	kube        *kube.Client
 	nodes       []corev1.Node // that pods can be scheduled on; none if not known
 
+	planning bool          // nothing is written: what a deploy would do is shown
+	offline  bool          // nor asked: there are no credentials for it
+	foreseen []kube.Change // what a deploy would do
+
 	run       release.Run
 	runMark   string // on the objects that this run writes
 	record    *release.Record
@@ -74,6 +78,7 @@ type deployment struct {
 	others    map[object.ID]string                     // what other releases hold, on the first deploy of this one
 	removed   []object.ID                              // that are not the release's any more
 	pruned    []object.ID                              // that this run has deleted
+	fated     []apply.Fate                             // what is to become of what the manifests hold no longer
 	// changedSince says that somebody changed an object since this run wrote it, so
 	// that it was left; notRestored counts those that could not be restored.
 	changedSince bool
@@ -89,7 +94,8 @@ func Run(ctx context.Context, o Options, r Runner, log Log) *Result {
 		r.Transport = http.DefaultTransport
 	}
 	d := &deployment{Options: o, runner: r, log: log}
-	d.result = &Result{Started: time.Now(), Namespace: o.Namespace, Commit: o.SHA}
+	d.planning = o.plans(r.Getenv)
+	d.result = &Result{Started: time.Now(), Namespace: o.Namespace, Commit: o.SHA, DryRun: d.planning}
 	fault.Run(ctx, func(ctx context.Context) {
 		err := d.deploy(ctx)
 		d.finish(ctx, err)
@@ -100,6 +106,9 @@ func Run(ctx context.Context, o Options, r Runner, log Log) *Result {
 func (d *deployment) deploy(ctx context.Context) error {
 	if err := d.phase(ctx, "Manifests", d.prepare); err != nil {
 		return &InputError{err}
+	}
+	if d.planning {
+		return d.foretell(ctx)
 	}
 	if d.Push != "" {
 		if err := d.phase(ctx, "Publish", d.publish); err != nil {
@@ -164,10 +173,6 @@ func (d *deployment) prepare(ctx context.Context) error {
 		}
 	}
 	d.log.Mask(d.RegistryPassword)
-	note(d.Mistakes)
-	note(d.mistakes(d.runner.Getenv))
-	note(d.identify())
-
 	account, delegates := d.impersonated()
 	found, err := credentials.Find(ctx, credentials.Options{
 		JSON:                     d.CredentialsJSON,
@@ -180,9 +185,14 @@ func (d *deployment) prepare(ctx context.Context) error {
 		Mask:                     d.log.Mask,
 		IDToken:                  d.runner.IDToken,
 	})
-	note(err)
-	d.credentials = found
-	note(d.parseName())
+	d.credentials, d.offline = found, err != nil && d.withoutSecrets()
+	note(d.Mistakes)
+	note(d.mistakes(d.runner, d.offline))
+	note(d.identify())
+	if !d.offline {
+		note(err)
+		note(d.parseName())
+	}
 	note(d.findArchive())
 
 	if len(d.Manifests) > 0 {

@@ -125,13 +125,14 @@ func right() Options {
 }
 
 // offline runs a deploy that must not contact anything.
-func offline(t *testing.T, o Options, environment, files map[string]string) (*Result, *lines) {
+func offline(t *testing.T, o Options, environment, files map[string]string, fork bool) (*Result, *lines) {
 	t.Helper()
 	log := &lines{}
 	r := Run(t.Context(), o, Runner{
 		Getenv:    func(name string) string { return environment[name] },
 		Workspace: workspace(t, files),
 		Transport: nothing{t},
+		Fork:      fork,
 		IDToken: func(context.Context, string) (string, error) {
 			t.Error("asked GitHub for an identity token")
 			return "", errors.New("no network")
@@ -151,6 +152,7 @@ func TestWrongInputsContactNothing(t *testing.T) {
 		change      func(*Options)
 		environment map[string]string
 		files       map[string]string
+		fork        bool
 	}{
 		{name: "nothing is given", change: func(o *Options) { *o = Options{} }, files: map[string]string{}},
 		{name: "no required input", change: func(o *Options) { o.ClusterName, o.RegistryHost, o.SHA = "", "", "" }},
@@ -178,8 +180,12 @@ func TestWrongInputsContactNothing(t *testing.T) {
 		{name: "a smoke test with mistakes", change: func(o *Options) { o.SmokeTest, o.Namespace = "tests/smoke.yaml", "X" }, files: map[string]string{
 			"kubernetes/a.yaml": model + service, "tests/smoke.yaml": "requests:\n  - path: predict\n    repeat: 0\n  - path: /predict\n    body: '@../../etc/passwd'\n    headers: {Authorization: " + secret + "}\n",
 		}},
-		{name: "pull_request", environment: map[string]string{"GITHUB_EVENT_NAME": "pull_request"}},
-		{name: "merge_group", environment: map[string]string{"GITHUB_EVENT_NAME": "merge_group"}},
+		{name: "dry_run", change: func(o *Options) { o.DryRun = "yes" }},
+		{name: "a plan of wrong inputs", change: func(o *Options) { o.Zone = "" }, environment: map[string]string{"GITHUB_EVENT_NAME": "pull_request"}},
+		{name: "workflow_run of a fork", environment: map[string]string{"GITHUB_EVENT_NAME": "workflow_run"}, fork: true},
+		{name: "issue_comment on a pull request", environment: map[string]string{"GITHUB_EVENT_NAME": "issue_comment"}, fork: true},
+		{name: "a plan of them for one of a fork that has credentials", change: func(o *Options) { o.ClusterName = "" }, environment: map[string]string{"GITHUB_EVENT_NAME": "pull_request"}, fork: true},
+		{name: "a deploy of a fork without any", change: func(o *Options) { o.DryRun, o.CredentialsJSON = "false", "{" }, environment: map[string]string{"GITHUB_EVENT_NAME": "pull_request"}, fork: true},
 		{name: "pull_request_target", environment: map[string]string{"GITHUB_EVENT_NAME": "pull_request_target"}},
 		{name: "a key that is not JSON", change: func(o *Options) { o.CredentialsJSON = secret }},
 		{name: "a key without a key", change: func(o *Options) { o.CredentialsJSON = `{"type":"service_account","private_key":"` + secret + `"}` }},
@@ -205,7 +211,7 @@ func TestWrongInputsContactNothing(t *testing.T) {
 		if files == nil {
 			files = good
 		}
-		r, log := offline(t, o, c.environment, files)
+		r, log := offline(t, o, c.environment, files, c.fork)
 		if r.Outcome != Failed || r.ExitCode != ExitInput || len(r.Problems) == 0 || r.Changed() {
 			t.Errorf("%s: outcome %s, exit code %d, %d problems", c.name, r.Outcome, r.ExitCode, len(r.Problems))
 		}

@@ -49,6 +49,8 @@ func (d *deployment) settle(ctx context.Context, err error) {
 		newer *release.SupersededError
 	)
 	switch {
+	case err == nil && d.planning:
+		r.Outcome, r.ExitCode = Planned, ExitOK
 	case err == nil && r.Changed():
 		r.Outcome, r.ExitCode = Deployed, ExitOK
 	case err == nil:
@@ -93,6 +95,9 @@ func (d *deployment) images() {
 		} else {
 			now = append(now, c.After)
 		}
+	}
+	for _, c := range d.foreseen { // nothing of it was done
+		before, now = append(before, c.Before), append(now, c.Before)
 	}
 	for i, image := range r.Images {
 		if i == 0 {

@@ -87,6 +87,9 @@ type Options struct {
 	Prune bool `input:"prune"`
 	// ForceConflicts takes fields over from other field managers.
 	ForceConflicts bool `input:"force_conflicts"`
+	// DryRun is true, false or auto: what a deploy would do is shown, and nothing
+	// written. auto does that for events of what is not merged yet.
+	DryRun string `input:"dry_run"`
 
 	// Mistakes are what reading the inputs already showed to be wrong. They are
 	// reported with what Run finds, and nothing is contacted.
@@ -106,6 +109,7 @@ func Defaults() Options {
 		Rollback:  true,
 
 		HealthTimeout: 2 * time.Minute,
+		DryRun:        dryRunAuto,
 	}
 }
 
@@ -118,6 +122,8 @@ type Runner struct {
 	// Transport carries every request to Google, the registry and the model.
 	// Default: http.DefaultTransport, which honours the proxy environment.
 	Transport http.RoundTripper
+	// Fork says that what the run is for comes from a fork, or may.
+	Fork bool
 	// IDToken asks GitHub for an OIDC token.
 	IDToken func(ctx context.Context, audience string) (string, error)
 }
@@ -144,23 +150,28 @@ var endpoints = []string{cluster.KindAuto, cluster.KindPublic, cluster.KindInter
 // dnsLabel is RFC 1123's label, which Kubernetes wants for a namespace.
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-// mistakes finds what a single input shows to be wrong by itself.
-func (o Options) mistakes(getenv func(string) string) error {
+// mistakes finds what a single input shows to be wrong by itself. A run that stays
+// offline may lack what it was not given.
+func (o Options) mistakes(r Runner, offline bool) error {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if getenv("GITHUB_EVENT_NAME") == "pull_request_target" {
+	switch event := r.Getenv("GITHUB_EVENT_NAME"); {
+	case event == "pull_request_target":
 		// The event runs with the base repository's secrets; a checkout of the
 		// pull request would let a stranger's manifests use them.
 		mistake("event pull_request_target: refused, since it would deploy a stranger's manifests with your secrets; deploy on push")
+	case event == "workflow_run" && r.Fork: // as above: it runs after that of a pull request, with all secrets
+		mistake("event workflow_run: refused for a run of a fork, since it would deploy a stranger's manifests with your secrets; deploy on push, or give the job `if: github.event.workflow_run.head_repository.full_name == github.repository`")
+	case event == "issue_comment" && r.Fork:
+		mistake("event issue_comment: refused on a pull request, which may be a stranger's, and would be deployed with your secrets; deploy on push, or by workflow_dispatch")
 	}
-	if event := getenv("GITHUB_EVENT_NAME"); event == "pull_request" || event == "merge_group" {
-		// What is not merged would serve.
-		mistake("event %s: refused, since it would deploy what is not merged yet; deploy on push, or give the step `if: github.event_name == 'push'`", event)
+	if !slices.Contains([]string{dryRunAuto, dryRunTrue, dryRunFalse}, o.DryRun) {
+		mistake("input dry_run %q: use true, false or auto", o.DryRun)
 	}
-	if o.ClusterName == "" {
+	if o.ClusterName == "" && !offline {
 		mistake("input cluster_name: required; give the cluster's name, as `gcloud container clusters list` shows it")
 	}
-	if o.RegistryHost == "" {
+	if o.RegistryHost == "" && !offline {
 		mistake("input registry_host: required; give the host and path that images live under, e.g. europe-west6-docker.pkg.dev/PROJECT/REPOSITORY")
 	}
 	if o.SHA == "" {
@@ -188,7 +199,7 @@ func (o Options) mistakes(getenv func(string) string) error {
 	if len(o.Manifests) == 0 {
 		mistake("input manifests: empty; name the files, folders or globs to apply, e.g. kubernetes")
 	}
-	if (o.RegistryUsername == "") != (o.RegistryPassword == "") {
+	if (o.RegistryUsername == "") != (o.RegistryPassword == "") && !offline {
 		mistake("inputs registry_username and registry_password: only one of them is set; set both, or neither for Google's registries and for public images")
 	}
 	if o.HealthPath != "" {

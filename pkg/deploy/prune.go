@@ -125,6 +125,7 @@ func (d *deployment) foreseePrune(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
+	d.fated = fates
 	if err := d.explain(apply.TryPrune(ctx, fates, d.applyOptions())); err != nil {
 		return err
 	}
@@ -230,7 +231,7 @@ func (d *deployment) reportLeaving(leaving, forgotten []release.Object) {
 func namesOf(objects []release.Object) []string {
 	names := make([]string, len(objects))
 	for i, o := range objects {
-		names[i] = o.ID.String()
+		names[i] = o.String()
 	}
 	return names
 }

@@ -12,6 +12,7 @@ type Outcome string
 const (
 	Deployed   Outcome = "deployed"    // something changed, and it serves
 	Unchanged  Outcome = "unchanged"   // nothing had to change, and it serves
+	Planned    Outcome = "planned"     // nothing was changed: what a deploy would do is known
 	Superseded Outcome = "superseded"  // a newer run took over, and what it deploys counts
 	RolledBack Outcome = "rolled-back" // it failed, and what was there before is there again
 	Failed     Outcome = "failed"      // it failed; the cluster may hold what failed
@@ -34,6 +35,11 @@ type Result struct {
 	ExitCode int
 	Problems []Problem // what went wrong, ready for annotations; empty on success
 	Warnings []Problem // what the API server warned of about objects of the manifests
+	Notices  []Problem // what is worth knowing, and nothing wrong
+
+	DryRun  bool     // what a deploy would do was asked for, and nothing else
+	Offline bool     // and could not be found out, without credentials: the manifests were checked
+	Plan    []Intent // what it would do, in the order in which it would
 
 	Cluster   Cluster
 	Release   string // name of the set that was deployed
@@ -116,6 +122,17 @@ type Change struct {
 	FileLine              int
 	Started               time.Time
 	Took                  time.Duration
+}
+
+// Intent is what a deploy would do to one object.
+type Intent struct {
+	Change
+	// Restarts are what its pods read that is new to them, so that they are replaced.
+	Restarts []string
+	// Notes are what the log of the deploy would say of it.
+	Notes []string
+	// Diff are the lines of a unified diff of what would change, as far as it has room.
+	Diff []string
 }
 
 // Remains reports whether the object is, or may be, different from before.

@@ -20,8 +20,9 @@ import (
 // Resolve asks the registry for the digest of each match's target, in parallel.
 // The images are in the order of the matches. What is wrong with one does not
 // hide what is wrong with another: the errors are joined. A tag that is not there
-// is a *NotFoundError, a registry that refuses a *registry.Error. The platforms of
-// an image are still being read when it returns, for as long as ctx lives.
+// is a *NotFoundError, a registry that refuses a *registry.Error; such an image has
+// no Digest, and its Pinned is its Reference. The platforms of an image are still
+// being read when it returns, for as long as ctx lives.
 func Resolve(ctx context.Context, c *registry.Client, matches []Match) ([]Image, error) {
 	limits := c.Limits()
 	// Trouble and silence are bounded request by request; this bounds their sum.
@@ -94,18 +95,15 @@ func Resolve(ctx context.Context, c *registry.Client, matches []Match) ([]Image,
 		}
 		errs = append(errs, a.err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
 	images := make([]Image, len(matches))
 	for i, m := range matches {
 		a := answers[m.Target.Name()]
-		images[i] = Image{
-			Written: m.Written, Reference: Reference(m), Digest: a.digest,
-			Pinned: pinned(m, a.digest), platforms: a.platforms,
+		images[i] = Image{Written: m.Written, Reference: Reference(m), Digest: a.digest, Pinned: Reference(m), platforms: a.platforms}
+		if a.err == nil {
+			images[i].Pinned = pinned(m, a.digest)
 		}
 	}
-	return images, nil
+	return images, errors.Join(errs...)
 }
 
 // Reference is what a match leads to, for people.

@@ -273,7 +273,7 @@ func (a applying) rolled(d decision) decision {
 	if len(news) == 0 {
 		return d
 	}
-	d.fence, d.notes = false, slices.Clip(d.notes)
+	d.fence, d.notes, d.restarts = false, slices.Clip(d.notes), news
 	d.note("its pods are replaced, as they read what has changed: %s", strings.ReplaceAll(strings.Join(news, ", "), "/", " "))
 	for _, path := range paths {
 		d.body.Object = annotatedAt(d.body.Object, path, next.String())

@@ -205,6 +205,9 @@ type Change struct {
 	// included; for an object that needed no write, the same of its dry run.
 	Started time.Time
 	Took    time.Duration
+	// Notes are, of a write that is only planned, what its log will say of it, and
+	// Restarts what its pods read that is new to them, so that they are replaced.
+	Notes, Restarts []string
 }
 
 // String is the line that kubectl apply prints, for example

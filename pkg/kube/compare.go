@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"reflect"
@@ -150,6 +151,57 @@ func action(before, after *unstructured.Unstructured, mark func(string) bool) Ac
 		return Unchanged
 	}
 	return Configured
+}
+
+// Planned is what Send is going to do, as far as it was observed: After is the
+// object as the server says that it will be, or as the manifest has it where the
+// server was not asked, or the client does not Foresee.
+func (w *Write) Planned() Change {
+	c := w.unchanged()
+	c.Notes, c.Restarts = slices.Concat(w.next.moved, w.next.notes), w.next.restarts
+	if !w.Pending() || w.next.fence {
+		return c
+	}
+	c.Action, c.After = Configured, w.planned
+	if c.After == nil {
+		c.After = w.about.body
+	}
+	switch {
+	case c.Before == nil:
+		c.Action = Created
+	case w.next.recreate:
+		c.Action = Replaced
+		if w.planned != nil { // it was asked for under another name
+			c.After = &unstructured.Unstructured{Object: shallowAt(w.planned.Object, "metadata")}
+			c.After.SetName(w.about.Name)
+			c.After.SetGenerateName("")
+		}
+	}
+	return c
+}
+
+// foresee asks for an object as it will be when the fields of others are ours. The
+// dry run of an apply alone leaves there what only they have set.
+func (w *Write) foresee(ctx context.Context, d decision) {
+	if d.managers == nil || d.body == nil || w.planned == nil || len(d.migrate) == 0 {
+		return
+	}
+	all := ownersOf(w.planned)
+	theirs := func(o owner) bool { return o.isOf(d.migrate) }
+	leaving := held(all, theirs).Difference(held(all, func(o owner) bool { return !theirs(o) }))
+	if keeps(ownersOf(d.before), d.migrate, w.about.body, d.before) {
+		leaving = leaving.Difference(fieldpath.NewSet(fieldpath.MakePathOrDie("spec", "replicas")))
+	}
+	next, _ := stored.Without(w.planned.Object, leaving).(map[string]any)
+	patch := mergePatch(d.before.Object, next)
+	delete(patch, "status")
+	for _, key := range serverside {
+		delete(object.Map(patch, "metadata"), key)
+	}
+	patch["apiVersion"], patch["kind"] = d.body.GetAPIVersion(), d.body.GetKind()
+	if answer, err := w.ask(ctx, question{merged: &unstructured.Unstructured{Object: patch}}); err == nil {
+		w.planned = answer
+	}
 }
 
 // difference is a field that has another value than before.

@@ -80,6 +80,8 @@ type decision struct {
 	mark     func(string) bool          // annotations that do not count in a comparison
 	moved    []string                   // for the log, once managers is done
 	notes    []string                   // for the log, once all is done
+	restarts []string                   // of what the pods read, what is new to them
+	migrate  []tool                     // whose fields managers makes ours
 }
 
 // pending reports whether there is something to send.
@@ -207,7 +209,7 @@ func (a applying) writes(set *fieldpath.Set) bool {
 func (a applying) settled(s state, t terms) (decision, error) {
 	body := t.body(a.body)
 	beside := marksBeside(a.body)
-	d := decision{before: s.live, expected: a.expected(s), mark: beside}
+	d := decision{before: s.live, expected: a.expected(s), mark: beside, migrate: t.migrate}
 	for _, path := range slices.Sorted(maps.Keys(t.yield)) {
 		d.note("%s is left to %q, which scales it", strings.TrimPrefix(path, "."), t.yield[path])
 	}

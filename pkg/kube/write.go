@@ -121,24 +121,6 @@ func (w *Write) Pending() bool { return w.next.pending() }
 // Live is the object as it was observed last; nil if it does not exist.
 func (w *Write) Live() *unstructured.Unstructured { return w.next.before }
 
-// Planned is what Send is going to do, as far as it was observed: After is the
-// object as the server says that it will be, or as the manifest has it where the
-// server was not asked, or the client does not Foresee.
-func (w *Write) Planned() Change {
-	c := w.unchanged()
-	if !w.Pending() || w.next.fence {
-		return c
-	}
-	c.Action, c.After = Configured, w.planned
-	if c.After == nil {
-		c.After = w.about.body
-	}
-	if c.Before == nil {
-		c.Action = Created
-	}
-	return c
-}
-
 // decide observes and decides until nothing more has to be asked.
 func (w *Write) decide(ctx context.Context) (decision, error) {
 	var (
@@ -191,6 +173,9 @@ func (w *Write) decide(ctx context.Context) (decision, error) {
 			}
 			if w.client.foresee {
 				w.planned = s.answer
+				if err == nil && s.asked.merged == nil {
+					w.foresee(ctx, d)
+				}
 			}
 			return d, err
 		}

@@ -67,7 +67,7 @@ func openArchive(ctx context.Context, root *os.Root, name string) (*archive, err
 		return wrong("neither a file nor a folder; name the file or folder that an earlier step wrote the image to")
 	}
 	if err == nil {
-		a.images, err = a.files.candidates()
+		a.images, err = a.files.candidates(ctx)
 	}
 	if err != nil {
 		a.close()
@@ -134,19 +134,17 @@ func (a *archive) folder(root *os.Root, dir string) {
 		info, err := root.Stat(filepath.Join(dir, filepath.FromSlash(name)))
 		return err == nil && info.Mode().IsRegular()
 	}
-	a.lookup = func(name string) ([]byte, error) {
-		file, n, err := open(name)
+	a.lookup = func(ctx context.Context, name string) ([]byte, error) {
+		content, err := inside.Read(ctx, root, filepath.Join(dir, filepath.FromSlash(name)), maxDocument)
 		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, nil
 		case err != nil:
 			return nil, a.damaged("%q %s", quoted(name), err.Error())
 		}
-		defer file.Close()
-		if n > maxDocument {
-			return nil, a.damaged("%q is larger than 8 MiB", quoted(name))
-		}
-		return io.ReadAll(io.LimitReader(file, maxDocument))
+		return content, nil
 	}
 	a.again = func(ctx context.Context, wanted map[string]bool, visit visitor) error {
 		for name := range wanted {

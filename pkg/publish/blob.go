@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -84,6 +85,23 @@ func start(ctx context.Context, repo *registry.Repository, digest v1.Hash, from 
 	}
 	location, err = next(repo, resp)
 	return location, false, err
+}
+
+// abandon ends an upload that nothing is sent to: some registries keep those for a week,
+// and count them. One that does not know how is asked in vain.
+func abandon(ctx context.Context, repo *registry.Repository, location string) {
+	if location == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // it is worth no wait
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, location, nil)
+	if err != nil {
+		return
+	}
+	if resp, err := repo.HTTP().Do(req); err == nil {
+		resp.Body.Close()
+	}
 }
 
 var errNoLocation = errors.New("it does not say where the upload goes on")

@@ -69,6 +69,47 @@ func TestPublishMounts(t *testing.T) {
 	}
 }
 
+// TestPublishMountRefused holds that no upload is left open where a registry does not
+// take a layer over, as it begins one then.
+func TestPublishMountRefused(t *testing.T) {
+	t.Parallel()
+	p := newPublishing(t)
+	var mu sync.Mutex
+	begun, ended, owned := 0, 0, map[string]bool{}
+	p.Host(pkgDev, &registrytest.Door{Admit: isGoogleToken, Basic: true, Behind: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		repo, rest, _ := strings.Cut(r.URL.Path, "/blobs/")
+		switch {
+		case r.Method == http.MethodHead && rest != "" && !owned[repo+rest]:
+			w.WriteHeader(http.StatusNotFound)
+			return
+		case r.Method == http.MethodPost:
+			begun++
+			r.URL.RawQuery = "" // it is not taken over
+		case r.Method == http.MethodDelete:
+			ended++
+			w.WriteHeader(http.StatusNoContent)
+			return
+		case r.Method == http.MethodPut && rest != "":
+			ended++
+			owned[repo+r.URL.Query().Get("digest")] = true
+		}
+		p.store.ServeHTTP(w, r)
+	})})
+	a := registrytest.Small(t, "linux/amd64", 3000, 50_000)
+	b := must[v1.Image](t)(mutate.AppendLayers(a, must[v1.Layer](t)(random.Layer(4000, types.DockerLayer))))
+	both := merge(t, savedOld(t, a, testHost+"/a:latest"), savedOld(t, b, "b:"+testSHA))
+	root := workspace(t, map[string][]byte{"image.tar": both.tar(t)})
+	got, err := run(t.Context(), append(only(t, testHost+"/a", testSHA), only(t, testHost+"/b:v1", testSHA)...), p.options(root, "image.tar"))
+	if err != nil || got[1].Mounted != 0 || got[1].Uploaded != 3 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if begun != ended {
+		t.Errorf("%d uploads begun, %d ended", begun, ended)
+	}
+}
+
 // merge makes one archive of two.
 func merge(t *testing.T, a, b archived) archived {
 	t.Helper()

@@ -173,7 +173,7 @@ func TestContentOf(t *testing.T) {
 		"not compressed": {content, want}, "gzip": {zip(t, content), want}, "two gzip files": {append(zip(t, content[:500_000]), zip(t, content[500_000:])...), want},
 		"zstd": {z.Bytes(), want}, "empty": {nil, hashName(t, nil).String()}, "cut off": {zip(t, content)[:1000], ""}, "zstd, cut off": {z.Bytes()[:z.Len()/2], ""},
 	} {
-		got, err := contentOf(io.MultiReader(bytes.NewReader(c.packed)))
+		got, err := contentOf(t.Context(), io.MultiReader(bytes.NewReader(c.packed)))
 		if got != c.want || (err == nil) != (c.want != "") || errors.Is(err, io.EOF) {
 			t.Errorf("%s: %q, %v, want %q", name, got, err, c.want)
 		}

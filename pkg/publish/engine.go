@@ -319,7 +319,7 @@ func (r *tailReader) said() string {
 }
 
 func (x *exported) assemble(ctx context.Context, up *uploader) (assembled, error) {
-	found, err := x.images.candidates()
+	found, err := x.images.candidates(ctx)
 	if err != nil {
 		return assembled{}, err
 	}

@@ -203,7 +203,7 @@ func newer(t *testing.T, image v1.Image, containerd bool, names ...string) strin
 		if err := files.tar(t.Context(), bytes.NewReader(export), map[string]bool{}, nil); err != nil {
 			t.Fatal(err)
 		}
-		id = v1.Hash(must[[]*candidate](t)(files.candidates())[0].id.manifest).String()
+		id = v1.Hash(must[[]*candidate](t)(files.candidates(t.Context()))[0].id.manifest).String()
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/images/json", func(w http.ResponseWriter, _ *http.Request) {

@@ -29,11 +29,12 @@ type files struct {
 	links     map[string]string
 	sizes     map[string]int64
 	held      int64
+	spent     int // bytes of manifests that were parsed
 
 	// What is not held is read from here again; nil for a stream.
 	again func(ctx context.Context, wanted map[string]bool, visit visitor) error
 	// lookup reads a document that is not held; nil if there is no more.
-	lookup func(name string) ([]byte, error)
+	lookup func(ctx context.Context, name string) ([]byte, error)
 	exists func(name string) bool // of a layer, with lookup
 }
 
@@ -187,7 +188,7 @@ func (f *files) follow(name string) (string, error) {
 }
 
 // document returns a file that is held; nil if there is none.
-func (f *files) document(name string) ([]byte, error) {
+func (f *files) document(ctx context.Context, name string) ([]byte, error) {
 	name, err := f.follow(name)
 	if err != nil {
 		return nil, err
@@ -201,11 +202,24 @@ func (f *files) document(name string) ([]byte, error) {
 		}
 		return nil, nil
 	}
-	d, err := f.lookup(name)
-	if err == nil && d != nil {
-		f.documents[name] = d
+	d, err := f.lookup(ctx, name)
+	if err != nil || d == nil {
+		return nil, err
 	}
-	return d, err
+	if f.held += int64(len(d)); f.held > maxDocuments {
+		return nil, f.damaged("more than 64 MiB of manifests in it")
+	}
+	f.documents[name] = d
+	return d, nil
+}
+
+// spend bounds how often what is held is gone through: an index of many indexes that
+// name the same ones is small, and leads to more than anybody can wait for.
+func (f *files) spend(ctx context.Context, n int) error {
+	if f.spent += n + 1000; f.spent > maxDocuments {
+		return f.damaged("its indexes are nested too deep, or hold too much")
+	}
+	return ctx.Err()
 }
 
 // has reports whether there is a file.

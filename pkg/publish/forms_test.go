@@ -288,7 +288,7 @@ func FuzzArchive(f *testing.F) {
 		if err := x.tar(t.Context(), bytes.NewReader(content), map[string]bool{}, nil); err != nil {
 			return
 		}
-		all, err := x.candidates()
+		all, err := x.candidates(t.Context())
 		if (err == nil) && len(all) == 0 && x.documents["manifest.json"] == nil {
 			t.Error("no image and no error")
 		}

@@ -173,7 +173,7 @@ func deflate(todo <-chan *block) {
 }
 
 // contentOf is the digest of what is in a layer, however that is compressed.
-func contentOf(from io.Reader) (diffID string, err error) {
+func contentOf(ctx context.Context, from io.Reader) (diffID string, err error) {
 	buffered := bufio.NewReaderSize(from, 1<<20)
 	start, err := buffered.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -194,7 +194,8 @@ func contentOf(from io.Reader) (diffID string, err error) {
 		from = z
 	}
 	sum := sha256.New()
-	if _, err := io.Copy(sum, from); err != nil {
+	// A megabyte may hold a gigabyte, so that it is between what comes out that a cancel is observed.
+	if _, err := io.Copy(sum, &contextReader{ctx, from}); err != nil {
 		return "", err
 	}
 	return hashOf(sum).String(), nil
@@ -243,7 +244,7 @@ func (up *uploader) contains(digest v1.Hash, diffID string) {
 
 // lookInto finds out what is in a layer that came compressed.
 func (up *uploader) lookInto(ctx context.Context, b blob) error {
-	diffID, err := contentOf(&contextReader{ctx, io.NewSectionReader(b.at, 0, b.size)})
+	diffID, err := contentOf(ctx, io.NewSectionReader(b.at, 0, b.size))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

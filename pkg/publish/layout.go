@@ -22,12 +22,12 @@ const (
 // and an OCI layout since version 25. The layout is preferred, since it is
 // published as it is, digest and all; but not with layers that are not
 // compressed, as an engine with its classic store has them.
-func (f *files) candidates() ([]*candidate, error) {
-	layout, err := f.layouts()
+func (f *files) candidates(ctx context.Context) ([]*candidate, error) {
+	layout, err := f.layouts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	saved, err := f.document("manifest.json")
+	saved, err := f.document(ctx, "manifest.json")
 	if err != nil {
 		return nil, err
 	}
@@ -41,14 +41,14 @@ func (f *files) candidates() ([]*candidate, error) {
 	case packed, len(layout) > 0 && saved == nil:
 		return layout, nil
 	case saved != nil:
-		return f.saved(saved)
+		return f.saved(ctx, saved)
 	}
 	return nil, f.damaged("neither what `docker save` writes (it has no manifest.json) nor an OCI layout (it has no index.json)")
 }
 
 // layouts reads index.json of an OCI layout.
-func (f *files) layouts() ([]*candidate, error) {
-	raw, err := f.document("index.json")
+func (f *files) layouts(ctx context.Context) ([]*candidate, error) {
+	raw, err := f.document(ctx, "index.json")
 	if err != nil || raw == nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (f *files) layouts() ([]*candidate, error) {
 		}
 		c := byDigest[d.Digest]
 		if c == nil {
-			if c, err = f.layout(d); err != nil {
+			if c, err = f.layout(ctx, d); err != nil {
 				return nil, err
 			}
 			byDigest[d.Digest] = c
@@ -79,9 +79,9 @@ func (f *files) layouts() ([]*candidate, error) {
 }
 
 // layout reads one image or index of a layout.
-func (f *files) layout(d v1.Descriptor) (*candidate, error) {
-	x := &asIs{files: f, compressed: true}
-	root, err := x.load(d, 0)
+func (f *files) layout(ctx context.Context, d v1.Descriptor) (*candidate, error) {
+	x := &asIs{files: f, loaded: map[v1.Hash]*manifest{}, compressed: true}
+	root, err := x.load(ctx, d, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -115,10 +115,24 @@ func withoutRoot(all []manifest, root v1.Hash) []manifest {
 // blobFile is where a layout keeps a blob.
 func blobFile(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
 
-// load reads a manifest and all below it. It returns nil if it is not there: an
+// load reads a manifest and all below it, once. It returns nil if it is not there: an
 // engine exports only the platforms of an index that it has.
-func (x *asIs) load(d v1.Descriptor, depth int) (*manifest, error) {
-	raw, err := x.files.document(blobFile(d.Digest))
+func (x *asIs) load(ctx context.Context, d v1.Descriptor, depth int) (*manifest, error) {
+	if m, ok := x.loaded[d.Digest]; ok {
+		return m, nil
+	}
+	m, err := x.loadNew(ctx, d, depth)
+	if err == nil {
+		x.loaded[d.Digest] = m
+	}
+	return m, err
+}
+
+func (x *asIs) loadNew(ctx context.Context, d v1.Descriptor, depth int) (*manifest, error) {
+	raw, err := x.files.document(ctx, blobFile(d.Digest))
+	if err == nil {
+		err = x.files.spend(ctx, len(raw))
+	}
 	if err != nil || raw == nil {
 		return nil, err
 	}
@@ -130,9 +144,9 @@ func (x *asIs) load(d v1.Descriptor, depth int) (*manifest, error) {
 	}
 	m := manifest{raw: raw, mediaType: d.MediaType, digest: d.Digest}
 	if d.MediaType.IsIndex() {
-		return x.index(m, depth)
+		return x.index(ctx, m, depth)
 	}
-	lacks, err := x.image(d, raw)
+	lacks, err := x.image(ctx, d, raw)
 	switch {
 	case err != nil:
 		return nil, err
@@ -147,7 +161,7 @@ func (x *asIs) load(d v1.Descriptor, depth int) (*manifest, error) {
 
 // index reads an index. What it lacks is taken out of it: no registry would take
 // it otherwise.
-func (x *asIs) index(m manifest, depth int) (*manifest, error) {
+func (x *asIs) index(ctx context.Context, m manifest, depth int) (*manifest, error) {
 	parsed, err := v1.ParseIndexManifest(bytes.NewReader(m.raw))
 	if err != nil {
 		return nil, x.files.damaged("the index %q: %w", blobFile(m.digest), err)
@@ -156,7 +170,7 @@ func (x *asIs) index(m manifest, depth int) (*manifest, error) {
 	var present []v1.Descriptor
 	images := 0
 	for _, d := range parsed.Manifests {
-		child, err := x.load(d, depth+1)
+		child, err := x.load(ctx, d, depth+1)
 		if err != nil {
 			return nil, err
 		}
@@ -193,7 +207,7 @@ func (x *asIs) index(m manifest, depth int) (*manifest, error) {
 
 // image reads the manifest of one image. It returns the file that is not there,
 // if any, and takes over nothing then.
-func (x *asIs) image(d v1.Descriptor, raw []byte) (lacks string, err error) {
+func (x *asIs) image(ctx context.Context, d v1.Descriptor, raw []byte) (lacks string, err error) {
 	parsed, err := v1.ParseManifest(bytes.NewReader(raw))
 	if err != nil {
 		return "", x.files.damaged("the manifest %q: %w", blobFile(d.Digest), err)
@@ -213,7 +227,7 @@ func (x *asIs) image(d v1.Descriptor, raw []byte) (lacks string, err error) {
 		}
 		layers = append(layers, layer{file: file, blob: &l})
 	}
-	diffIDs, err := x.configuration(d, parsed)
+	diffIDs, err := x.configuration(ctx, d, parsed)
 	if err != nil {
 		return "", err
 	}
@@ -228,11 +242,11 @@ func (x *asIs) image(d v1.Descriptor, raw []byte) (lacks string, err error) {
 
 // configuration reads the configuration of an image. It returns what is in its
 // layers, by their digests, as far as that is said: what is no image has none.
-func (x *asIs) configuration(d v1.Descriptor, m *v1.Manifest) (map[v1.Hash]string, error) {
+func (x *asIs) configuration(ctx context.Context, d v1.Descriptor, m *v1.Manifest) (map[v1.Hash]string, error) {
 	if !m.Config.MediaType.IsConfig() {
 		return nil, nil
 	}
-	raw, err := x.files.document(blobFile(m.Config.Digest))
+	raw, err := x.files.document(ctx, blobFile(m.Config.Digest))
 	if err != nil || raw == nil {
 		return nil, err
 	}
@@ -264,6 +278,7 @@ func (x *asIs) configuration(d v1.Descriptor, m *v1.Manifest) (map[v1.Hash]strin
 // asIs is an image or an index of a layout, which is published as it is.
 type asIs struct {
 	files      *files
+	loaded     map[v1.Hash]*manifest // nil for what is not there
 	root       manifest
 	children   []manifest
 	layers     []layer // and configurations
@@ -279,13 +294,13 @@ func (x *asIs) read(ctx context.Context, up *uploader) error {
 	return x.files.read(ctx, up, x.layers)
 }
 
-func (x *asIs) assemble(_ context.Context, up *uploader) (assembled, error) {
+func (x *asIs) assemble(ctx context.Context, up *uploader) (assembled, error) {
 	d := assembled{id: x.id, stamps: x.stamps, children: x.children, root: x.root}
 	for _, l := range x.layers {
 		sent, ok := up.find(l)
 		if !ok {
 			// A configuration, or a layer that begins like one.
-			content, err := x.files.document(l.file)
+			content, err := x.files.document(ctx, l.file)
 			if err != nil {
 				return assembled{}, err
 			}

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -61,7 +62,9 @@ func TestEngineTLS(t *testing.T) {
 	config, dir := engineCerts(t)
 	_, others := engineCerts(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		socket := &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", behind) }, DisableKeepAlives: true}
+		socket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", behind)
+		}, DisableKeepAlives: true}
 		r.URL.Scheme, r.URL.Host = "http", "docker"
 		resp, err := socket.RoundTrip(r)
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // saved reads manifest.json of `docker save`.
-func (f *files) saved(raw []byte) ([]*candidate, error) {
+func (f *files) saved(ctx context.Context, raw []byte) ([]*candidate, error) {
 	var entries []struct {
 		Config   string
 		RepoTags []string
@@ -26,7 +26,10 @@ func (f *files) saved(raw []byte) ([]*candidate, error) {
 	var all []*candidate
 	byConfig := map[v1.Hash]*candidate{}
 	for _, e := range entries {
-		config, err := f.document(e.Config)
+		config, err := f.document(ctx, e.Config)
+		if err == nil {
+			err = f.spend(ctx, len(config))
+		}
 		if err != nil {
 			return nil, err
 		}

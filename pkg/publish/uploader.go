@@ -74,8 +74,10 @@ func (up *uploader) findExisting(ctx context.Context, layers []layer, known map[
 			there, err := exists(ctx, up.repo, desc.Digest)
 			how := alreadyThere
 			if err == nil && !there && from != "" {
-				_, there, err = start(ctx, up.repo, desc.Digest, from)
+				var begun string
+				begun, there, err = start(ctx, up.repo, desc.Digest, from)
 				how = mounted
+				abandon(ctx, up.repo, begun)
 			}
 			if err != nil || !there {
 				return err

@@ -24,7 +24,8 @@ var realms = map[string]string{
 // hostTransport is the last line of defence for credentials: go-containerregistry sends
 // them to whatever public host the registry names as its token service. A request
 // that carries any passes only to the registry's own host, its token service of
-// the table, and, from a registry of Google's, to others of Google's. What is
+// the table or on a host of the same owner, and, from a registry of Google's, to
+// others of Google's. What is
 // fetched without any, such as layers that a registry keeps elsewhere, may come
 // from any host over TLS.
 type hostTransport struct {
@@ -56,7 +57,21 @@ func (t *hostTransport) pass(req *http.Request) bool {
 	}
 	return sameHost(req.URL.Host, t.registry.RegistryStr(), req.URL.Scheme) ||
 		sameHost(req.URL.Host, realms[t.registry.RegistryStr()], req.URL.Scheme) ||
+		!t.google && req.URL.Scheme == "https" && above(req.URL.Host, t.registry.RegistryStr()) ||
 		t.google && isGoogle(req.URL.Host)
+}
+
+// above reports whether a host is that of the registry on the port of TLS, or of a
+// domain above it: that is where a GitLab of one's own has the tokens for its
+// registry at gitlab.example.com:5050 or registry.gitlab.example.com. A domain beside
+// it may be somebody else's.
+func above(host, registry string) bool {
+	name, port, _ := net.SplitHostPort(withPort(strings.ToLower(host), "https"))
+	own, _, _ := net.SplitHostPort(withPort(strings.ToLower(registry), "https"))
+	if port != "443" || name == "" {
+		return false
+	}
+	return name == own || strings.Count(name, ".") > 0 && net.ParseIP(own) == nil && strings.HasSuffix(own, "."+name)
 }
 
 // sameHost compares hosts with their ports.

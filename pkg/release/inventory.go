@@ -21,7 +21,8 @@ type Object struct {
 	// Left says that the release that was verified last does not hold it any more.
 	Left bool
 	// Found says that it was there before a deploy of the release applied it, and that
-	// none which did has been verified.
+	// none which did has been verified. For a claim it is what the object itself says,
+	// and counts only where the record does not know better.
 	Found bool
 }
 
@@ -57,19 +58,25 @@ func (o *Object) UnmarshalJSON(text []byte) error {
 // too much is forgotten. A UID that was known before counts no more: whoever applies
 // has just looked, and what is not there is created with another one.
 func union(before, applied []Object) (all, forgotten []Object) {
-	listed, found := map[object.ID]bool{}, map[object.ID]string{}
+	listed, known := map[object.ID]bool{}, map[object.ID]Object{}
 	for _, o := range before {
-		if o.Found {
-			found[o.ID] = o.UID
-		}
+		known[o.ID] = o
 	}
 	for _, o := range applied {
 		if listed[o.ID] {
 			continue
 		}
 		listed[o.ID] = true
-		// One that was put back still says that a deploy applied it.
-		o.Left, o.Found = false, o.Found || o.UID != "" && found[o.ID] == o.UID
+		o.Left = false
+		b, there := known[o.ID]
+		switch {
+		case o.UID == "": // this run creates it
+			o.Found = false
+		case !there || b.UID != "" && b.UID != o.UID:
+			o.Found = true
+		case b.UID == o.UID: // also one that was put back says that a deploy applied it
+			o.Found = b.Found
+		} // else a run was killed before it knew; the object itself says it
 		all = append(all, o)
 	}
 	slices.SortFunc(all, func(a, b Object) int { return a.Compare(b.ID) })

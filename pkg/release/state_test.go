@@ -34,6 +34,28 @@ func TestInventory(t *testing.T) {
 	if got := ids(refresh(all, []Object{objectNamed("d", "4"), objectNamed("a", "")}, []object.ID{objectNamed("c", "").ID})); got != "a:9 b: d:4" {
 		t.Error(got)
 	}
+	// What was there before the release is not known to be its own until it is verified.
+	found := func(o Object) Object { o.Found = true; return o }
+	all, _ = union([]Object{found(objectNamed("a", "1")), objectNamed("b", "2"), objectNamed("c", ""), objectNamed("d", "4")},
+		[]Object{objectNamed("a", "1"), found(objectNamed("b", "2")), objectNamed("c", "3"), objectNamed("d", "5"), objectNamed("e", "6"), found(objectNamed("f", ""))})
+	var flags []string
+	for _, o := range all {
+		if o.Found {
+			flags = append(flags, o.Name)
+		}
+	}
+	if got := strings.Join(flags, " "); got != "a d e" {
+		t.Errorf("found: %s", got)
+	}
+	all = left(all, idsOf([]Object{objectNamed("a", ""), objectNamed("d", "")}))
+	for _, o := range all {
+		if o.Left != (o.Name != "a" && o.Name != "d") || o.Found != (o.Name == "e") {
+			t.Errorf("after a release of a and d: %+v", o)
+		}
+	}
+	if got := ids(leaving(all, idsOf([]Object{objectNamed("d", "")}))); got != "a:1" {
+		t.Errorf("leaving: %s", got)
+	}
 	var many []Object
 	for i := range maxObjects {
 		many = append(many, objectNamed(fmt.Sprintf("x%04d", i), ""))

@@ -102,6 +102,27 @@ func deployed() *deploy.Result {
 	return r
 }
 
+// plannedResult is a plan for a pull request, whose image is not built yet.
+func plannedResult() *deploy.Result {
+	r := connected(1.4)
+	r.Outcome, r.ExitCode, r.DryRun = deploy.Planned, deploy.ExitOK, true
+	r.URL, r.Host = "", ""
+	r.Images[0].Digest, r.Images[0].Pinned = "", r.Images[0].Reference
+	intent := func(kind, name, action, line string, diff ...string) deploy.Intent {
+		return deploy.Intent{Change: deploy.Change{Kind: kind, Namespace: "models", Name: name, Action: action, Line: line + " " + action}, Diff: diff}
+	}
+	r.Plan = []deploy.Intent{
+		intent("ConfigMap", "settings", "configured", "configmap/settings", " data:", "-  level: info", "+  level: '``` </details> <b>@octocat</b>'"),
+		intent("Secret", "pin", "unchanged", "secret/pin"),
+		intent("Deployment", "model", "configured", "deployment.apps/model", " spec:", "-  replicas: 1", "+  replicas: 2"),
+		intent("Service", "old", "pruned", "service/old", "-kind: Service"),
+	}
+	r.Plan[2].Restarts = []string{"ConfigMap/settings"}
+	r.Plan[2].Notes = []string{"its pods are replaced, as they read what has changed: ConfigMap settings"}
+	r.Notices = []deploy.Problem{{Title: "Image not built yet", Message: "image is not in the registry"}}
+	return r
+}
+
 // asked is a deploy whose model answered a smoke test.
 func asked() *deploy.Result {
 	r := deployed()
@@ -327,7 +348,7 @@ func TestSummary(t *testing.T) {
 	t.Parallel()
 	for name, r := range map[string]*deploy.Result{
 		"deployed-again": deployedAgain(), "superseded": superseded(), "superseded-at-once": supersededAtOnce(), "ill-before": illBefore(),
-		"deployed": deployed(), "unchanged": unchanged(), "asked": asked(), "wrong": wrong(), "unasked": unasked(), "crashed": crashed(), "rolled-back": rolledBack(), "unwaited": unwaited(),
+		"deployed": deployed(), "unchanged": unchanged(), "planned": plannedResult(), "asked": asked(), "wrong": wrong(), "unasked": unasked(), "crashed": crashed(), "rolled-back": rolledBack(), "unwaited": unwaited(),
 		"not-rolled-back": notRolledBack(), "first": firstFailed(), "cancelled": cancelled(), "mistaken": mistaken(), "thousand": thousand(), "published": publishedToo(),
 	} {
 		golden(t, name+".md", Summary(r, testRun))

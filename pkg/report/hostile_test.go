@@ -40,6 +40,8 @@ func everywhere(s string) (*deploy.Result, actions.Run) {
 		Smoke:     []deploy.Reply{{Name: s, Asked: s, Expected: []string{s, s}, Got: s, Times: 2}},
 		Cluster:   deploy.Cluster{Project: s, Location: s, Name: s, Endpoint: s, EndpointKind: s},
 		Images:    []deploy.Image{{Written: s, Reference: s, Digest: s, Pinned: s}, {Reference: s, Digest: s, Pinned: "gcr.io/" + s}},
+		Plan:      []deploy.Intent{{Change: deploy.Change{Kind: s, Namespace: s, Name: s, Action: s, Line: s}, Notes: []string{s}, Restarts: []string{s}, Diff: []string{s, "-" + s, "+" + s}}},
+		Notices:   []deploy.Problem{{Title: s, Message: s}},
 		Published: []deploy.Published{{Reference: s, Tags: []string{s, s}, Digest: s, Source: s, Why: s}, {Reference: s, Source: s}},
 		Changes: []deploy.Change{
 			{Kind: s, Namespace: s, Name: s, Action: s, Line: s, File: s, Took: time.Second},
@@ -120,7 +122,7 @@ func skeleton(t *testing.T, markdown string) []string {
 }
 
 var (
-	fenceOpens = regexp.MustCompile("^(```+)(text|mermaid)$")
+	fenceOpens = regexp.MustCompile("^(```+)(text|diff|mermaid)$")
 	blocks     = regexp.MustCompile(`^(## |### |> \[!CAUTION\]|> - |>   \*\*What to do:\*\* |> \*\*|>|\| |- |<details><summary>|</details>|)`)
 	links      = regexp.MustCompile("\\[[^\\][()]*\\]\\(https?://[^ ()<>|`\"\\\\*_\\][]*\\)|\\[[^\\][`]*\\]\\(https?://[^ ()<>|`\"\\\\*_\\][]*\\)")
 	tags       = regexp.MustCompile(`</?(code|details|summary)>|<br>`)

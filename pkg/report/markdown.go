@@ -112,8 +112,8 @@ func link(label, target string) string {
 var backticks = regexp.MustCompile("(`{50})`+")
 
 // fold hides lines behind a title. The fence is longer than any run of backticks
-// inside, so that nothing inside can end it.
-func fold(title string, lines []string) string {
+// inside, so that nothing inside can end it. language is how it is coloured.
+func fold(title, language string, lines []string) string {
 	if len(lines) == 0 {
 		return ""
 	}
@@ -127,7 +127,7 @@ func fold(title string, lines []string) string {
 	for strings.Contains(body, fence) {
 		fence += "`"
 	}
-	return fmt.Sprintf("<details><summary>%s</summary>\n\n%stext\n%s%s\n\n</details>\n\n", text(title), fence, body, fence)
+	return fmt.Sprintf("<details><summary>%s</summary>\n\n%s%s\n%s%s\n\n</details>\n\n", text(title), fence, language, body, fence)
 }
 
 // fitting are the last lines that fit into a block: those next to the failure.

@@ -45,7 +45,7 @@ func TestFoldKeepsTheLastLines(t *testing.T) {
 	for range 1000 {
 		lines = append(lines, strings.Repeat("x", 1000))
 	}
-	got := fold("Log", append(lines, "last"))
+	got := fold("Log", "text", append(lines, "last"))
 	if len(got) > maxBlock+200 || !strings.Contains(got, "\nlast\n```\n") || strings.Contains(got, "first") {
 		t.Errorf("%d bytes that end with %q", len(got), got[len(got)-100:])
 	}

@@ -29,6 +29,9 @@ func Write(w *actions.Workflow, r *deploy.Result) error {
 	if r.Outcome == deploy.Superseded {
 		w.Annotate(actions.Annotation{Level: "notice", Title: "Superseded", Message: overtaken(r, newer)})
 	}
+	for _, p := range r.Notices {
+		w.Annotate(actions.Annotation{Level: "notice", Title: p.Title, Message: p.Message})
+	}
 	level := "error"
 	if r.ExitCode == deploy.ExitOK { // a newer run took over from what failed
 		level = "warning"
@@ -54,6 +57,8 @@ func conclude(w *actions.Workflow, r *deploy.Result) {
 		w.Printf("Deployed in %s.", took)
 	case deploy.Unchanged:
 		w.Printf("Unchanged: this is what serves already (checked in %s).", took)
+	case deploy.Planned:
+		w.Printf("Planned in %s: %s. Nothing was changed.", took, planned(r))
 	case deploy.Superseded:
 		w.Printf("Superseded after %s. %s", took, overtaken(r, newer))
 		if r.Newer != nil && r.Newer.URL != "" {
@@ -138,6 +143,7 @@ func outputs(w *actions.Workflow, r *deploy.Result) error {
 		{"changed", strconv.FormatBool(r.Changed())},
 		{"changes", string(changesJSON)},
 		{"previous", r.From.Image},
+		{"plan", planned(r)},
 	} {
 		errs = append(errs, w.SetOutput(o[0], o[1]))
 	}

@@ -59,6 +59,7 @@ func TestWrite(t *testing.T) {
 	}{
 		{"deployed", deployed()},
 		{"unchanged", unchanged()},
+		{"planned", plannedResult()},
 		{"deployed again", deployedAgain()},
 		{"superseded", superseded()},
 		{"superseded at once", supersededAtOnce()},
@@ -84,7 +85,7 @@ func TestWrite(t *testing.T) {
 // earlier step with the same id had set.
 func TestEveryOutputIsSet(t *testing.T) {
 	t.Parallel()
-	want := []string{"outcome", "image", "digest", "images", "url", "external_ip", "changed", "changes", "previous"}
+	want := []string{"outcome", "image", "digest", "images", "url", "external_ip", "changed", "changes", "previous", "plan"}
 	for _, r := range []*deploy.Result{deployed(), mistaken(), {Outcome: deploy.Failed}} {
 		w := write(t, r)
 		if diff := cmp.Diff(want, w.names); diff != "" {
@@ -163,19 +164,6 @@ func TestImageLinks(t *testing.T) {
 	} {
 		if got := imageURL(deploy.Image{Pinned: pinned, Digest: testDigest}); got != want {
 			t.Errorf("%s: %q", pinned, got)
-		}
-	}
-}
-
-// The input sha may name another commit than the one that the workflow runs for.
-func TestCommitIsWhatWasDeployed(t *testing.T) {
-	t.Parallel()
-	deployed, ran := strings.Repeat("a", 40), strings.Repeat("b", 40)
-	run := actions.Run{ServerURL: "https://github.com", Repository: "octocat/model", SHA: ran}
-	for sha, want := range map[string]string{deployed: deployed, "v1.2": ran, "": ran} {
-		summary := Summary(&deploy.Result{Outcome: deploy.Deployed, Commit: sha}, run)
-		if !strings.Contains(summary, "/commit/"+want) {
-			t.Errorf("sha %q: the summary has no link to %s\n%s", sha, want, summary)
 		}
 	}
 }

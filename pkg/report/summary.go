@@ -34,6 +34,7 @@ func Summary(r *deploy.Result, run actions.Run) string {
 	}
 	d.add(smokeTest(r))
 	d.add(restored(r))
+	d.add(plan(r))
 	d.add(objects(r))
 	d.add(published(r))
 	d.add(timeline(r))
@@ -73,6 +74,8 @@ func heading(r *deploy.Result) string {
 		return "✅ Deployed " + what
 	case deploy.Unchanged:
 		return "✅ Unchanged: " + what + " serves already"
+	case deploy.Planned:
+		return "📋 Plan for " + what
 	case deploy.Superseded:
 		return "⏭️ A newer run took over from " + what
 	case deploy.RolledBack:
@@ -80,6 +83,9 @@ func heading(r *deploy.Result) string {
 	case deploy.Cancelled:
 		return "⏹️ Cancelled the deploy of " + what
 	default:
+		if r.DryRun {
+			return "❌ A deploy would fail: " + what
+		}
 		return "❌ Failed to deploy " + what
 	}
 }
@@ -93,17 +99,24 @@ func short(reference string) string {
 	return name + ":" + tag[:12]
 }
 
-// commit is the one that was deployed: the input sha where it is one, which need
-// not be the one that the workflow runs for.
+// commit is the one that was deployed: the input sha where it is one, or the
+// beginning of one, which need not be the one that the workflow runs for; "" where it
+// is a tag of which nothing says whose it is.
 func commit(r *deploy.Result, run actions.Run) string {
-	if isCommit(r.Commit) {
-		return r.Commit
+	is := strings.TrimPrefix(r.Commit, "sha-") // as docker/metadata-action writes it
+	switch {
+	case is == "", run.Ref == "refs/tags/"+r.Commit, len(is) >= 7 && strings.HasPrefix(run.SHA, is):
+		return run.SHA
+	case isCommit(is), len(is) >= 7 && len(is) < 40 && isHex(is):
+		return is
 	}
-	return run.SHA
+	return ""
 }
 
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
+
 func isCommit(s string) bool {
-	return len(s) == 40 && strings.Trim(s, "0123456789abcdef") == ""
+	return len(s) == 40 && isHex(s)
 }
 
 // problems is one box with everything that went wrong, each mistake an item.
@@ -200,7 +213,11 @@ func facts(r *deploy.Result, run actions.Run) string {
 		if i == maxShown {
 			break
 		}
-		fact(imageLabel(r), link(code(im.Reference), imageURL(im))+"<br>"+code(im.Digest))
+		digest := code(im.Digest)
+		if digest == "" {
+			digest = "not built yet"
+		}
+		fact(imageLabel(r), link(code(im.Reference), imageURL(im))+"<br>"+digest)
 	}
 	if repo := repository(run); repo != "" {
 		if is := commit(r, run); is != "" {
@@ -258,7 +275,7 @@ func serves(r *deploy.Result) string {
 // imageLabel keeps the image that failed from being taken for the one that serves.
 func imageLabel(r *deploy.Result) string {
 	switch r.Outcome {
-	case deploy.Deployed, deploy.Unchanged:
+	case deploy.Deployed, deploy.Unchanged, deploy.Planned:
 		return "Image"
 	}
 	return "Image of this run"
@@ -310,7 +327,7 @@ func failure(f deploy.Failure, told []deploy.Problem) string {
 	if f.LogsOf != "" {
 		title = "Log of " + f.LogsOf
 	}
-	b.WriteString(fold(fmt.Sprintf("%s (%s)", title, count(len(f.Logs), "line", "lines")), f.Logs))
+	b.WriteString(fold(fmt.Sprintf("%s (%s)", title, count(len(f.Logs), "line", "lines")), "text", f.Logs))
 	return b.String()
 }
 

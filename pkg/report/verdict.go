@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,6 +33,8 @@ func verdict(r *deploy.Result, run actions.Run) string {
 	switch r.Outcome {
 	case deploy.Deployed, deploy.Unchanged:
 		return ""
+	case deploy.Planned:
+		return text("A deploy would do this: " + planned(r) + ". Nothing was changed.")
 	case deploy.Superseded:
 		return overtaken(r, func(n deploy.Newer) string { return link(text(newer(n)), n.URL) })
 	case deploy.RolledBack:
@@ -224,7 +227,7 @@ func some(names []string) string {
 
 // change is from which commit to which, with a link to what lies between.
 func change(r *deploy.Result, run actions.Run) string {
-	from, to := r.From.Commit, commit(r, run)
+	from, to := r.From.Commit, cmp.Or(commit(r, run), r.Commit)
 	if r.Outcome == deploy.Superseded || from == "" || to == "" || from == to {
 		return ""
 	}
