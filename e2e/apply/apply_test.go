@@ -20,7 +20,19 @@ func TestMain(m *testing.M) { cloudtest.Main(m) }
 
 func TestEngine(t *testing.T) {
 	t.Parallel()
-	test := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-run", "^TestLive", "./pkg/apply")
+	engine(t, "^TestLive")
+}
+
+// Random manifests and edits of kubectl: what is stored, and that a plan said it.
+func TestRandom(t *testing.T) {
+	t.Parallel()
+	engine(t, "^TestRandom$")
+}
+
+// engine runs tests of pkg/apply against this cloud's API server.
+func engine(t *testing.T, run string) {
+	t.Helper()
+	test := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-timeout", "30m", "-run", run, "./pkg/apply")
 	test.Dir = cloudtest.Root()
 	test.Env = append(os.Environ(), "DEPLOY_MODEL_ACTION_TEST_KUBECONFIG="+cloudtest.Cloud(t).ControlPlane.Kubeconfig)
 	out, err := test.CombinedOutput()

@@ -65,6 +65,13 @@ spec:
 `, level, image)
 }
 
+const secret = `---
+apiVersion: v1
+kind: Secret
+metadata: {name: pin}
+stringData: {pin: pin-of-the-test}
+`
+
 const service = `---
 apiVersion: v1
 kind: Service
@@ -158,15 +165,18 @@ func TestPlan(t *testing.T) {
 	})
 	// Another image, another value, and one object more.
 	x.Push(x.SHA(3), nil)
-	x.Write("kubernetes/set.yaml", set("debug")+service)
-	want := map[string]string{"ConfigMap": "configured", "Secret": "unchanged", "Deployment": "configured", "Job": "replaced", "Service": "created"}
+	x.Write("kubernetes/set.yaml", set("debug")+service+strings.Replace(secret, "pin}", "pin-2}", 1))
+	want := map[string]string{"ConfigMap": "configured", "Secret": "unchanged", "Deployment": "configured", "Job": "replaced", "Service": "created", "Secret pin-2": "created"}
 	wroteNothing(x, func() {
 		r := plan(x, x.SHA(3), nil)
 		wantLines(x, r.Log, []string{
 			"configmap/settings configured (planned)", "secret/pin unchanged (planned)", "deployment.apps/model configured (planned)",
 			"its pods are replaced, as they read what has changed: ConfigMap settings", "job.batch/migrate replaced (planned)", "service/model created (planned)",
 		}, nil)
-		if !strings.Contains(r.Summary, "Plan for") || !strings.Contains(r.Summary, "**replaced**") {
+		for _, shown := range []string{r.Log, r.Summary} {
+			wantLines(x, shown, []string{"-  level: info\n+  level: debug", "+  pin: hidden"}, []string{"pin-of-the-test", "cGluLW9mLXRoZS10ZXN0"})
+		}
+		if !strings.Contains(r.Summary, "```diff") || !strings.Contains(r.Summary, "**replaced**") {
 			t.Errorf("summary:\n%s", r.Summary)
 		}
 		// The image that the objects name is still the one before.
@@ -176,11 +186,14 @@ func TestPlan(t *testing.T) {
 	})
 	r := x.Deploy(x.SHA(3), nil)
 	got := map[string]string{}
-	var changes []struct{ Kind, Action string }
+	var changes []struct{ Kind, Name, Action string }
 	if err := json.Unmarshal([]byte(r.Outputs["changes"]), &changes); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range changes {
+		if c.Name == "pin-2" {
+			c.Kind += " " + c.Name
+		}
 		got[c.Kind] = c.Action
 	}
 	if diff := cmp.Diff(want, got); diff != "" || r.Outputs["outcome"] != "deployed" {

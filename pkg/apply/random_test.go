@@ -153,9 +153,11 @@ func (s *sequence) step(n int) bool {
 	manifest := copied(s.kind.make(s.choices))
 	text, _ := yaml.Marshal(manifest)
 	s.note("--- deploy\n%s", text)
+	planned, refusal := s.foretell(copied(manifest))
 	was := s.read()
-	_, err := s.run(copied(manifest))
+	changes, err := s.run(copied(manifest))
 	s.tally.add("steps")
+	s.asPlanned(planned, refusal, changes, err)
 	if err != nil {
 		s.refused(err, was)
 		s.choices = before
@@ -169,7 +171,7 @@ func (s *sequence) step(n int) bool {
 	}
 	s.compare(manifest, live)
 	s.sent = manifest
-	changes, err := s.run(copied(manifest))
+	changes, err = s.run(copied(manifest))
 	if err != nil || len(changes) != 1 || changes[0].Action != kube.Unchanged {
 		after := s.read()
 		s.Errorf("the second run: %s, %v\n%s", lines(changes), err, s.logged())

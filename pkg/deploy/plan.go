@@ -81,7 +81,7 @@ func (d *deployment) intend(ctx context.Context) error {
 func (d *deployment) intentOf(c kube.Change) Intent {
 	intent := Intent{Change: d.changeOf(c), Notes: c.Notes, Restarts: c.Restarts}
 	if c.Changed() {
-		intent.Diff = diff.Lines(c.Before, c.After)
+		intent.Diff = diff.Lines(c.Before, c.After, c.Manifest)
 	}
 	return intent
 }

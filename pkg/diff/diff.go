@@ -24,12 +24,12 @@ const (
 
 // Lines are the lines of the diff from before to after, of which either may be nil:
 // the object does not exist. There are none if nothing would change that is the
-// object's own: its status, what the server keeps of it and marks of ours are not.
-func Lines(before, after *unstructured.Unstructured) []string {
+// object's own: its status, what the server keeps of it and marks of ours are not. What
+// the server will choose, another address each time that it is asked, is left out where
+// manifest, which may be nil, does not say it.
+func Lines(before, after, manifest *unstructured.Unstructured) []string {
 	was, is := fieldsOf(before), fieldsOf(after)
-	if before == nil {
-		forgetAllocated(is)
-	}
+	forgetAllocated(was, is, manifest)
 	a, b := changed(was, is)
 	hide(kindOf(before, after), a, b)
 	from, to := text(a), text(b)
@@ -188,7 +188,7 @@ func changedLists(first, second []any) (a, b any) {
 	was, is := itemsBy(key, first), itemsBy(key, second)
 	common := func(list []any, other map[any]map[string]any) (names []any) {
 		for _, v := range list {
-			if name := v.(map[string]any)[key]; other[name] != nil {
+			if name := asMap(v)[key]; other[name] != nil {
 				names = append(names, name)
 			}
 		}
@@ -199,7 +199,7 @@ func changedLists(first, second []any) (a, b any) {
 	}
 	var from, to []any
 	for _, v := range first {
-		item := v.(map[string]any)
+		item := asMap(v)
 		if is[item[key]] == nil {
 			from = append(from, item)
 		} else if x, _ := changed(item, is[item[key]]); x != nil {
@@ -207,7 +207,7 @@ func changedLists(first, second []any) (a, b any) {
 		}
 	}
 	for _, v := range second {
-		item := v.(map[string]any)
+		item := asMap(v)
 		if was[item[key]] == nil {
 			to = append(to, item)
 		} else if _, x := changed(was[item[key]], item); x != nil {
@@ -232,7 +232,7 @@ func whole(list []any) any {
 func itemsBy(key string, list []any) map[any]map[string]any {
 	all := map[any]map[string]any{}
 	for _, v := range list {
-		item := v.(map[string]any)
+		item := asMap(v)
 		all[item[key]] = item
 	}
 	return all

@@ -74,25 +74,27 @@ func TestLines(t *testing.T) {
 		fmt.Fprintf(&long, "    line %d\n", i)
 	}
 	var all strings.Builder
-	for _, c := range []struct{ name, before, after string }{
-		{"nothing", deployment, deployment},
-		{"only what is the server's and ours", deployment, replaced(deployment, `"7"`, `"8"`, "generation: 3", "generation: 4", `"1-1"`, `"2-1"`, "status: {replicas: 2}", "status: {replicas: 3}", "a=b", "a=c")},
-		{"an image", deployment, replaced(deployment, "r/m:1", "r/m:2")},
-		{"variables", deployment, replaced(deployment, "value: info", "value: debug", "CANARY-before", "CANARY-after", ", {name: GONE, value: a}", ", {name: NEW, valueFrom: {secretKeyRef: {name: pin, key: pin}}}")},
-		{"an argument", deployment, replaced(deployment, "Tok3n-CANARY-1234", "Tok3n-CANARY-5678")},
-		{"an item and a field", deployment, replaced(deployment, "        - name: proxy\n          image: envoy:1\n", "", "  replicas: 2\n  template", "  template")},
-		{"another order", deployment, replaced(deployment, "{name: LEVEL, value: info}, {name: DB_PASSWORD, value: CANARY-before}", "{name: DB_PASSWORD, value: CANARY-before}, {name: LEVEL, value: info}")},
-		{"created", "", replaced(deployment, "r/m:1", "r/m:2")},
-		{"pruned", service, ""},
-		{"a Secret", secret, replaced(secret, "pin: CANARY-1", "pin: CANARY-4", "gone: CANARY-3", "new: CANARY-5", `"CANARY-1"`, `"CANARY-4"`)},
-		{"a Secret that is new", "", secret},
-		{"a Secret that goes", secret, ""},
-		{"a ConfigMap", config + long.String(), replaced(config+long.String(), "level: info", "level: debug", "password: CANARY-1", "password: CANARY-2", "user:CANARY-1", "user:CANARY-2", "line 20\n", "line twenty\n    password: CANARY-9\n")},
-		{"a Service that is new", "", service},
-		{"a fence", config, replaced(config, "level: info", "level: '``` ```` :: </details> ::error::x'")},
+	for _, c := range []struct{ name, before, after, manifest string }{
+		{"nothing", deployment, deployment, ""},
+		{"only what is the server's and ours", deployment, replaced(deployment, `"7"`, `"8"`, "generation: 3", "generation: 4", `"1-1"`, `"2-1"`, "status: {replicas: 2}", "status: {replicas: 3}", "a=b", "a=c"), ""},
+		{"an image", deployment, replaced(deployment, "r/m:1", "r/m:2"), ""},
+		{"variables", deployment, replaced(deployment, "value: info", "value: debug", "CANARY-before", "CANARY-after", ", {name: GONE, value: a}", ", {name: NEW, valueFrom: {secretKeyRef: {name: pin, key: pin}}}"), ""},
+		{"an argument", deployment, replaced(deployment, "Tok3n-CANARY-1234", "Tok3n-CANARY-5678"), ""},
+		{"an item and a field", deployment, replaced(deployment, "        - name: proxy\n          image: envoy:1\n", "", "  replicas: 2\n  template", "  template"), ""},
+		{"another order", deployment, replaced(deployment, "{name: LEVEL, value: info}, {name: DB_PASSWORD, value: CANARY-before}", "{name: DB_PASSWORD, value: CANARY-before}, {name: LEVEL, value: info}"), ""},
+		{"created", "", replaced(deployment, "r/m:1", "r/m:2"), ""},
+		{"pruned", service, "", ""},
+		{"a Secret", secret, replaced(secret, "pin: CANARY-1", "pin: CANARY-4", "gone: CANARY-3", "new: CANARY-5", `"CANARY-1"`, `"CANARY-4"`), ""},
+		{"a Secret that is new", "", secret, ""},
+		{"a Secret that goes", secret, "", ""},
+		{"a ConfigMap", config + long.String(), replaced(config+long.String(), "level: info", "level: debug", "password: CANARY-1", "password: CANARY-2", "user:CANARY-1", "user:CANARY-2", "line 20\n", "line twenty\n    password: CANARY-9\n"), ""},
+		{"a Service that is new", "", service, ""},
+		{"a Service that is new, with a port of its own", "", service, service},
+		{"a Service with another port", service, replaced(service, "port: 80, nodePort: 31234", "port: 81, nodePort: 31235"), replaced(service, "clusterIP: 10.0.0.7, clusterIPs: [10.0.0.7], ", "", "port: 80, nodePort: 31234", "port: 81")},
+		{"a fence", config, replaced(config, "level: info", "level: '``` ```` :: </details> ::error::x'"), ""},
 	} {
 		fmt.Fprintf(&all, "== %s\n", c.name)
-		for _, l := range Lines(read(t, c.before), read(t, c.after)) {
+		for _, l := range Lines(read(t, c.before), read(t, c.after), read(t, c.manifest)) {
 			fmt.Fprintln(&all, l)
 		}
 	}
@@ -119,7 +121,7 @@ func TestLines(t *testing.T) {
 func TestObjectsStayAsTheyAre(t *testing.T) {
 	t.Parallel()
 	before, after := read(t, deployment), read(t, strings.ReplaceAll(deployment, "info", "debug"))
-	Lines(before, after)
+	Lines(before, after, nil)
 	if diff := cmp.Diff(read(t, deployment), before); diff != "" {
 		t.Error(diff)
 	}
@@ -136,11 +138,11 @@ func TestBounds(t *testing.T) {
 		values["long"] = strings.Repeat(text, 100_000)
 		return &unstructured.Unstructured{Object: map[string]any{"kind": "ConfigMap", "data": values}}
 	}
-	lines := Lines(data("a"), data("b"))
+	lines := Lines(data("a"), data("b"), nil)
 	if n := len(lines); n > maxLines+1 || !strings.Contains(lines[n-1], "more lines") {
 		t.Errorf("%d lines, the last %q", n, lines[n-1])
 	}
-	for _, l := range Lines(&unstructured.Unstructured{Object: map[string]any{}}, &unstructured.Unstructured{Object: map[string]any{"data": strings.Repeat("é", 5000)}}) {
+	for _, l := range Lines(&unstructured.Unstructured{Object: map[string]any{}}, &unstructured.Unstructured{Object: map[string]any{"data": strings.Repeat("é", 5000)}}, nil) {
 		if len(l) > maxLine+len("…") {
 			t.Errorf("a line of %d bytes", len(l))
 		}
@@ -157,10 +159,10 @@ func FuzzLines(f *testing.F) {
 		if yaml.Unmarshal([]byte(first), &before.Object) != nil || yaml.Unmarshal([]byte(second), &after.Object) != nil {
 			return
 		}
-		if lines := Lines(before, before); len(lines) > 0 {
+		if lines := Lines(before, before, nil); len(lines) > 0 {
 			t.Errorf("alike, and %q", lines)
 		}
-		if lines := Lines(before, after); len(lines) > maxLines+1 {
+		if lines := Lines(before, after, nil); len(lines) > maxLines+1 {
 			t.Errorf("%d lines", len(lines))
 		}
 	})

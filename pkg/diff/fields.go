@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"reflect"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -56,20 +57,33 @@ func forget(v any) {
 	}
 }
 
-// forgetAllocated leaves out of an object that does not exist yet what the server
-// will choose for it, and has chosen otherwise when it was asked.
-func forgetAllocated(fields map[string]any) {
-	if fields["kind"] != "Service" {
+// forgetAllocated leaves out of a Service what the server will choose for it, and has
+// chosen otherwise when it was asked: what is neither as before nor in the manifest.
+func forgetAllocated(before, after map[string]any, manifest *unstructured.Unstructured) {
+	if after["kind"] != "Service" {
 		return
 	}
-	spec := object.Map(fields, "spec")
-	if spec["clusterIP"] != "None" {
-		delete(spec, "clusterIP")
-		delete(spec, "clusterIPs")
+	was, is, says := object.Map(before, "spec"), object.Map(after, "spec"), map[string]any{}
+	if manifest != nil {
+		says = object.Map(manifest.Object, "spec")
 	}
-	delete(spec, "healthCheckNodePort")
-	for _, p := range object.List(spec, "ports") {
-		if port, ok := p.(map[string]any); ok {
+	for _, field := range []string{"clusterIP", "clusterIPs", "healthCheckNodePort"} {
+		_, said := says[field]
+		if field == "clusterIPs" {
+			_, said = says["clusterIP"] // the first of them
+		}
+		if !said && is["clusterIP"] != "None" && !reflect.DeepEqual(was[field], is[field]) {
+			delete(is, field)
+		}
+	}
+	known := map[any]bool{}
+	for _, spec := range []map[string]any{was, says} {
+		for _, p := range object.List(spec, "ports") {
+			known[asMap(p)["nodePort"]] = true
+		}
+	}
+	for _, p := range object.List(is, "ports") {
+		if port := asMap(p); !known[port["nodePort"]] {
 			delete(port, "nodePort")
 		}
 	}
