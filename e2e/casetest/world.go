@@ -32,8 +32,8 @@ type World struct {
 	kube             *kubernetes.Clientset
 	objects          dynamic.Interface
 
-	runs atomic.Int64
-	mu   sync.Mutex
+	runs  atomic.Int64
+	mu    sync.Mutex
 	held  map[string]map[string]string // labels of what was published, by reference
 	kinds map[string]location          // by the kind as cases write it
 }

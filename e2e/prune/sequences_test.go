@@ -4,11 +4,11 @@ package prune_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +34,7 @@ func TestSequences(t *testing.T) {
 		cloudtest.Figure(t, "prune: %d of %d random sequences over two releases right: %d steps, %d objects pruned, %d runs killed while they pruned", right, all, steps, pruned, killed)
 	})
 	for n := range cloudtest.Sample(6, 100) {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			chance := cloudtest.Random(seed, n)

@@ -175,14 +175,14 @@ func (w *world) prepare(r *release, set []string, prune, fails bool) prepared {
 	p := prepared{of: r, set: set, prune: prune, fails: fails}
 	y := *w.Test
 	y.Client, y.Workspace = fmt.Sprintf("%s.run%d", w.Namespace, w.ran), w.TempDir()
-	text := fmt.Sprintf(trainer, r.name, localcloud.RegistryHost, cloudtest.Model)
+	documents := []string{fmt.Sprintf(trainer, r.name, localcloud.RegistryHost, cloudtest.Model)}
 	for _, name := range set {
-		text += "---\n" + fmt.Sprintf(kind(name).manifest, name)
+		documents = append(documents, fmt.Sprintf(kind(name).manifest, name))
 	}
 	if fails {
-		text += "---\n" + migration
+		documents = append(documents, migration)
 	}
-	y.Write("kubernetes/all.yaml", text)
+	y.Write("kubernetes/all.yaml", strings.Join(documents, "---\n"))
 	p.client = &y
 	p.step = y.Step(w.SHA(0), map[string]string{"release": r.name, "prune": strconv.FormatBool(prune)})
 	return p

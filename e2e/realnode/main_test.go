@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	// The scenarios wait for back-offs and for what has to last, and compute little;
 	// but a kubelet that starts all of them beside a second cluster falls behind.
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	if err := flag.Set("test.parallel", "24"); err != nil {
 		panic(err)
 	}
 	code := m.Run()

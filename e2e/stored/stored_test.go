@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { cloudtest.Main(m) }
 
 // TestRandom is the property: after any sequence of manifests and edits, the stored
 // fields are the manifest's, or the deploy failed and named the field. CAMPAIGN=1 plays
-// 2,000 steps; SEED=… repeats one, KIND=Deployment is one kind only.
+// 2,000 steps; SEED=… repeats one, KIND=Deployment,Job plays these kinds only.
 func TestRandom(t *testing.T) {
 	t.Parallel()
 	run(t, "^TestRandom$")

@@ -192,7 +192,7 @@ func (p *Plan) find(ctx context.Context, f Listed) (Leftover, error) {
 		}
 	}
 	if f.Version == "" || kube.IsUnknown(err) || kube.IsUnserved(err) {
-		served := false
+		var served bool
 		if l.Ref.Resource, served, err = p.o.Client.Preferred(ctx, f.GroupKind()); err == nil && served {
 			l.Live, err = p.o.Client.Get(ctx, l.Ref, kube.Patience{})
 		}

@@ -188,7 +188,7 @@ func (p *Plan) awaitGone(ctx context.Context, all []Pruned, stage []*item, deadl
 				return nil
 			}
 			if retry.Sleep(ctx, pause) != nil {
-				return nil
+				return nil //nolint:nilerr // cancelled: the same
 			}
 		}
 	})

@@ -231,7 +231,7 @@ func (d *deployment) reportLeaving(leaving, forgotten []release.Object) {
 func namesOf(objects []release.Object) []string {
 	names := make([]string, len(objects))
 	for i, o := range objects {
-		names[i] = o.ID.String()
+		names[i] = o.String()
 	}
 	return names
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/org/deploy-model-action/pkg/object"
 	"github.com/org/deploy-model-action/pkg/stored"
@@ -117,7 +118,7 @@ func pinned(body, live *unstructured.Unstructured) *unstructured.Unstructured {
 
 // asMigrated is a merge patch that leaves the object as the migration of tools
 // and the apply together will: the manifest, beside what others hold. Lists are
-// whole in a merge patch: what others added to one of the manifest's is not in it.
+// whole in a merge patch, with what others put into them.
 func (t terms) asMigrated(live, manifest *unstructured.Unstructured, tools []tool) *unstructured.Unstructured {
 	patch := mergePatch(live.Object, t.merged(live, manifest, tools))
 	patch["apiVersion"], patch["kind"] = manifest.GetAPIVersion(), manifest.GetKind()
@@ -130,11 +131,12 @@ func (t terms) merged(live, manifest *unstructured.Unstructured, tools []tool) m
 	mine := func(o owner) bool { return o.ours() || o.isOf(tools) }
 	leaving := held(all, mine).Difference(held(all, func(o owner) bool { return !mine(o) })).Union(t.claim.all())
 	rest, _ := stored.Without(live.Object, leaving).(map[string]any)
-	return overlay(rest, t.body(manifest).Object)
+	return overlay(rest, t.body(manifest).Object, held(all, func(o owner) bool { return !mine(o) }).Difference(t.claim.all()))
 }
 
-// overlay is a with everything that b says; lists of b replace those of a.
-func overlay(a, b map[string]any) map[string]any {
+// overlay is a with everything that b says. Lists of b replace those of a, but for
+// what others hold of items with a key.
+func overlay(a, b map[string]any, others *fieldpath.Set) map[string]any {
 	out := maps.Clone(a)
 	if out == nil {
 		out = map[string]any{}
@@ -142,11 +144,40 @@ func overlay(a, b map[string]any) map[string]any {
 	for key, v := range b {
 		under, isMap := out[key].(map[string]any)
 		over, both := v.(map[string]any)
-		if isMap && both {
-			out[key] = overlay(under, over)
-		} else {
+		first, isList := out[key].([]any)
+		second, lists := v.([]any)
+		var inside *fieldpath.Set
+		if others != nil {
+			inside, _ = others.Children.Get(fieldpath.FieldNameElement(key))
+		}
+		switch {
+		case isMap && both:
+			out[key] = overlay(under, over, inside)
+		case isList && lists:
+			out[key] = overlayItems(first, second, inside)
+		default:
 			out[key] = v
 		}
+	}
+	return out
+}
+
+// overlayItems is b over what others hold of the items of a.
+func overlayItems(a, b []any, others *fieldpath.Set) []any {
+	out := slices.Clone(b)
+	for i, item := range a {
+		pe, sub, ok := stored.Item(others, item, i)
+		if !ok || pe.Key == nil || sub == nil {
+			continue
+		}
+		theirs, _ := stored.Pick(item, sub, nil).(map[string]any)
+		at := stored.Index(b, pe)
+		if at < 0 {
+			out = append(out, theirs)
+			continue
+		}
+		its, _ := b[at].(map[string]any)
+		out[at] = overlay(theirs, its, sub)
 	}
 	return out
 }

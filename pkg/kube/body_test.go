@@ -48,6 +48,7 @@ func TestMigrated(t *testing.T) {
 		{"a map that is shared", `{"f:template":{"f:metadata":{"f:annotations":{".":{},"f:a":{}}}}}`, "", `{"f:template":{"f:metadata":{"f:annotations":{"f:b":{}}}}}`, `{}`, `{"template":{"metadata":{"annotations":{"a":null}}}}`},
 		{"an atomic map", `{"f:selector":{}}`, "", "", `{"selector":{"matchLabels":{"app":"a"}}}`, `{"selector":{"matchLabels":{"old":null}}}`},
 		{"lists", `{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"old\"}":{".":{},"f:name":{}}},"f:volumes":{".":{},"k:{\"name\":\"v\"}":{".":{},"f:name":{}}}}}}`, "", "", `{"template":{"spec":{"containers":[{"name":"new"}]}}}`, `{"template":{"spec":{"containers":[{"name":"new"}],"volumes":null}}}`},
+		{"what others hold of an item", "", `{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"old\"}":{".":{},"f:name":{}}}}}}`, `{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"old\"}":{".":{},"f:name":{}}},"f:volumes":{"k:{\"name\":\"v\"}":{".":{},"f:name":{}}}}}}`, `{"template":{"spec":{"containers":[{"name":"new"}],"volumes":[{"name":"v","emptyDir":{}}]}}}`, `{"template":{"spec":{"containers":[{"name":"new"},{"name":"old"}],"volumes":[{"name":"v","emptyDir":{}}]}}}`},
 		{"fields of another version", `{"f:rollbackTo":{"f:revision":{}}}`, "", "", `{}`, `{}`},
 		{"null in the manifest", `{"f:strategy":{"f:type":{}}}`, "", "", `{"strategy":null}`, `{"strategy":null}`},
 	} {

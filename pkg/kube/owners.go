@@ -224,6 +224,7 @@ func (a applying) firm(s state, t terms, left *fieldpath.Set) (claim, error) {
 		stays := &fieldpath.Set{}
 		switch {
 		case makes(o.manager()), a.Force && deploys(o.manager()):
+			shared = whole(shared, o.fields(), body.Object)
 		case personal(o.manager()):
 			items, stays = &fieldpath.Set{}, items
 		case deploys(o.manager()):
@@ -251,6 +252,32 @@ func (a applying) firm(s state, t terms, left *fieldpath.Set) (claim, error) {
 	}
 	c.firm = union(c.firm, twins)
 	return c, errors.Join(open...)
+}
+
+// whole adds to some fields of a tool's all others of its that are inside of what a
+// manifest does not hold at all: of a struct that goes no field may stay.
+func whole(some, fields *fieldpath.Set, manifest map[string]any) *fieldpath.Set {
+	if some.Empty() {
+		return some
+	}
+	var gone []fieldpath.Path
+	for path := range some.All() {
+		for n := 1; n <= len(path) && *path[0].FieldName != "metadata"; n++ {
+			if _, ok := stored.At(manifest, path[:n]); !ok {
+				gone = append(gone, path[:n].Copy())
+				break
+			}
+		}
+	}
+	all := some
+	for path := range fields.All() {
+		for _, prefix := range gone {
+			if len(path) >= len(prefix) && path[:len(prefix)].Equals(prefix) {
+				all = all.Union(fieldpath.NewSet(path.Copy()))
+			}
+		}
+	}
+	return all
 }
 
 // tops are the paths of a set that are below no other of its paths.

@@ -56,18 +56,26 @@ func surplus(v any, set *fieldpath.Set, path fieldpath.Path, found *fieldpath.Se
 	}
 }
 
-// itemOf finds the item of a manifest's list that a path element is of. A key that
-// the manifest leaves to its default fits.
+// itemOf is the item of a manifest's list that a path element is of.
 func itemOf(list []any, pe fieldpath.PathElement) (any, bool) {
+	if at := Index(list, pe); at >= 0 {
+		return list[at], true
+	}
+	return nil, false
+}
+
+// Index is the place of the item of a manifest's list that a path element is of; -1
+// if there is none. A key that the manifest leaves to its default fits.
+func Index(list []any, pe fieldpath.PathElement) int {
 	for i, item := range list {
 		if selects(pe, item, i) {
-			return item, true
+			return i
 		}
 	}
 	if pe.Key == nil {
-		return nil, false
+		return -1
 	}
-	for _, item := range list {
+	for i, item := range list {
 		m, ok := item.(map[string]any)
 		for _, field := range *pe.Key {
 			v, has := m[field.Name]
@@ -79,8 +87,8 @@ func itemOf(list []any, pe fieldpath.PathElement) (any, bool) {
 			}
 		}
 		if ok {
-			return item, true
+			return i
 		}
 	}
-	return nil, false
+	return -1
 }
