@@ -26,6 +26,9 @@ func TestEngine(t *testing.T) {
 // Random manifests and edits of kubectl: what is stored, and that a plan said it.
 func TestRandom(t *testing.T) {
 	t.Parallel()
+	if !cloudtest.Campaign() {
+		t.Skip("`make campaign PKG=apply` plays random manifests; SEED=… repeats one")
+	}
 	engine(t, "^TestRandom$")
 }
 
