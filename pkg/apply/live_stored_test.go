@@ -55,6 +55,13 @@ func policyOf(spec string) string {
 	return "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: model}\nspec: " + spec
 }
 
+const tcpProbe = "readinessProbe: {failureThreshold: 5, tcpSocket: {port: 3000}}"
+
+// handlers is a patch of fields of the container.
+func handlers(fields string) string {
+	return `{"spec":{"template":{"spec":{"containers":[{"name":"model",` + fields + `}]}}}}`
+}
+
 const container = "{.spec.template.spec.containers[0]."
 
 // TestLiveStored is what an object holds after a deploy over what was there before:
@@ -199,6 +206,23 @@ func TestLiveStored(t *testing.T) {
 		{
 			name: "what a person set as well", before: deployed("", "", ""), manager: "kubectl-edit", edit: `{"spec":{"minReadySeconds":5}}`, manifest: deployed("minReadySeconds: 5", "", ""),
 			want: map[string]string{"{.spec.minReadySeconds}": "5"}, mustNot: "removed",
+		},
+		{
+			name: "the handler of a probe, patched", before: deployed("", "", tcpProbe), manager: "kubectl-patch", edit: handlers(`"readinessProbe":{"tcpSocket":null,"httpGet":{"path":"/","port":3000}}`), manifest: deployed("", "", tcpProbe),
+			want: map[string]string{container + "readinessProbe.tcpSocket.port}": "3000", container + "readinessProbe.httpGet}": ""},
+		},
+		{
+			name: "the handler of a probe, patched, and more changed", before: deployed("", "", tcpProbe), manager: "kubectl-patch", edit: handlers(`"readinessProbe":{"tcpSocket":null,"failureThreshold":null,"httpGet":{"path":"/","port":3000,"scheme":"HTTPS"},"periodSeconds":3}`),
+			manifest: deployed("minReadySeconds: 5", "automountServiceAccountToken: false", tcpProbe+"\n          env: [{name: A}]"),
+			want:     map[string]string{container + "readinessProbe.tcpSocket.port}": "3000", container + "readinessProbe.httpGet}": ""},
+		},
+		{
+			name: "the handler of a hook, edited", before: deployed("", "", "lifecycle: {preStop: {httpGet: {port: 80}}}"), manager: "kubectl-edit", edit: handlers(`"lifecycle":{"preStop":{"httpGet":null,"exec":{"command":["a"]}}}`), manifest: deployed("", "", "lifecycle: {preStop: {httpGet: {port: 80}}}"),
+			want: map[string]string{container + "lifecycle.preStop.httpGet.port}": "80", container + "lifecycle.preStop.exec}": ""},
+		},
+		{
+			name: "the kind of a volume, edited", before: deployed("", "volumes: [{name: v, emptyDir: {}}]", ""), manager: "kubectl-edit", edit: `{"spec":{"template":{"spec":{"volumes":[{"name":"v","emptyDir":null,"secret":{"secretName":"s"}}]}}}}`, manifest: deployed("", "volumes: [{name: v, emptyDir: {}}]", ""),
+			want: map[string]string{"{.spec.template.spec.volumes[0].secret}": "", "{.spec.template.spec.volumes[0].emptyDir}": "{}"},
 		},
 		{
 			name: "Helm's container", by: "helm", before: strings.Replace(deployed("", "", ""), "name: model\n          image", "name: other\n          image", 1), manifest: deployed("", "", ""),
