@@ -61,7 +61,7 @@ func pipeline(t *testing.T, adapt func(*cloudtest.Test, *runner.Step)) {
 		delete(outputs, "changes") // in any order, below
 		if diff := cmp.Diff(map[string]string{
 			"outcome": outcome, "image": pinned, "digest": digests[commit], "images": fmt.Sprintf("[%q]", pinned),
-			"url": "http://" + address(x), "external_ip": address(x), "changed": strconv.FormatBool(outcome == "deployed"), "previous": previous,
+			"url": "http://" + address(x), "external_ip": address(x), "changed": strconv.FormatBool(outcome == "deployed"), "previous": previous, "plan": "",
 		}, outputs); diff != "" {
 			t.Errorf("outputs (-want +got):\n%s", diff)
 		}

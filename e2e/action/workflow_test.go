@@ -95,7 +95,7 @@ func TestWorkflow(t *testing.T) {
 	pinned := image + ":" + sha + "@" + digest
 	if diff := cmp.Diff(map[string]string{
 		"outcome": "deployed", "image": pinned, "digest": digest, "images": fmt.Sprintf("[%q]", pinned),
-		"url": "http://" + address(x), "external_ip": address(x), "changed": "true", "previous": "",
+		"url": "http://" + address(x), "external_ip": address(x), "changed": "true", "previous": "", "plan": "",
 	}, outputs); diff != "" {
 		t.Errorf("outputs (-want +got):\n%s", diff)
 	}

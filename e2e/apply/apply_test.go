@@ -23,15 +23,6 @@ func TestEngine(t *testing.T) {
 	engine(t, "^TestLive")
 }
 
-// Random manifests and edits of kubectl: what is stored, and that a plan said it.
-func TestRandom(t *testing.T) {
-	t.Parallel()
-	if !cloudtest.Campaign() {
-		t.Skip("`make campaign PKG=apply` plays random manifests; SEED=… repeats one")
-	}
-	engine(t, "^TestRandom$")
-}
-
 // engine runs tests of pkg/apply against this cloud's API server.
 func engine(t *testing.T, run string) {
 	t.Helper()

@@ -63,10 +63,17 @@ func TestRandom(t *testing.T) {
 	}
 }
 
-// seedOf is where chance begins: SEED, or the time.
+// sampleSeed begins the sample that is not a campaign: what it plays has passed, so that
+// a change that breaks it is to blame, and not chance.
+const sampleSeed = 4
+
+// seedOf is where chance begins: SEED, or the time in a campaign.
 func seedOf(t *testing.T) uint64 {
 	t.Helper()
-	seed := uint64(time.Now().UnixNano()) & (1<<32 - 1)
+	seed := uint64(sampleSeed)
+	if os.Getenv("CAMPAIGN") != "" {
+		seed = uint64(time.Now().UnixNano()) & (1<<32 - 1)
+	}
 	if s := os.Getenv("SEED"); s != "" {
 		var err error
 		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
