@@ -115,14 +115,19 @@ func (p *place) apply(ctx context.Context, manifest string) (string, error) {
 	if err := write(p.dir, map[string]string{beforeFile: manifest}); err != nil {
 		return "", err
 	}
+	// One after the other: cases bring the same definitions, which belong to no
+	// namespace, and kubectl fails where another one is faster.
+	p.applying.Lock()
 	out, err := p.command(ctx, "kubectl", "apply", "-f", filepath.Join(p.dir, beforeFile)).CombinedOutput()
+	p.applying.Unlock()
 	if err != nil {
 		return string(out), err
 	}
 	return string(out), p.served(ctx)
 }
 
-// served waits until every kind that is defined can be used, which is a moment later.
+// served waits until every kind that is defined can be used, also by the action: the
+// cluster's role covers a new group a moment later.
 func (p *place) served(ctx context.Context) error {
 	for {
 		list, err := p.objects.Resource(definitions).List(ctx, metav1.ListOptions{})
@@ -143,6 +148,7 @@ func (p *place) served(ctx context.Context) error {
 				_, err := p.objects.Resource(schema.GroupVersionResource{Group: group, Version: version, Resource: plural}).List(ctx, metav1.ListOptions{Limit: 1})
 				served = served && err == nil
 			}
+			served = served && p.granted(ctx, group, plural)
 		}
 		if served {
 			return nil
@@ -154,6 +160,24 @@ func (p *place) served(ctx context.Context) error {
 		}
 	}
 }
+
+// granted reports whether the action's account may write objects of a kind.
+func (p *place) granted(ctx context.Context, group, plural string) bool {
+	review, err := p.objects.Resource(reviews).Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": reviews.GroupVersion().String(), "kind": "SubjectAccessReview",
+		"spec": map[string]any{
+			"user":               p.cloud.ServiceAccount,
+			"resourceAttributes": map[string]any{"verb": "patch", "group": group, "resource": plural, "namespace": p.namespace},
+		},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		return false
+	}
+	allowed, _, _ := unstructured.NestedBool(review.Object, "status", "allowed")
+	return allowed
+}
+
+var reviews = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "subjectaccessreviews"}
 
 var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 

@@ -36,6 +36,8 @@ type World struct {
 	mu    sync.Mutex
 	held  map[string]map[string]string // labels of what was published, by reference
 	kinds map[string]location          // by the kind as cases write it
+
+	applying sync.Mutex // kubectl apply of what comes before
 }
 
 // Options say what a world is made of.
