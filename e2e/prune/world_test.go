@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -137,16 +138,22 @@ func (w *world) create(name string) {
 	}
 }
 
-// remove deletes an object by hand; of a claim it takes the finalizer away too.
+// remove deletes an object by hand, and returns when it is gone. Of a claim it takes
+// the finalizer away too, as often as the controller puts it back.
 func (w *world) remove(name string) {
 	w.Helper()
-	if name[:1] == "p" {
-		if _, err := w.at(name).Patch(w.Context(), name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{FieldManager: "kubectl-patch"}); err != nil {
-			w.Fatal(err)
-		}
-	}
 	if err := w.at(name).Delete(w.Context(), name, metav1.DeleteOptions{}); err != nil {
 		w.Fatal(err)
+	}
+	for {
+		_, err := w.at(name).Patch(w.Context(), name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{FieldManager: "kubectl-patch"})
+		if apierrors.IsNotFound(err) {
+			return
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -86,7 +86,7 @@ func (v visitor) custom(value any, path string) {
 			if !ok {
 				v.custom(value[key], at)
 			} else if (key == "image" || strings.HasSuffix(key, "Image")) && tagged(text) {
-				value[key] = v(at, text)
+				v.image(value, key, at)
 			}
 		}
 	case []any:
@@ -131,6 +131,18 @@ func (v visitor) items(items []any, path, field string) {
 	}
 }
 
+// image visits one image. Who only asks for it leaves the map alone, which others may
+// read at the same time.
+func (v visitor) image(m map[string]any, key, path string) {
+	was, ok := m[key].(string)
+	if !ok {
+		return
+	}
+	if is := v(path, was); is != was {
+		m[key] = is
+	}
+}
+
 // pattern visits the string at the end of a path of keys. The key * stands for
 // every key, and a key that ends in [] for every item of the list there.
 func (v visitor) pattern(value any, path string, keys []string) {
@@ -152,9 +164,7 @@ func (v visitor) pattern(value any, path string, keys []string) {
 	case len(keys) > 1:
 		v.pattern(m[key], join(path, key), keys[1:])
 	default:
-		if image, ok := m[key].(string); ok {
-			m[key] = v(join(path, key), image)
-		}
+		v.image(m, key, join(path, key))
 	}
 }
 
