@@ -111,7 +111,7 @@ func (s scene) remains(x *cloudtest.Test) {
 	if s.repair != nil {
 		x.Write("kubernetes/model.yaml", s.goodManifest())
 		x.Push(x.SHA(4), nil)
-		blocked := x.Deploy(x.SHA(4), map[string]string{"timeout": "20s", "rollback": "false"})
+		blocked := x.Deploy(x.SHA(4), map[string]string{"timeout": "40s", "rollback": "false"})
 		if said := x.Verdict(blocked); blocked.ExitCode != 1 || !strings.Contains(said, s.stuck) {
 			x.Errorf("the next version: exit code %d, want 1 and the advice %q in\n%s", blocked.ExitCode, s.stuck, said)
 		}
