@@ -33,25 +33,26 @@ func (f *follower) listen(s *state) {
 			continue
 		}
 		select {
+		case f.board.listeners <- struct{}{}:
+		default:
+			return // all places are taken: another time
+		}
+		select {
 		case f.running <- r:
 			f.heard[r.ID] = true
-		default: // all places are taken, or nobody may read logs
+		default: // the one before is not begun yet
+			<-f.board.listeners
 		}
 	}
 }
 
-// followLogs follows what listen wants followed, until ctx ends.
+// followLogs follows what listen wants followed and took a place for, until ctx ends.
 func (f *follower) followLogs(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case r := <-f.running:
-			select {
-			case f.board.listeners <- struct{}{}:
-			default:
-				continue
-			}
 			fault.Go(ctx, func() {
 				defer func() { <-f.board.listeners }()
 				f.followLog(ctx, r)

@@ -44,6 +44,7 @@ func TestSteady(t *testing.T) {
 		moments []moment
 		change  func(c *kube.Change)
 		refuse  map[string]int
+		follows []follow      // of the log
 		ahead   time.Duration // of this machine's clock
 		ready   float64       // seconds since the write
 		says    string
@@ -85,6 +86,14 @@ func TestSteady(t *testing.T) {
 			c.Manifest = nil
 			c.After.Object["spec"].(map[string]any)["minReadySeconds"] = int64(5)
 		}},
+		{name: "its log goes on", moments: serves, follows: []follow{{}}, ready: 12.4},
+		{name: "its log ends, and its kubelet writes half a minute later that it has", ready: 47.4, follows: []follow{{ends: 6}, {ends: 6}, {}}, moments: append(serves[:4:4],
+			moment{at: 36, object: ended}, moment{at: 36, object: deployment(half)},
+			moment{at: 37, object: pod(true, 1, 37, "")}, moment{at: 37, object: deployment(done)}), says: "the log of a container has ended"},
+		{name: "its log ends, and nobody ever writes why", moments: serves, follows: []follow{{ends: 6}}, ready: 96, says: "the log of a container has ended"},
+		{name: "a connection to its log ends once", moments: serves, follows: []follow{{ends: 3}, {}}, ready: 12.4},
+		{name: "its node has no inotify instance left", moments: serves, follows: []follow{{says: "failed to create fsnotify watcher: too many open files", ends: 1}}, ready: 12.4},
+		{name: "its log says much", moments: serves, follows: []follow{{says: strings.Repeat("loading\n", 20_000)}}, ready: 12.4},
 		{name: "a way back", moments: serves, ready: 12.4, change: func(c *kube.Change) { c.Manifest = nil }},
 	}
 	for _, tt := range tests {
@@ -97,7 +106,7 @@ func TestSteady(t *testing.T) {
 					moments = append(moments, m)
 				}
 				w := newWorld(t, moments)
-				w.refuse = tt.refuse
+				w.refuse, w.follows = tt.refuse, tt.follows
 				told := &kubetest.Recorder{}
 				change := changeOf(objecttest.FromYAML(t, shift(deployment(`{}`), -tt.ahead)))
 				change.Manifest = &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{}}}

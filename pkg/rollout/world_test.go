@@ -1,11 +1,14 @@
 package rollout
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +32,17 @@ type world struct {
 	changes []change
 	logs    map[string]string // by pod; "previous POD" for the run before
 	refuse  map[string]int    // HTTP status by resource
+	// follows are what those get who follow a log, one after the other; the last stands
+	// for all further ones. None: 404.
+	follows  []follow
+	followed atomic.Int64
+}
+
+// follow is an answer to who follows a log: what it says, and the second at which it
+// ends; 0 is never.
+type follow struct {
+	says string
+	ends float64
 }
 
 type change struct {
@@ -56,6 +70,10 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	parts := strings.Split(r.URL.Path, "/")
 	if len(parts) > 2 && parts[len(parts)-1] == "log" {
 		pod := parts[len(parts)-2]
+		if r.URL.Query().Get("follow") != "" && len(w.follows) > 0 {
+			w.follow(out, r)
+			return
+		}
 		if r.URL.Query().Get("previous") != "" {
 			pod = "previous " + pod
 		}
@@ -81,6 +99,20 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.watch(collection, r.URL.Query().Get("fieldSelector"), r.URL.Query().Get("resourceVersion"))(out, r)
+}
+
+func (w *world) follow(out http.ResponseWriter, r *http.Request) {
+	f := w.follows[min(int(w.followed.Add(1)), len(w.follows))-1]
+	out.Header().Set("Content-Type", "text/plain")
+	_, _ = io.WriteString(out, f.says)
+	_ = http.NewResponseController(out).Flush()
+	ctx := r.Context()
+	if f.ends > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, objecttest.Start().Add(time.Duration(f.ends*float64(time.Second))))
+		defer cancel()
+	}
+	<-ctx.Done()
 }
 
 // resources are those of the objects.
