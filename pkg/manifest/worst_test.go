@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/metrics"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/org/deploy-model-action/pkg/object/objecttest"
 )
 
 // worst are texts of a size, each the dearest of its kind.
@@ -59,7 +60,7 @@ func TestWorst(t *testing.T) {
 		}
 		root := workspace(t, files)
 		runtime.GC() // what the one before left
-		before, memory := processor(t), watchMemory()
+		before, memory := processor(t), objecttest.WatchHeap()
 		_, err := Load(t.Context(), Options{Root: root, Paths: []string{"k"}})
 		cpu, peak := processor(t)-before, memory()
 		most.cpu, most.memory = max(most.cpu, cpu), max(most.memory, peak)
@@ -101,25 +102,4 @@ func processor(t *testing.T) time.Duration {
 		t.Fatal(err)
 	}
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-}
-
-// watchMemory returns a function that ends the watch and tells the most bytes of
-// heap that there were, garbage included.
-func watchMemory() func() uint64 {
-	done, result := make(chan struct{}), make(chan uint64)
-	go func() {
-		most := uint64(0)
-		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-		for {
-			metrics.Read(sample)
-			most = max(most, sample[0].Value.Uint64())
-			select {
-			case <-done:
-				result <- most
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	}()
-	return func() uint64 { close(done); return <-result }
 }

@@ -1,11 +1,9 @@
 package rollout
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
-	"runtime/metrics"
 	"strings"
 	"sync"
 	"testing"
@@ -150,7 +148,7 @@ func TestCrowd(t *testing.T) {
 		if os.Getenv("CAMPAIGN") != "" {
 			c.workloads = 300 // minutes with the race detector on a busy machine
 		}
-		peak := heap(t.Context())
+		peak := objecttest.WatchHeap()
 		wait(t, c)
 		fmt.Fprintf(t.Output(), "figure: %d workloads, %d pods: %d requests, at most %d in flight, at most %d MB of heap with the server that answers\n",
 			c.workloads, c.workloads*c.pods, c.all, c.most, peak()>>20)
@@ -164,20 +162,4 @@ func TestCrowd(t *testing.T) {
 			wait(t, &crowd{workloads: 20, pods: 1, ready: 40 * time.Second, answer: 20 * time.Millisecond})
 		})
 	})
-}
-
-// heap watches the heap; the function that it returns says the most that it was, in bytes.
-func heap(ctx context.Context) func() uint64 {
-	ctx, stop := context.WithCancel(ctx)
-	most := make(chan uint64, 1)
-	go func() {
-		n, sample := uint64(0), []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-		for ctx.Err() == nil {
-			metrics.Read(sample)
-			n = max(n, sample[0].Value.Uint64())
-			_ = retry.Sleep(ctx, 5*time.Millisecond)
-		}
-		most <- n
-	}()
-	return func() uint64 { stop(); return <-most }
 }
